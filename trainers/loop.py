@@ -1,0 +1,203 @@
+"""The training loop, read from top to bottom.
+
+A run is a function of its Run: the same Run in the same place goes on where it was
+stopped, however it was stopped, and ends with the same bits.
+"""
+
+import json
+import signal
+import time
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from trainers import cast as cast_lib
+from trainers import checkpoint, evaluation, feeds, optim, workdir
+from trainers.board import Board
+from trainers.config import Run, check, to_json
+from trainers.step import make_step
+from zoo import directory
+from zoo.decode import generate
+
+_SAMPLE = directory.Generation(max_new_tokens=48)
+
+
+class Result(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+      step: how many steps were done.
+      metrics: of the last evaluation, or of the last step where there was none.
+      interrupted: the number of the signal that stopped it, or 0.
+    """
+
+    step: int
+    metrics: dict[str, float]
+    interrupted: int = 0
+
+
+def train(run: Run, path) -> Result:
+    """Trains a model and leaves its model directory in `path`/model.
+
+    Args:
+      run: what to do.
+      path: the workdir: new, empty, or begun by the same Run.
+
+    Raises:
+      ValueError: the Run cannot be done; nothing was written then.
+    """
+    check(run)
+
+    # ---- data, models, optimizer: all that can be refused comes first ----
+    keras.utils.set_random_seed(run.seed)
+    policy = {"bfloat16": "mixed_bfloat16", "float32": "float32"}[run.precision]
+    keras.config.set_dtype_policy(policy)
+    feed = feeds.make(run)
+    steps = run.steps or run.epochs * feed.steps_per_epoch
+    strategy = make_strategy(run)
+    with strategy.scope():
+        cast = cast_lib.make(run)
+        learning = [m for name, m in cast.items() if name in run.objective.trains]
+        variables = [v for m in learning for v in m.trainable_variables]
+        optimizer = optim.build(run.optimizer, steps, variables)
+    model = learning[0]
+    feed.prepare(model)
+    folder = workdir.begin(path, to_json(run))
+    step_of = make_step(
+        strategy, cast, run.objective, optimizer, run.accumulate, run.clip_norm
+    )
+    evaluate = evaluation.make_evaluate(cast, run.objective)
+
+    # ---- where an earlier process stopped ----
+    saved = checkpoint.variables_of(cast, optimizer)
+    start, memory = checkpoint.restore(folder / "checkpoints", saved)
+    memory = {"best": None, "worse": 0, "window": {}, "done": False, **memory}
+    if memory["done"]:
+        return Result(start, memory["last"])
+    batches = feed.train(start)
+    if strategy.num_replicas_in_sync > 1:
+        batches = strategy.experimental_distribute_dataset(batches)
+    batches = iter(batches)
+
+    def keep(step, done=False):
+        memory["done"] = done
+        checkpoint.save(folder / "checkpoints", step, saved, memory)
+
+    def write_model():
+        directory.save(folder / "model", model, feed.tokenizer, replace=True)
+
+    text = json.dumps(to_json(run), indent=2)
+    unit, units = feed.units
+    with Board(folder, start, steps, unit, text) as board, Signals() as signals:
+        clock, waited, pending = time.perf_counter(), 0.0, []
+        step, metrics = start, {}
+        for step in range(start + 1, steps + 1):
+            # ---- one step ----
+            asked = time.perf_counter()
+            batch = next(batches)
+            waited += time.perf_counter() - asked
+            pending.append(step_of(batch))
+
+            # ---- log: means over the steps since the last line ----
+            if _due(step, run.log_every, steps):
+                _gather(memory["window"], pending)
+                seconds = time.perf_counter() - clock
+                metrics = _means(memory["window"])
+                metrics["per_second"] = len(pending) * units / seconds
+                metrics["data_wait"] = waited / seconds
+                board.log(step, "train", metrics)
+                memory["window"] = {}
+                memory["last"] = metrics
+                clock, waited, pending = time.perf_counter(), 0.0, []
+
+            # ---- evaluate, keep the best, stop early ----
+            if feed.valid is not None and _due(step, run.eval_every, steps):
+                metrics = evaluate(feed.valid, feed.valid_bytes)
+                board.log(step, "eval", metrics)
+                memory["last"] = metrics
+                if feed.tokenizer is not None:
+                    sample = generate(model, feed.tokenizer, [""], _SAMPLE)[0].text
+                    board.text(step, "sample", sample)
+                if memory["best"] is None or metrics["loss"] < memory["best"]:
+                    memory["best"], memory["worse"] = metrics["loss"], 0
+                    write_model()
+                else:
+                    memory["worse"] += 1
+                clock, waited = time.perf_counter(), 0.0
+            if run.patience and memory["worse"] >= run.patience:
+                board.say(f"step {step}: no better for {run.patience} evaluations.")
+                break
+
+            # ---- save, and leave when asked to ----
+            if signals.seen or _due(step, run.save_every, 0):
+                _gather(memory["window"], pending)
+                pending = []
+                keep(step)
+            if signals.seen:
+                board.say(f"step {step}: saved, stopped by signal {signals.seen}.")
+                return Result(step, metrics, signals.seen)
+
+        if memory["best"] is None:
+            write_model()
+        keep(step, done=True)
+    return Result(step, memory.get("last", {}))
+
+
+def make_strategy(run: Run) -> tf.distribute.Strategy:
+    """One device, or the Run's number of mirrored ones.
+
+    Raises:
+      ValueError: there are not so many devices.
+    """
+    devices = tf.config.list_logical_devices("GPU")
+    devices = devices or tf.config.list_logical_devices("CPU")
+    count = run.replicas or len(devices)
+    if count > len(devices):
+        raise ValueError(
+            f"config.replicas: {count}, at most {len(devices)} devices are here."
+        )
+    if run.data.batch % (count * run.accumulate):
+        raise ValueError(
+            f"config.data.batch: {run.data.batch}, a multiple of replicas {count} x "
+            f"accumulate {run.accumulate} allowed."
+        )
+    if count == 1:
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy([d.name for d in devices[:count]])
+
+
+class Signals:
+    """Remembers the first SIGTERM or SIGINT; the second acts as it always did."""
+
+    def __enter__(self):
+        self.seen = 0
+        self._before = {
+            number: signal.signal(number, self._note)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        return self
+
+    def _note(self, number, _):
+        self.seen = number
+        signal.signal(number, self._before[number])
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _due(step: int, every: int, last: int) -> bool:
+    return bool(every) and (step % every == 0 or step == last)
+
+
+def _gather(window, pending) -> None:
+    """Adds steps' metrics to the sums of the window, which JSON keeps exactly."""
+    for metrics in pending:
+        for name, value in metrics.items():
+            total, count = window.get(name, (0.0, 0))
+            window[name] = (total + float(value), count + 1)
+
+
+def _means(window) -> dict[str, float]:
+    return {name: total / count for name, (total, count) in window.items()}

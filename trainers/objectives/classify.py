@@ -1,0 +1,49 @@
+"""Classification by cross-entropy; regression by the mean squared error."""
+
+import dataclasses
+from typing import ClassVar
+
+import tensorflow as tf
+
+from trainers.objectives.loss import Loss
+from zoo import registry
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class Classify:
+    """Learns the label of a Batch with `features` [B, F], `label` [B], `weights` [B].
+
+    Attributes:
+      label_smoothing: the share of each target spread over the classes.
+    """
+
+    name: ClassVar[str] = "classify"
+    needs: ClassVar[tuple[str, ...]] = ("policy",)
+    trains: ClassVar[tuple[str, ...]] = ("policy",)
+    feed: ClassVar[str] = "table"
+
+    label_smoothing: float = 0.0
+
+    def __post_init__(self):
+        registry.share("objective.label_smoothing", self.label_smoothing)
+
+    def loss(self, cast, batch, training) -> Loss:
+        """Cross-entropy in nats, and accuracy; or squared errors."""
+        model, label, weights_B = cast["policy"], batch["label"], batch["weights"]
+        y = model(batch["features"], training=training)
+        weight = tf.reduce_sum(weights_B)
+        if not model.config.classes:
+            errors_B = tf.square(y - tf.cast(label, tf.float32))
+            return Loss(tf.reduce_sum(errors_B * weights_B), weight, {})
+        label = tf.cast(label, tf.int32)
+        target_BC = tf.one_hot(label, model.config.classes)
+        if training:
+            share = self.label_smoothing
+            target_BC = target_BC * (1 - share) + share / model.config.classes
+        loss_B = tf.nn.softmax_cross_entropy_with_logits(target_BC, y)
+        right_B = tf.cast(tf.argmax(y, -1, tf.int32) == label, tf.float32)
+        return Loss(
+            tf.reduce_sum(loss_B * weights_B),
+            weight,
+            {"accuracy": (tf.reduce_sum(right_B * weights_B), weight)},
+        )

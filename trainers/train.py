@@ -1,0 +1,33 @@
+"""Trains a model: python -m trainers.train --config=configs/X.py --workdir=W"""
+
+import sys
+
+from absl import flags
+
+from trainers import flags as flags_lib
+from trainers import loop
+
+_CONFIG = flags_lib.define_config()
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Where the run lives; the same command goes on with it."
+)
+
+
+def main(argv):
+    del argv
+    run_config = flags_lib.run_of(_CONFIG)
+    if not _WORKDIR.value:
+        raise ValueError("--workdir: missing; give a new or an empty folder.")
+    result = loop.train(run_config, _WORKDIR.value)
+    if result.interrupted:
+        sys.exit(128 + result.interrupted)
+    numbers = "  ".join(f"{k} {v:.6g}" for k, v in result.metrics.items())
+    print(f"{_WORKDIR.value}: step {result.step}  {numbers}")
+
+
+def run():
+    flags_lib.run_app(main)
+
+
+if __name__ == "__main__":
+    run()

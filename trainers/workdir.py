@@ -1,0 +1,40 @@
+"""The folder of a run: begun once, gone on with by the same Run only."""
+
+import json
+import pathlib
+from typing import Any
+
+from trainers.config import differences
+from zoo.directory import files
+
+
+def begin(workdir, run: dict[str, Any]) -> pathlib.Path:
+    """Makes the workdir, or takes up the one of the same Run.
+
+    Args:
+      workdir: a path.
+      run: the Run as JSON.
+
+    Returns:
+      The workdir, with run.json in it.
+
+    Raises:
+      ValueError: the folder holds something else, or another Run.
+    """
+    folder = pathlib.Path(workdir)
+    path = folder / "run.json"
+    if path.exists():
+        lines = differences(files.read_json(path), json.loads(json.dumps(run)))
+        if lines:
+            raise ValueError(
+                f"{folder}: was begun by another Run; it differs in: {'; '.join(lines)}"
+            )
+        return folder
+    if folder.exists():
+        files.refuse_full(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    new = folder / ".run.json.new"
+    files.write_json(new, run)
+    new.rename(path)
+    files.flush(folder)
+    return folder

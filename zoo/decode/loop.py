@@ -1,0 +1,143 @@
+"""The one loop that generates tokens with any Decoder.
+
+A Decoder is a model with `start(tokens_BT, lengths_B, capacity)` and
+`step(token_B, state)`. The loop is plain graph operations: the same function runs under
+`generate`, inside an exported SavedModel, and in rollouts.
+"""
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from zoo.decode import samplers
+
+
+class Decoded(NamedTuple):
+    """What the loop wrote.
+
+    Attributes:
+      tokens: int32 [B, N], the end token included; 0 after a row's last token.
+      num_tokens: int32 [B].
+      stopped: bool [B], whether the row ended by itself, not by its limit.
+      logprobs: float32 [B, N], of the model before any knob; 0 after the last token.
+    """
+
+    tokens: Any
+    num_tokens: Any
+    stopped: Any
+    logprobs: Any
+
+
+def decode(model, tokens_BT, lengths_B, knobs, end_id, new_tokens=None, stop=None):
+    """Continues each row until its end token, a stop, or its limit.
+
+    Args:
+      model: a Decoder.
+      tokens_BT: int32, right-padded prompts of at least one token.
+      lengths_B: int32.
+      knobs: `samplers.Knobs`.
+      end_id: the token that ends a text, or -1.
+      new_tokens: N, at least the largest limit; taken from the knobs where None.
+      stop: `stop(tokens_BN, count_B) -> bool [B]`, asked after each token; or None.
+
+    Returns:
+      `Decoded`.
+    """
+    N = tf.reduce_max(knobs.max_new_tokens) if new_tokens is None else new_tokens
+    B, T = tf.unstack(tf.shape(tokens_BT))
+    hot = tf.reduce_any(knobs.temperature > 0)
+    uniform_BN = tf.cond(
+        hot, lambda: samplers.uniforms(knobs.seed, N), lambda: tf.zeros((B, N))
+    )
+    penalised = tf.reduce_any(knobs.repetition_penalty != 1)
+    logits_BV, state = model.start(tokens_BT, lengths_B, T + N)
+    V = logits_BV.shape[-1]
+    seen_BV = tf.cond(
+        penalised,
+        lambda: _seen(tokens_BT, lengths_B, V),
+        lambda: tf.zeros((B, 0), tf.bool),
+    )
+
+    def pick(i, logits_BV, seen_BV):
+        adjusted = tf.cond(
+            penalised,
+            lambda: samplers.penalise(logits_BV, seen_BV, knobs.repetition_penalty),
+            lambda: logits_BV,
+        )
+        token_B = samplers.choose(adjusted, knobs, uniform_BN[:, i])
+        chosen_B = tf.gather(logits_BV, token_B, batch_dims=1)
+        logprob_B = chosen_B - tf.reduce_logsumexp(logits_BV, -1)
+        seen_BV = tf.cond(
+            penalised,
+            lambda: tf.tensor_scatter_nd_update(
+                seen_BV, tf.stack([tf.range(B), token_B], 1), tf.fill([B], True)
+            ),
+            lambda: seen_BV,
+        )
+        return token_B, logprob_B, seen_BV
+
+    def write(i, out, token_B, logprob_B):
+        alive_B = ~out.done
+        at = tf.stack([tf.range(B), tf.fill([B], i)], 1)
+        tokens_BN = tf.tensor_scatter_nd_update(
+            out.tokens, at, tf.where(alive_B, token_B, 0)
+        )
+        logprobs_BN = tf.tensor_scatter_nd_update(
+            out.logprobs, at, tf.where(alive_B, logprob_B, 0.0)
+        )
+        count_B = out.count + tf.cast(alive_B, tf.int32)
+        ended_B = token_B == end_id
+        if stop is not None:
+            ended_B |= stop(tokens_BN, count_B)
+        stopped_B = out.stopped | (alive_B & ended_B)
+        done_B = stopped_B | (count_B >= knobs.max_new_tokens)
+        return _Out(tokens_BN, logprobs_BN, count_B, stopped_B, done_B)
+
+    def body(i, token_B, seen_BV, out, *state):
+        logits_BV, state = model.step(token_B, state)
+        token_B, logprob_B, seen_BV = pick(i, logits_BV, seen_BV)
+        return i + 1, token_B, seen_BV, write(i, out, token_B, logprob_B), *state
+
+    nothing = tf.zeros((B,), tf.bool)
+    out = _Out(
+        tf.zeros((B, N), tf.int32),
+        tf.zeros((B, N)),
+        tf.zeros((B,), tf.int32),
+        nothing,
+        nothing,
+    )
+    token_B, logprob_B, seen_BV = pick(0, logits_BV, seen_BV)
+    out = write(0, out, token_B, logprob_B)
+    loop = (tf.constant(1), token_B, seen_BV, out, *state)
+    loop = tf.while_loop(
+        lambda i, token_B, seen_BV, out, *state: (i < N) & ~tf.reduce_all(out.done),
+        body,
+        loop,
+        shape_invariants=tf.nest.map_structure(_any_batch, loop),
+        parallel_iterations=1,
+    )
+    out = loop[3]
+    return Decoded(out.tokens, out.count, out.stopped, out.logprobs)
+
+
+class _Out(NamedTuple):
+    tokens: Any
+    logprobs: Any
+    count: Any
+    stopped: Any
+    done: Any
+
+
+def _any_batch(x):
+    return tf.TensorShape([None, *x.shape[1:]] if len(x.shape) else [])
+
+
+def _seen(tokens_BT, lengths_B, V):
+    B, T = tf.unstack(tf.shape(tokens_BT))
+    real = tf.sequence_mask(lengths_B, T)
+    rows = tf.repeat(tf.range(B), T)
+    at = tf.stack([rows, tf.reshape(tokens_BT, [-1])], 1)
+    at = tf.boolean_mask(at, tf.reshape(real, [-1]))
+    return tf.tensor_scatter_nd_update(
+        tf.zeros((B, V), tf.bool), at, tf.fill([tf.shape(at)[0]], True)
+    )

@@ -1,0 +1,108 @@
+"""Generates text on this machine, with the loop that exported models hold too."""
+
+import dataclasses
+import functools
+import weakref
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from zoo.decode import loop, samplers
+
+
+class Generated(NamedTuple):
+    """One answer.
+
+    Attributes:
+      text: the continuation, without the prompt.
+      tokens: its ids, the end token included.
+      finish_reason: "stop" or "length".
+      logprob: of the tokens, under the model before any knob.
+    """
+
+    text: str
+    tokens: list[int]
+    finish_reason: str
+    logprob: float
+
+
+def generate(model, tokenizer, prompts: list[str], generation) -> list[Generated]:
+    """Continues each prompt.
+
+    Args:
+      model: a language model of the zoo.
+      tokenizer: its `Tokenizer`.
+      prompts: an empty one starts from the end token, as a new document does.
+      generation: a `Generation`, for all prompts alike; row i has seed + i.
+
+    Raises:
+      ValueError: a prompt and its new tokens exceed the model's context.
+    """
+    rows = [tokenizer.encode(p) or [tokenizer.end_id] for p in prompts]
+    longest = max(map(len, rows)) + generation.max_new_tokens
+    if model.limit and longest > model.limit:
+        raise ValueError(
+            f"prompt of {max(map(len, rows))} tokens and max_new_tokens "
+            f"{generation.max_new_tokens}: the model's context is {model.limit}."
+        )
+    if generation.top_k > tokenizer.vocab_size:
+        raise ValueError(
+            f"top_k: {generation.top_k}, at most the vocabulary's "
+            f"{tokenizer.vocab_size} allowed."
+        )
+    tokens_BT = np.zeros((len(rows), max(map(len, rows))), np.int32)
+    for i, row in enumerate(rows):
+        tokens_BT[i, : len(row)] = row
+    lengths_B = tf.constant([len(row) for row in rows], tf.int32)
+    knobs = dataclasses.asdict(generation)
+    seeds = generation.seed + np.arange(len(rows), dtype=np.int64)
+    knobs = samplers.Knobs(
+        **{
+            name: tf.fill([len(rows)], tf.constant(value, kind))
+            for (name, kind), value in zip(_KINDS, knobs.values(), strict=True)
+        }
+    )._replace(seed=tf.constant(seeds))
+    out = _compiled(model, tokenizer.end_id)(tf.constant(tokens_BT), lengths_B, knobs)
+    answers = []
+    for i in range(len(rows)):
+        count = int(out.num_tokens[i])
+        ids = out.tokens[i, :count].numpy().tolist()
+        reason = "stop" if out.stopped[i] else "length"
+        logprob = float(tf.reduce_sum(out.logprobs[i]))
+        answers.append(Generated(tokenizer.decode(ids), ids, reason, logprob))
+    return answers
+
+
+_KINDS = [
+    ("max_new_tokens", tf.int32),
+    ("temperature", tf.float32),
+    ("top_k", tf.int32),
+    ("top_p", tf.float32),
+    ("min_p", tf.float32),
+    ("repetition_penalty", tf.float32),
+    ("seed", tf.int64),
+]
+_FUNCTIONS = weakref.WeakKeyDictionary()  # a model is compiled once
+
+
+def _compiled(model, end_id):
+    functions = _FUNCTIONS.setdefault(model, {})
+    if end_id not in functions:
+        rows = [tf.TensorSpec([None], kind) for _, kind in _KINDS]
+        reference = weakref.ref(model)
+
+        @functools.partial(
+            tf.function,
+            autograph=False,
+            input_signature=[
+                tf.TensorSpec([None, None], tf.int32),
+                tf.TensorSpec([None], tf.int32),
+                samplers.Knobs(*rows),
+            ],
+        )
+        def run(tokens_BT, lengths_B, knobs):
+            return loop.decode(reference(), tokens_BT, lengths_B, knobs, end_id)
+
+        functions[end_id] = run
+    return functions[end_id]

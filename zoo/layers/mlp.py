@@ -1,0 +1,78 @@
+"""The feed-forward part of a Transformer block, plain or gated.
+
+Sources: Hendrycks and Gimpel 2016 (GELU, arXiv:1606.08415); Shazeer 2020 (gated
+variants, arXiv:2002.05202).
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from zoo.layers import fused
+from zoo.layers.linear import Linear
+
+ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "relu_squared", "silu")
+_TWO_C0 = 2 * math.sqrt(2 / math.pi)
+_C1 = 0.044715
+
+
+class Mlp(keras.layers.Layer):
+    """Widens [N, D], applies the activation, and narrows it back.
+
+    A gated MLP has its gate and its values side by side in one weight `up`, gate
+    first: one product where two would each read the input.
+    """
+
+    def __init__(self, width, mlp_width, activation, gated, bias, stddev, **kwargs):
+        super().__init__(**kwargs)
+        self.activation, self.gated = activation, gated
+        parts = 2 if gated else 1
+        with keras.name_scope(self.name):
+            self.up = Linear(width, parts * mlp_width, bias, name="up")
+            self.down = Linear(mlp_width, width, bias, stddev, name="down")
+        self.built = True
+
+    def call(self, x_ND, training=False):
+        """Returns [N, D] in the dtype of x."""
+        h = self.up(x_ND)
+        if self.gated:
+            gate, h = tf.split(h, 2, -1)
+            h = activate(gate, self.activation, training) * h
+        else:
+            h = activate(h, self.activation, training)
+        return self.down(h)
+
+
+def activate(x, name, training=False):
+    """The activation function of a name; in training only its input is kept."""
+    if training and name == "gelu_tanh":
+        return _gelu_tanh(x)
+    return {
+        "gelu": lambda: tf.nn.gelu(x, approximate=False),
+        "gelu_tanh": lambda: tf.nn.gelu(x, approximate=True),
+        "relu": lambda: tf.nn.relu(x),
+        "relu_squared": lambda: tf.square(tf.nn.relu(x)),
+        "silu": lambda: tf.nn.silu(x),
+    }[name]()
+
+
+@tf.custom_gradient
+def _gelu_tanh(x):
+    return _gelu_forward(x), lambda dy: _gelu_backward(x, dy)
+
+
+@fused.cluster
+def _gelu_forward(x):
+    # 0.5 (1 + tanh(u)) is sigmoid(2u)
+    f = tf.cast(x, tf.float32)
+    return tf.cast(f * tf.sigmoid(_TWO_C0 * f * (1 + _C1 * f * f)), x.dtype)
+
+
+@fused.cluster
+def _gelu_backward(x, dy):
+    f, d = tf.cast(x, tf.float32), tf.cast(dy, tf.float32)
+    square = f * f
+    s = tf.sigmoid(_TWO_C0 * f * (1 + _C1 * square))
+    slope = s + f * s * (1 - s) * _TWO_C0 * (1 + 3 * _C1 * square)
+    return tf.cast(d * slope, x.dtype)

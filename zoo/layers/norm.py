@@ -1,0 +1,90 @@
+"""LayerNorm and RMSNorm with statistics in float32 and gradients of their own.
+
+The gradient keeps only the normalised input and the scale factor of each row. Its
+sums over rows and over columns are matrix products, the fastest sums there are on
+a CPU. Sources: Ba et al. 2016 (arXiv:1607.06450); Zhang and Sennrich 2019
+(arXiv:1910.07467).
+"""
+
+import keras
+import tensorflow as tf
+
+from zoo.layers.linear import read
+
+
+class Norm(keras.layers.Layer):
+    """Normalises the last dimension of [N, D], then scales (and shifts) it.
+
+    Args:
+      width: D.
+      kind: "layernorm" (centres, has a bias) or "rmsnorm" (neither).
+      epsilon: added to the mean square.
+    """
+
+    def __init__(self, width, kind, epsilon, **kwargs):
+        super().__init__(**kwargs)
+        self.kind, self.epsilon = kind, epsilon
+        self.scale = self.add_weight(
+            shape=(width,), initializer="ones", name="scale", autocast=False
+        )
+        self.bias = None
+        if kind == "layernorm":
+            self.bias = self.add_weight(
+                shape=(width,), initializer="zeros", name="bias", autocast=False
+            )
+        self.built = True
+
+    def call(self, x_ND, training=False):
+        """Returns [N, D] in the dtype of x; `training` keeps what gradients need."""
+        scale_D = read(self.scale, tf.float32)
+        bias_D = None if self.bias is None else read(self.bias, tf.float32)
+        if training:
+            return normalise(x_ND, scale_D, bias_D, self.epsilon)
+        unit_ND, _ = _unit(x_ND, bias_D is not None, self.epsilon)
+        return tf.cast(_affine(unit_ND, scale_D, bias_D), x_ND.dtype)
+
+
+def normalise(x_ND, scale_D, bias_D, epsilon):
+    """LayerNorm, or RMSNorm where the bias is None, with its own gradient."""
+    centred = bias_D is not None
+
+    @tf.custom_gradient
+    def forward(x_ND, scale_D, bias_D=None):
+        unit_ND, factor = _unit(x_ND, centred, epsilon)
+
+        def backward(dy_ND):
+            dy_ND = tf.cast(dy_ND, tf.float32)
+            t_ND = dy_ND * unit_ND
+            column = scale_D[:, None] / x_ND.shape[-1]
+            mean = unit_ND * tf.matmul(t_ND, column)
+            if centred:
+                mean += tf.matmul(dy_ND, column)
+            dx_ND = tf.cast((dy_ND * scale_D - mean) * factor, x_ND.dtype)
+            dscale_D = _column_sum(t_ND)
+            return (dx_ND, dscale_D, _column_sum(dy_ND)) if centred else (
+                dx_ND,
+                dscale_D,
+            )
+
+        return tf.cast(_affine(unit_ND, scale_D, bias_D), x_ND.dtype), backward
+
+    return forward(x_ND, scale_D, bias_D) if centred else forward(x_ND, scale_D)
+
+
+def _unit(x_ND, centred, epsilon):
+    """The normalised input, float32, and the factor [N, 1] of each row."""
+    x_ND = tf.cast(x_ND, tf.float32)
+    if centred:
+        x_ND = x_ND - tf.reduce_mean(x_ND, -1, keepdims=True)
+    square = tf.reduce_mean(tf.square(x_ND), -1, keepdims=True)
+    factor = tf.math.rsqrt(square + epsilon)
+    return x_ND * factor, factor
+
+
+def _affine(unit_ND, scale_D, bias_D):
+    y_ND = unit_ND * scale_D
+    return y_ND if bias_D is None else y_ND + bias_D
+
+
+def _column_sum(x_ND):
+    return tf.matmul(tf.ones((1, tf.shape(x_ND)[0]), x_ND.dtype), x_ND)[0]

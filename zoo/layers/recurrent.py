@@ -1,0 +1,280 @@
+"""Recurrent layers (LSTM, GRU, simple RNN) over time-major sequences.
+
+There are two paths with the same numbers. *Inference* is a plain `tf.while_loop` of
+core ops, which exports and which TensorFlow can differentiate. *Training* has a
+backward pass by hand: all x.W products are one matrix product before the loop, the
+loop backwards holds the product dz.U^T alone, and the gradients of both kernels are
+one product each after it (Appleyard et al. 2016, arXiv:1604.01946). In float32 each
+loop is one XLA computation. XLA on CPU multiplies no bfloat16 at speed, so in other
+dtypes only the element-wise part of a time step is.
+
+Z is gates * units wide, U is units, L is slopes * units wide.
+"""
+
+import functools
+
+import keras
+import tensorflow as tf
+
+from zoo import registry, shapes
+from zoo.layers import fused
+from zoo.layers import recurrent_cells as cells
+from zoo.layers.linear import read
+from zoo.layers.recurrent_cells import CELLS, Cell
+
+
+class Recurrent(keras.layers.Layer):
+    """One recurrent layer; the weights are laid out as those of the Keras layers.
+
+    Args:
+      cell: "lstm", "gru" or "rnn".
+      inputs: E, the width of what comes in.
+      units: U, the width of what goes out.
+    """
+
+    supports_jit = False  # the training path holds compiled loops
+
+    def __init__(self, cell: str, inputs: int, units: int, **kwargs):
+        super().__init__(**kwargs)
+        registry.one_of("Recurrent.cell", cell, CELLS)
+        self.cell, self.units = CELLS[cell], units
+        wide = self.cell.gates * units
+        self.kernel = self._weight("kernel", (inputs, wide), "glorot_uniform")
+        self.recurrent_kernel = self._weight(
+            "recurrent_kernel", (units, wide), "orthogonal"
+        )
+        rows = self.cell.bias_rows
+        self.bias = self._weight("bias", (rows, wide) if rows > 1 else (wide,), "zeros")
+        if cell == "lstm":  # remember by default: Jozefowicz et al. 2015
+            start = tf.repeat([0.0, 1.0, 0.0, 0.0], units)
+            self.bias.assign(start)
+        self.built = True
+
+    def _weight(self, name, shape, initializer):
+        return self.add_weight(
+            shape=shape, initializer=initializer, name=name, autocast=False
+        )
+
+    def zero_state(self, batch):
+        """The state before the first token: float32 [B, U], once or (LSTM) twice."""
+        return tuple(tf.zeros((batch, self.units)) for _ in range(self.cell.states))
+
+    def call(self, x_TBE, state=None, mask_TB=None, training=False):
+        """Runs over a whole sequence.
+
+        Args:
+          x_TBE: time first; cast to the compute dtype.
+          state: what an earlier call returned; None is zeros.
+          mask_TB: bool, False where the state is kept as it is; None is all True.
+          training: whether gradients will be asked for, which takes the fast path.
+
+        Returns:
+          The outputs [T, B, U] in the compute dtype, and the final state.
+
+        Raises:
+          ValueError: x has another rank or width.
+        """
+        shapes.check("x", x_TBE, "TBE", E=self.kernel.shape[0])
+        x_TBE = tf.cast(x_TBE, self.compute_dtype)
+        if state is None:
+            state = self.zero_state(tf.shape(x_TBE)[1])
+        keep_TB1 = None if mask_TB is None else tf.cast(mask_TB, tf.bool)[:, :, None]
+        weights = [
+            read(v, tf.float32) for v in (self.kernel, self.recurrent_kernel, self.bias)
+        ]
+        run = _train if training else _infer
+        y_TBU, state = run(self.cell, x_TBE, *weights, tuple(state), keep_TB1)
+        y_TBU = tf.ensure_shape(y_TBU, (*x_TBE.shape[:2], self.units))
+        return y_TBU, state
+
+    def step(self, x_BE, state):
+        """Takes one time step; returns the state, whose first tensor is the output."""
+        dtype = self.compute_dtype
+        bias_Z, late_Z = _biases(self.cell, read(self.bias, tf.float32))
+        x_BZ = _affine(tf.cast(x_BE, dtype), read(self.kernel, dtype), bias_Z)
+        h_BZ = _product(state[0], read(self.recurrent_kernel, dtype), late_Z)
+        return cells.advance(self.cell, x_BZ, h_BZ, tuple(state), None)[0]
+
+
+# ------------------------------------------------------------------ products
+
+
+def _biases(cell: Cell, bias):
+    """The bias of x.W, and that of h.U or None."""
+    return (bias, None) if cell.bias_rows == 1 else (bias[0], bias[1])
+
+
+def _affine(x_NE, kernel_EZ, bias_Z):
+    return tf.nn.bias_add(tf.matmul(x_NE, kernel_EZ), tf.cast(bias_Z, x_NE.dtype))
+
+
+def _product(h_BU, kernel_UZ, late_Z):
+    """h.U with its bias, float32."""
+    y = tf.cast(tf.matmul(tf.cast(h_BU, kernel_UZ.dtype), kernel_UZ), tf.float32)
+    return y if late_Z is None else y + late_Z
+
+
+def _inputs(x_TBE, kernel_EZ, bias_Z):
+    """x.W + b of all time steps by one matrix product."""
+    outer, wide = x_TBE.shape[:2], kernel_EZ.shape[1]
+    y_NZ = _affine(_rows(x_TBE), kernel_EZ, bias_Z)
+    y_TBZ = tf.reshape(y_NZ, tf.concat([tf.shape(x_TBE)[:2], [wide]], 0))
+    return tf.ensure_shape(y_TBZ, (*outer, wide))
+
+
+def _rows(x_TBN):
+    return tf.reshape(x_TBN, (-1, x_TBN.shape[2]))
+
+
+# ------------------------------------------------------------------ loops over time
+
+
+def _over_time(x_TBN):
+    """A TensorArray with one entry a time step; None for None."""
+    if x_TBN is None:
+        return None
+    steps, shape = tf.shape(x_TBN)[0], x_TBN.shape[1:]
+    return tf.TensorArray(x_TBN.dtype, steps, element_shape=shape).unstack(x_TBN)
+
+
+def _read(array, t):
+    return None if array is None else array.read(t)
+
+
+def _outputs(widths, like_TBN, dtype):
+    steps, batch = tf.shape(like_TBN)[0], like_TBN.shape[1]
+    return tuple(
+        tf.TensorArray(dtype, steps, element_shape=(batch, width)) for width in widths
+    )
+
+
+def _forward(advance, widths, x_TBZ, kernel_UZ, late_Z, state, keep_TB1):
+    """Outputs [T, B, U] and what else `advance` gives a step, and the last state."""
+    steps, dtype = tf.shape(x_TBZ)[0], x_TBZ.dtype
+    xs, keeps = _over_time(x_TBZ), _over_time(keep_TB1)
+
+    def body(t, state, outs):
+        h_BZ = _product(state[0], kernel_UZ, late_Z)
+        state, extra = advance(xs.read(t), h_BZ, state, _read(keeps, t))
+        values = tf.cast(state[0], dtype), *extra
+        written = [o.write(t, v) for o, v in zip(outs, values, strict=True)]
+        return t + 1, state, tuple(written)
+
+    _, state, outs = tf.while_loop(
+        lambda t, *_: t < steps,
+        body,
+        (0, state, _outputs(widths, x_TBZ, dtype)),
+        parallel_iterations=1,
+        maximum_iterations=steps,
+    )
+    return [out.stack() for out in outs], state
+
+
+def _backward(retreat, widths, dy_TBU, slopes_TBL, kernel_ZU, dstate, keep_TB1):
+    """Gradients [T, B, Z] of the products (one or two), and of the first state."""
+    steps, dtype = tf.shape(dy_TBU)[0], slopes_TBL.dtype
+    dys, slopes, keeps = (_over_time(x) for x in (dy_TBU, slopes_TBL, keep_TB1))
+
+    def body(t, through_BU, dstate, outs):
+        products, dstate = retreat(
+            dys.read(t), through_BU, dstate, slopes.read(t), _read(keeps, t)
+        )
+        outs = tuple(o.write(t, p) for o, p in zip(outs, products, strict=True))
+        return t - 1, tf.matmul(products[-1], kernel_ZU), dstate, outs
+
+    through_BU = tf.zeros_like(dstate[0], dtype)
+    _, through_BU, dstate, outs = tf.while_loop(
+        lambda t, *_: t >= 0,
+        body,
+        (steps - 1, through_BU, dstate, _outputs(widths, dy_TBU, dtype)),
+        parallel_iterations=1,
+        maximum_iterations=steps,
+    )
+    dstate = (dstate[0] + tf.cast(through_BU, tf.float32), *dstate[1:])
+    return [out.stack() for out in outs], dstate
+
+
+# ------------------------------------------------------------------ the two paths
+
+
+def _infer(cell: Cell, x_TBE, kernel_EZ, kernel_UZ, bias, state, keep_TB1):
+    dtype, units = x_TBE.dtype, kernel_UZ.shape[0]
+    bias_Z, late_Z = _biases(cell, bias)
+    x_TBZ = _inputs(x_TBE, tf.cast(kernel_EZ, dtype), bias_Z)
+    step = functools.partial(cells.advance, cell)
+    (y_TBU,), state = _forward(
+        step, (units,), x_TBZ, tf.cast(kernel_UZ, dtype), late_Z, state, keep_TB1
+    )
+    return y_TBU, state
+
+
+@functools.cache
+def _loops(cell: Cell, units: int, whole: bool):
+    """The loops of training: each compiled as a whole, or step by step.
+
+    A GPU gets the same loops of plain ops.
+    """
+    gpu = tf.config.list_physical_devices("GPU")
+    of_loop = fused.cluster if whole and not gpu else _as_is
+    of_step = fused.cluster if not whole and not gpu else _as_is
+    there = of_step(functools.partial(cells.advance_with_slopes, cell))
+    back = of_step(functools.partial(cells.retreat, cell))
+    left = (units, cell.slopes * units)
+    products = (cell.gates * units,) * cell.bias_rows
+    return (
+        of_loop(functools.partial(_forward, there, left)),
+        of_loop(functools.partial(_backward, back, products)),
+    )
+
+
+def _as_is(f):
+    return f
+
+
+def _train(cell: Cell, x_TBE, kernel_EZ, kernel_UZ, bias, state, keep_TB1):
+    dtype, units = x_TBE.dtype, kernel_UZ.shape[0]
+    forward, backward = _loops(cell, units, whole=dtype == tf.float32)
+
+    @tf.custom_gradient
+    def run(x_TBE, kernel_EZ, kernel_UZ, bias, *state):
+        # a tape still watches in here, and would have the compiled loops hand out
+        # what their own derivatives need
+        x_TBE, kernel_EZ, kernel_UZ, bias, state = tf.nest.map_structure(
+            tf.stop_gradient, (x_TBE, kernel_EZ, kernel_UZ, bias, state)
+        )
+        input_kernel = tf.cast(kernel_EZ, dtype)
+        late_kernel = tf.cast(kernel_UZ, dtype)
+        bias_Z, late_Z = _biases(cell, bias)
+        x_TBZ = _inputs(x_TBE, input_kernel, bias_Z)
+        (y_TBU, slopes_TBL), last = forward(x_TBZ, late_kernel, late_Z, state, keep_TB1)
+        y_TBU = tf.ensure_shape(y_TBU, (*x_TBE.shape[:2], units))  # stack() loses T
+
+        def gradient(dy_TBU, *dlast):
+            products, dfirst = backward(
+                dy_TBU, slopes_TBL, tf.transpose(late_kernel), dlast, keep_TB1
+            )
+            of_x, of_h = _rows(products[0]), _rows(products[-1])
+            before = tf.concat([tf.cast(state[0], dtype)[None], y_TBU[:-1]], 0)
+            dx = tf.matmul(of_x, input_kernel, transpose_b=True)
+            sums = [_column_sums(_rows(p)) for p in products]
+            return (
+                tf.reshape(dx, tf.shape(x_TBE)),
+                _float(tf.matmul(_rows(x_TBE), of_x, transpose_a=True)),
+                _float(tf.matmul(_rows(before), of_h, transpose_a=True)),
+                sums[0] if len(sums) == 1 else tf.stack(sums),
+                *dfirst,
+            )
+
+        return (y_TBU, *last), gradient
+
+    y_TBU, *last = run(x_TBE, kernel_EZ, kernel_UZ, bias, *state)
+    return y_TBU, tuple(last)
+
+
+def _column_sums(x_NZ):
+    """As a matrix product, which is several times faster than a reduction on CPU."""
+    return _float(tf.matmul(tf.ones((1, tf.shape(x_NZ)[0]), x_NZ.dtype), x_NZ))[0]
+
+
+def _float(x):
+    return tf.cast(x, tf.float32)

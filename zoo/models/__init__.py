@@ -1,0 +1,9 @@
+"""The models; importing this package fills the registry. A new model is one line here.
+
+`build` and `names` are those of the registry.
+"""
+
+from zoo.models import dense_net, recurrent_lm, transformer_lm
+from zoo.registry import build, names
+
+__all__ = ["build", "dense_net", "names", "recurrent_lm", "transformer_lm"]

@@ -1,0 +1,135 @@
+"""A dense network: from features to a class or to a number.
+
+Features are standardised inside the model, by means and deviations that `adapt` takes
+from the training rows, so that an exported model takes raw features.
+"""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from zoo import registry, shapes
+from zoo.layers.linear import read
+
+ACTIVATIONS = ("elu", "gelu", "relu", "selu", "silu", "tanh")
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class Config:
+    """The shape of the network.
+
+    Attributes:
+      features: F, the number of input features.
+      classes: C, at least 2 to classify, 0 for regression.
+      labels: the names of the classes, for exported answers; empty means "0", "1", ...
+      widths: of the hidden layers.
+      activation: after each hidden layer.
+      dropout: after each hidden layer.
+      l1, l2: penalties on the weights (not the biases) of all layers.
+      linear: whether a linear map from the features is added to the output, as in
+        Cheng et al. 2016 (wide and deep, arXiv:1606.07792).
+    """
+
+    features: int = 30
+    classes: int = 2
+    labels: tuple[str, ...] = ()
+    widths: tuple[int, ...] = (32,)
+    activation: str = "relu"
+    dropout: float = 0.0
+    l1: float = 0.0
+    l2: float = 0.0
+    linear: bool = False
+
+    def __post_init__(self):
+        registry.at_least("dense_net.features", self.features, 1)
+        if self.classes == 1:
+            raise ValueError("dense_net.classes: 1; 0 (regression) or at least 2.")
+        registry.at_least("dense_net.classes", self.classes, 0)
+        for i, width in enumerate(self.widths):
+            registry.at_least(f"dense_net.widths[{i}]", width, 1)
+        registry.at_least("dense_net.l1", self.l1, 0)
+        registry.at_least("dense_net.l2", self.l2, 0)
+        registry.one_of("dense_net.activation", self.activation, ACTIVATIONS)
+        registry.share("dense_net.dropout", self.dropout)
+        if self.labels and len(self.labels) != self.classes:
+            raise ValueError(
+                f"dense_net.labels: {len(self.labels)} names, classes {self.classes}."
+            )
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class DenseNet(keras.Model):
+    """Maps features [B, F] to logits [B, C], or to values [B] for regression."""
+
+    def __init__(self, config: Config, **kwargs):
+        super().__init__(**kwargs)
+        c = self.config = config
+        self.mean = self._statistic("mean", "zeros")
+        self.deviation = self._statistic("deviation", "ones")
+        penalty = keras.regularizers.L1L2(c.l1, c.l2) if c.l1 or c.l2 else None
+        outputs = max(c.classes, 1)
+
+        def dense(inputs, units, name, activation=None, bias=True):
+            layer = keras.layers.Dense(
+                units,
+                activation,
+                use_bias=bias,
+                kernel_initializer="he_normal" if activation else "glorot_uniform",
+                kernel_regularizer=penalty,
+                name=name,
+            )
+            layer.build((None, inputs))
+            return layer
+
+        sizes = [c.features, *c.widths]
+        self.hidden = [
+            dense(a, b, f"hidden_{i}", c.activation)
+            for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))
+        ]
+        self.head = dense(sizes[-1], outputs, "head")
+        self.wide = None
+        if c.linear:
+            self.wide = dense(c.features, outputs, "wide", bias=False)
+        self.dropout = keras.layers.Dropout(c.dropout)
+        self.built = True
+
+    def _statistic(self, name, initializer):
+        return self.add_weight(
+            shape=(self.config.features,),
+            initializer=initializer,
+            trainable=False,
+            name=name,
+            autocast=False,
+        )
+
+    def get_config(self):
+        return {"config": registry.to_fields(self.config), "name": self.name}
+
+    @classmethod
+    def from_config(cls, config):
+        fields = dict(config["config"])
+        return cls(registry.config(fields.pop("name"), **fields), name=config["name"])
+
+    def adapt(self, features_NF) -> None:
+        """Takes means and deviations from the training rows (numpy, [N, F])."""
+        shapes.check("features", features_NF, "NF", F=self.config.features)
+        deviation = features_NF.std(0)
+        self.mean.assign(features_NF.mean(0))
+        self.deviation.assign([d if d > 0 else 1.0 for d in deviation.tolist()])
+
+    def call(self, features_BF, training=False):
+        """Float32 logits [B, C], or values [B] for regression."""
+        x = tf.cast(features_BF, tf.float32) - read(self.mean, tf.float32)
+        x = inputs = x / read(self.deviation, tf.float32)
+        for layer in self.hidden:
+            x = self.dropout(layer(x), training=training)
+        y = tf.cast(self.head(x), tf.float32)
+        if self.wide is not None:
+            y = y + tf.cast(self.wide(inputs), tf.float32)
+        return y if self.config.classes else y[:, 0]
+
+
+registry.register(
+    "dense_net", Config, DenseNet, "features to a class or to a number"
+)

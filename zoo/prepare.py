@@ -1,0 +1,62 @@
+"""Trains a tokenizer on a source and prints what the source holds.
+
+python -m zoo.prepare --source=kjv --output=runs/tokenizer --vocab_size=4096
+"""
+
+import os
+
+from absl import app, flags
+
+from zoo.data import formats, sources
+from zoo.text import cleaning, tokenizer
+
+
+def prepare_tokenizer(
+    source: str, output: str, vocab_size: int, steps: list[str]
+) -> formats.Stream:
+    """Reads, cleans, trains, writes; the stream is the training split's.
+
+    Raises:
+      ValueError: the output is not an empty directory, or as the parts raise.
+    """
+    if os.path.exists(output) and (not os.path.isdir(output) or os.listdir(output)):
+        raise ValueError(f"--output={output}: exists, expected an empty directory.")
+    texts = [cleaning.clean(text, steps) for text in sources.documents(source)]
+    trained = tokenizer.train(texts, vocab_size)
+    stream = formats.language_model(texts, trained)
+    trained.save(output)
+    return stream
+
+
+def main(argv: list[str]) -> None:
+    """Checks the flags, does the work and prints the counts."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
+    given = flags.FLAGS
+    try:
+        stream = prepare_tokenizer(
+            given.source, given.output, given.vocab_size, given.clean
+        )
+    except ValueError as error:
+        raise SystemExit(f"zoo.prepare: {error}") from None
+    # Each document brings one end token, and the stream one more at its start.
+    tokens = len(stream.tokens) - stream.documents - 1
+    print(f"documents        {stream.documents}")
+    print(f"bytes            {stream.bytes}")
+    print(f"tokens           {tokens}")
+    print(f"bytes per token  {stream.bytes / tokens:.4f}")
+    print(f"written          {given.output}")
+
+
+def run() -> None:
+    """Defines the flags (here, so that commands may share names) and starts."""
+    flags.DEFINE_string("source", None, "Where the text is: kjv, text:PATH, ...")
+    flags.DEFINE_string("output", None, "A directory that is empty or not there.")
+    flags.DEFINE_integer("vocab_size", 4096, "Tokens, 256 bytes and the end included.")
+    flags.DEFINE_list("clean", list(cleaning.DEFAULT), "Cleaning steps, in order.")
+    flags.mark_flags_as_required(["source", "output"])
+    app.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,110 @@
+"""Says whether stock TensorFlow can serve a SavedModel, and proves it by calling it.
+
+The protos are read here; the calls are made by a child process that holds nothing but
+the C library (probe.py), so that neither Python TensorFlow nor an extension library
+that this process happens to hold can help the artefact along.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+from zoo.saved_model import examples, graph_rules, library, recorded
+from zoo.saved_model.graph import Graph
+from zoo.saved_model.report import Report, Result
+
+_PROBE = "zoo.saved_model.probe"
+_ROOT = pathlib.Path(__file__).parents[2]
+_SHOWN = 3  # last lines of a child that died
+
+
+def check(
+    path: str,
+    calls: int = 50,
+    requests: str | None = None,
+    tensorflow: str | None = None,
+) -> Report:
+    """Checks one SavedModel.
+
+    Args:
+      path: the folder with saved_model.pb.
+      calls: how many calls watch the memory; 0 leaves that out, 2000 is a proof.
+      requests: a file of recorded requests and answers (see recorded.py).
+      tensorflow: the folder of a tensorflow package to run it on, such as that of
+        another environment with an older release; by default the installed one.
+
+    Raises:
+      ValueError: there is no such SavedModel, library or file of requests, or one of
+        their files is broken.
+    """
+    meta_graph = _meta_graph(path)
+    about = examples.documented(path)
+    if calls < 0:
+        raise ValueError(f"calls: {calls}, at least 0 allowed.")
+    if requests:
+        recorded.load(requests)
+    tensorflow = str(tensorflow or library.folder())
+    library.find(tensorflow)
+    graph = Graph(meta_graph)
+    said, died = _child(path, calls, requests, tensorflow)
+    registry: dict[str, bool] = {}
+    version, results, latency = "", [], {}
+    for line in said:
+        if "registry" in line:
+            registry, version = line["registry"], line["version"]
+        elif "latency" in line:
+            latency |= line["latency"]
+        else:
+            results.append(Result(**line))
+    if died:
+        results.append(Result("process", "", "fail", died))
+    rules = list(graph_rules.check(graph, registry, about)) if registry else []
+    return Report(str(path), version, rules + results, graph_rules.ops(graph), latency)
+
+
+def _meta_graph(path: str) -> Any:
+    """Reads the meta graph that servers load, the one with the tag "serve"."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    file = pathlib.Path(path) / "saved_model.pb"
+    if not file.exists():
+        folder = pathlib.Path(path)
+        below = folder.iterdir() if folder.is_dir() else ()
+        versions = sorted(p.name for p in below if (p / "saved_model.pb").exists())
+        hint = f" Versions below it: {', '.join(versions)}." if versions else ""
+        raise ValueError(f"{path}: there is no saved_model.pb.{hint}")
+    try:
+        model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    except Exception as error:  # protobuf's DecodeError has no public home
+        raise ValueError(f"{file}: not a SavedModel: {error}.") from None
+    tags = [sorted(meta.meta_info_def.tags) for meta in model.meta_graphs]
+    if ["serve"] not in tags:
+        raise ValueError(f"{file}: its graphs have the tags {tags}, needed ['serve'].")
+    return model.meta_graphs[tags.index(["serve"])]
+
+
+def _child(
+    path: str, calls: int, requests: str | None, tensorflow: str
+) -> tuple[list[dict], str]:
+    """Runs the probe; returns what it said and, if it died, how."""
+    flags = {"saved_model": path, "tensorflow": tensorflow, "calls": calls}
+    flags |= {"requests": requests} if requests else {}
+    run = subprocess.run(
+        # -S: without site-packages there is no tensorflow to import.
+        [sys.executable, "-S", "-m", _PROBE, *(f"--{k}={v}" for k, v in flags.items())],
+        env={**os.environ, "PYTHONPATH": str(_ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = [json.loads(line) for line in run.stdout.splitlines()]
+    if not run.returncode:
+        return said, ""
+    last = " | ".join(run.stderr.strip().splitlines()[-_SHOWN:])
+    if not said:
+        raise ValueError(f"{tensorflow}: its library does not run: {last}")
+    stage = said[-1].get("check", "load")
+    return said, f"died with code {run.returncode} after {stage!r}: {last}"

@@ -1,0 +1,90 @@
+"""What a check found, as data, as JSON and as short lines for people."""
+
+import dataclasses
+from typing import Any
+
+_MARKS = {"pass": "✓", "warn": "!", "fail": "✗"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One finding.
+
+    Attributes:
+      check: what was tested, one word.
+      signature: of which signature; "" for the whole artefact.
+      status: "pass", "warn" or "fail".
+      detail: one short line.
+    """
+
+    check: str
+    signature: str
+    status: str
+    detail: str
+
+
+@dataclasses.dataclass
+class Report:
+    """All findings on one SavedModel.
+
+    Attributes:
+      path: the SavedModel's folder.
+      tensorflow: the release of the library that it ran on; "" if none did.
+      results: in the order of the tests.
+      ops: the op types that signatures reach, sorted.
+      latency: signature -> "first", "1" or "3" -> milliseconds of the first call and
+        the medians for batches of 1 and 3.
+    """
+
+    path: str
+    tensorflow: str
+    results: list[Result]
+    ops: list[str]
+    latency: dict[str, dict[str, float]]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed; warnings do not count."""
+        return all(result.status != "fail" for result in self.results)
+
+    def failures(self) -> list[str]:
+        """The names of the checks that failed, each once, in order."""
+        failed = (r.check for r in self.results if r.status == "fail")
+        return list(dict.fromkeys(failed))
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as a JSON-able dict, the verdict first."""
+        return {"ok": self.ok, **dataclasses.asdict(self)}
+
+    def lines(self) -> list[str]:
+        """The report for people: a mark and a line a finding, then a verdict."""
+        lines = [f"{self.path} on TensorFlow {self.tensorflow or '(none)'}"]
+        for check in dict.fromkeys(result.check for result in self.results):
+            found = [r for r in self.results if r.check == check]
+            passed = [r for r in found if r.status == "pass"]
+            if len(passed) > 1 and len({r.detail for r in passed}) == 1:
+                # One line for all of them, with names where not all passed.
+                names = ", ".join(r.signature for r in passed)
+                where = names if passed != found else f"{len(passed)} signatures"
+                lines.append(_line("pass", check, where, passed[0].detail))
+                found = [r for r in found if r.status != "pass"]
+            lines += [_line(r.status, check, r.signature, r.detail) for r in found]
+        if self.latency:
+            lines.append(
+                f"  {'ms':9} {'':24} {'first':>9} {'batch 1':>9} {'batch 3':>9}"
+            )
+        for name, times in self.latency.items():
+            columns = "".join(f" {times[key]:9.2f}" for key in ("first", "1", "3"))
+            lines.append(f"  {'':9} {name:24}{columns}")
+        lines.append(f"  ops       {len(self.ops)} types: {' '.join(self.ops)}")
+        warnings = sum(result.status == "warn" for result in self.results)
+        if self.ok:
+            verdict = "yes: stock TensorFlow can serve it"
+        else:
+            verdict = f"no: {', '.join(self.failures())}"
+        return [*lines, verdict + (f" ({warnings} warnings)" if warnings else "")]
+
+
+def _line(status: str, check: str, signature: str, detail: str) -> str:
+    where = f"{signature}: " if signature else ""
+    return f"{_MARKS[status]} {check:9} {where}{detail}"
