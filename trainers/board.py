@@ -60,7 +60,9 @@ class Board:
                 tf.summary.scalar(f"{split}/{name}", value)
         self.writer.flush()
         shown = {"loss": "{:.4f}", "bits_per_byte": "{:.4f}", "accuracy": "{:.4f}"}
-        parts = [f"{k} {f.format(metrics[k])}" for k, f in shown.items() if k in metrics]
+        parts = [
+            f"{k} {f.format(metrics[k])}" for k, f in shown.items() if k in metrics
+        ]
         if "per_second" in metrics:
             parts.append(f"{metrics['per_second']:,.0f} {self.unit}")
         text = "  ".join(parts)

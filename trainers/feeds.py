@@ -79,7 +79,7 @@ def text(run: Run) -> Feed:
             held.tokens, length, data.batch, stride=max(length // 2, 1)
         )
         size = held.bytes
-    windows = max(1, (len(stream.tokens) - 1) // length)
+    windows = batches.windows_per_epoch(len(stream.tokens), length)
     return Feed(
         train_from,
         dataset,
@@ -134,7 +134,7 @@ def table(run: Run) -> Feed:
 
     dataset = None
     if valid is not None:
-        dataset = batches.table_eval(valid.features_NF, valid.labels_N, data.batch)
+        dataset, _ = batches.table_eval(valid.features_NF, valid.labels_N, data.batch)
     return Feed(
         train_from,
         dataset,

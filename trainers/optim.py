@@ -71,7 +71,7 @@ class _OneKernel:
 
 def _handle(variable):
     # Keras passes the raw tf.Variable, and keeps Keras variables as slots
-    return (variable.value if hasattr(variable, "value") else variable).handle
+    return (variable if hasattr(variable, "handle") else variable.value).handle
 
 
 class FusedAdam(_OneKernel, keras.optimizers.Adam):

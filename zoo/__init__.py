@@ -15,6 +15,11 @@ The Python API, imported on first use so that `import zoo` costs nothing:
 """
 
 import importlib
+import os
+
+# TensorFlow's C++ side reports a missing GPU as an error at every start; what concerns
+# the user arrives as a Python exception
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 _API = {
     "build": "zoo.models",

@@ -127,7 +127,9 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
         inner = typing.get_args(kind)[0]
         if isinstance(value, list | tuple):
             make = typing.get_origin(kind)
-            return make(_checked(inner, v, f"{where}[{i}]") for i, v in enumerate(value))
+            return make(
+                _checked(inner, v, f"{where}[{i}]") for i, v in enumerate(value)
+            )
     elif isinstance(kind, types.UnionType) or kind is Any:
         return value
     elif kind is float and type(value) in (int, float):

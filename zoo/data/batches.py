@@ -6,18 +6,16 @@ through all epochs: row g is place g % n of epoch g // n, and each epoch permute
 n places by a keyed bijection instead of a shuffled list.
 """
 
-import hashlib
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
 from zoo import shapes
+from zoo.data import shuffling
 from zoo.registry import at_least
 
 Batch = dict[str, tf.Tensor]
-_GOLDEN = 0x9E3779B97F4A7C15  # step and constants of SplitMix64 (Steele et al. 2014)
-_MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 
 
 def lm_batches(
@@ -58,8 +56,8 @@ def lm_batches(
     offsets = tf.range(length + 1, dtype=tf.int64)
 
     def rows(epoch_B, place_B) -> Batch:
-        shift_B = _draw(seed, "shift", epoch_B) % tf.constant(shifts, tf.uint64)
-        first_B = place_B * length + tf.cast(shift_B, tf.int64)
+        shift_B = shuffling.number(seed, "shift", epoch_B, shifts)
+        first_B = place_B * length + shift_B
         window_BT = tf.gather(stream_N, first_B[:, None] + offsets)
         window_BT = tf.cast(window_BT, tf.int32)
         weights_BT = tf.ones_like(window_BT[:, 1:], tf.float32)
@@ -96,7 +94,8 @@ def eval_windows(
     Args:
       tokens: token ids [N], two at least; shorter than a window is fine.
       length: T, inputs a row.
-      batch: B, rows; the last batch is filled up with rows of weight 0.
+      batch: B, rows; the last batch is filled up with rows of weight 0, which repeat
+        the last token (as the last window does beyond the end).
       stride: 1 to `length`; 0 is half the length.
 
     Returns:
@@ -126,8 +125,8 @@ def eval_windows(
         wanted_BT = (target_BT > predicted_B[:, None]) & (target_BT <= last)
         wanted_BT &= (row_B < count)[:, None]
         return _lm_batch(
-            _take(stream_N, at_BT, last),
-            _take(stream_N, target_BT, last),
+            tf.cast(tf.gather(stream_N, tf.minimum(at_BT, last)), tf.int32),
+            tf.cast(tf.gather(stream_N, tf.minimum(target_BT, last)), tf.int32),
             tf.cast(wanted_BT, tf.float32),
         )
 
@@ -183,7 +182,7 @@ def table_eval(
 ) -> tuple[tf.data.Dataset, int]:
     """One pass over a table in its order, and how many batches that is.
 
-    The last batch is filled up with zeros of weight 0.
+    The last batch is filled up with repetitions of the last row of weight 0.
 
     Raises:
       ValueError: as `table_batches`.
@@ -195,8 +194,8 @@ def table_eval(
     def rows(number) -> Batch:
         row_B = number * batch + tf.range(batch, dtype=tf.int64)
         return {
-            "features": _take(features_NF, row_B, last),
-            "label": _take(labels_N, row_B, last),
+            "features": tf.gather(features_NF, tf.minimum(row_B, last)),
+            "label": tf.gather(labels_N, tf.minimum(row_B, last)),
             "weights": tf.cast(row_B <= last, tf.float32),
         }
 
@@ -230,9 +229,9 @@ def _endless(
     def make(number) -> Batch:
         row_B = number * batch + shard * share + tf.range(share, dtype=tf.int64)
         epoch_B, place_B = row_B // count, row_B % count
-        return rows(
-            epoch_B, _permuted(seed, epoch_B, place_B, count) if shuffle else place_B
-        )
+        if shuffle:
+            place_B = shuffling.permuted(seed, epoch_B, place_B, count)
+        return rows(epoch_B, place_B)
 
     # Row numbers stay below 2^62, the end of an endless run.
     return _pipeline(tf.data.Dataset.range(start, 2**62 // batch), make)
@@ -264,10 +263,12 @@ def _stream(tokens: np.ndarray) -> tf.Tensor:
         raise ValueError(f"tokens: {tokens.dtype}, expected integers.")
     if tokens.min() < 0:
         raise ValueError(f"tokens: {tokens.min()}, at least 0 allowed.")
-    return tf.constant(tokens.astype(np.uint16 if tokens.max() < 2**16 else np.int32))
+    with tf.device("CPU:0"):  # where tf.data reads it
+        small = tokens.max() < 2**16
+        return tf.constant(tokens.astype(np.uint16 if small else np.int32))
 
 
-def _table(features_NF, labels_N) -> tuple[np.ndarray, np.ndarray]:
+def _table(features_NF, labels_N) -> tuple[tf.Tensor, tf.Tensor]:
     features_NF = np.asarray(features_NF, np.float32)
     labels_N = np.asarray(labels_N)
     rows = shapes.check("features", features_NF, "NF")["N"]
@@ -280,44 +281,5 @@ def _table(features_NF, labels_N) -> tuple[np.ndarray, np.ndarray]:
         if not np.isfinite(values).all():
             row = int(np.argwhere(~np.isfinite(values))[0][0])
             raise ValueError(f"{name}: row {row} holds a number that is not finite.")
-    return features_NF, labels_N
-
-
-def _take(values, at, last: int):
-    """The values at some places, zero beyond the last one."""
-    taken = tf.gather(values, tf.minimum(at, last))
-    if taken.dtype == tf.uint16:
-        taken = tf.cast(taken, tf.int32)
-    inside = tf.reshape(at <= last, [-1] + [1] * (taken.shape.rank - 1))
-    if at.shape.rank == taken.shape.rank:
-        inside = at <= last
-    return tf.where(inside, taken, tf.zeros_like(taken))
-
-
-def _permuted(seed: int, epoch_B, place_B, count: int):
-    """Where the epoch's permutation of `count` places sends each place."""
-    # The op uses only the low bits of its keys (8 of each for small tables: plain
-    # counters would repeat after 256 epochs), hence keys that are hashes. The
-    # function above the op refuses a vector of seeds.
-    keys_B3 = tf.stack([_draw(seed, f"key{i}", epoch_B) for i in range(3)], -1)
-    return tf.raw_ops.RandomIndexShuffle(
-        index=place_B,
-        seed=tf.cast(keys_B3 & tf.constant(0xFFFFFFFF, tf.uint64), tf.uint32),
-        max_index=tf.fill(tf.shape(place_B), tf.constant(count - 1, tf.int64)),
-        rounds=4,
-    )
-
-
-def _draw(seed: int, purpose: str, epoch_B):
-    """A random uint64 for each epoch: SplitMix64, seeded by a hash of the rest."""
-    digest = hashlib.blake2b(f"{seed} {purpose}".encode(), digest_size=8).digest()
-    base = tf.constant(int.from_bytes(digest, "big"), tf.uint64)
-    x_B = base + tf.cast(epoch_B, tf.uint64) * tf.constant(_GOLDEN, tf.uint64)
-    for bits, factor in _MIX:
-        x_B = tf.bitwise.bitwise_xor(x_B, _right(x_B, bits))
-        x_B *= tf.constant(factor, tf.uint64)
-    return tf.bitwise.bitwise_xor(x_B, _right(x_B, 31))
-
-
-def _right(x_B, bits: int):
-    return tf.bitwise.right_shift(x_B, tf.constant(bits, tf.uint64))
+    with tf.device("CPU:0"):
+        return tf.constant(features_NF), tf.constant(labels_N)

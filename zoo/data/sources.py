@@ -122,7 +122,7 @@ def _decode(path: str) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path}: byte {error.start} (0x{data[error.start]:02x}) is not valid UTF-8."
+            f"{path}: byte {error.start} (0x{data[error.start]:02x}) is not UTF-8."
         ) from None
 
 

@@ -119,7 +119,9 @@ def _config(value, path):
     fields = dict(fields)
     name = fields.pop("name", None)
     if family != f"zoo-{name}":
-        raise ValueError(f"{path}: model_type {family!r}, but the config's is {name!r}.")
+        raise ValueError(
+            f"{path}: model_type {family!r}, but the config's is {name!r}."
+        )
     try:
         return registry.config(name, **fields), None
     except ValueError as error:

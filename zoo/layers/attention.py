@@ -145,7 +145,9 @@ def causal(q, k, v, batch, heads, kv_heads, blocks=1, training=False):
 
     @tf.custom_gradient
     def attend(q, k, v):
-        out, parts = forward(split(q, heads) * scale, split(k, kv_heads), split(v, kv_heads))
+        out, parts = forward(
+            split(q, heads) * scale, split(k, kv_heads), split(v, kv_heads)
+        )
 
         def backward(dout):
             dq, dk, dv = gradient(split(dout, heads), parts)

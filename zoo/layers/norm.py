@@ -61,9 +61,13 @@ def normalise(x_ND, scale_D, bias_D, epsilon):
                 mean += tf.matmul(dy_ND, column)
             dx_ND = tf.cast((dy_ND * scale_D - mean) * factor, x_ND.dtype)
             dscale_D = _column_sum(t_ND)
-            return (dx_ND, dscale_D, _column_sum(dy_ND)) if centred else (
-                dx_ND,
-                dscale_D,
+            return (
+                (dx_ND, dscale_D, _column_sum(dy_ND))
+                if centred
+                else (
+                    dx_ND,
+                    dscale_D,
+                )
             )
 
         return tf.cast(_affine(unit_ND, scale_D, bias_D), x_ND.dtype), backward

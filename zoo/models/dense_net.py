@@ -130,6 +130,4 @@ class DenseNet(keras.Model):
         return y if self.config.classes else y[:, 0]
 
 
-registry.register(
-    "dense_net", Config, DenseNet, "features to a class or to a number"
-)
+registry.register("dense_net", Config, DenseNet, "features to a class or to a number")

@@ -1,8 +1,9 @@
 """Says whether stock TensorFlow can serve a SavedModel, and proves it by calling it.
 
-The protos are read here; the calls are made by a child process that holds nothing but
-the C library (probe.py), so that neither Python TensorFlow nor an extension library
-that this process happens to hold can help the artefact along.
+The graph is read here; the calls are made by a child process that holds nothing but the
+C library (probe.py), so that neither Python TensorFlow nor an extension library that
+this process happens to hold can help the artefact along. No file of the checker imports
+tensorflow or numpy.
 """
 
 import json
@@ -10,7 +11,6 @@ import os
 import pathlib
 import subprocess
 import sys
-from typing import Any
 
 from zoo.saved_model import examples, graph_rules, library, recorded
 from zoo.saved_model.graph import Graph
@@ -40,7 +40,7 @@ def check(
       ValueError: there is no such SavedModel, library or file of requests, or one of
         their files is broken.
     """
-    meta_graph = _meta_graph(path)
+    graph = Graph(path)
     about = examples.documented(path)
     if calls < 0:
         raise ValueError(f"calls: {calls}, at least 0 allowed.")
@@ -48,7 +48,6 @@ def check(
         recorded.load(requests)
     tensorflow = str(tensorflow or library.folder())
     library.find(tensorflow)
-    graph = Graph(meta_graph)
     said, died = _child(path, calls, requests, tensorflow)
     registry: dict[str, bool] = {}
     version, results, latency = "", [], {}
@@ -63,27 +62,6 @@ def check(
         results.append(Result("process", "", "fail", died))
     rules = list(graph_rules.check(graph, registry, about)) if registry else []
     return Report(str(path), version, rules + results, graph_rules.ops(graph), latency)
-
-
-def _meta_graph(path: str) -> Any:
-    """Reads the meta graph that servers load, the one with the tag "serve"."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    file = pathlib.Path(path) / "saved_model.pb"
-    if not file.exists():
-        folder = pathlib.Path(path)
-        below = folder.iterdir() if folder.is_dir() else ()
-        versions = sorted(p.name for p in below if (p / "saved_model.pb").exists())
-        hint = f" Versions below it: {', '.join(versions)}." if versions else ""
-        raise ValueError(f"{path}: there is no saved_model.pb.{hint}")
-    try:
-        model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
-    except Exception as error:  # protobuf's DecodeError has no public home
-        raise ValueError(f"{file}: not a SavedModel: {error}.") from None
-    tags = [sorted(meta.meta_info_def.tags) for meta in model.meta_graphs]
-    if ["serve"] not in tags:
-        raise ValueError(f"{file}: its graphs have the tags {tags}, needed ['serve'].")
-    return model.meta_graphs[tags.index(["serve"])]
 
 
 def _child(

@@ -75,9 +75,10 @@ def row(signature: Signature, about: dict | None) -> tuple[Row, bool]:
     examples = (about or {}).get("inputs", {})
     result, known = {}, True
     for name, port in signature.inputs.items():
-        if "example" in examples.get(name, {}):
-            where = f"signature.json: example of {name!r}"
-            result[name] = tensor(examples[name]["example"], port.dtype, where)
+        said = examples.get(name, {})
+        if key := next((key for key in ("example", "default") if key in said), ""):
+            where = f"signature.json: {key} of {name!r}"
+            result[name] = tensor(said[key], port.dtype, where)
         elif name in signature.defaults:
             default = signature.defaults[name]
             result[name] = default.row(0) if default.shape else default
@@ -124,7 +125,7 @@ def other(value: Tensor, turn: int) -> Tensor:
     if value.dtype == "bool":
         numbers = [not number for number in numbers]
     elif value.dtype.startswith("float"):
-        numbers = [number / (1 + turn) for number in numbers]
+        numbers = [number / (1 + turn) if number else turn / 4 for number in numbers]
     else:
         numbers = [number + turn for number in numbers]
     data = struct.pack(f"={len(numbers)}{FORMATS[value.dtype]}", *numbers)

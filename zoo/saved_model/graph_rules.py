@@ -1,11 +1,14 @@
-"""What a SavedModel must not hold, read from its protos without running it."""
+"""What a SavedModel must not hold, read from its graph without running it.
+
+Standard library only.
+"""
 
 import collections
 from collections.abc import Iterable, Iterator
 
-from zoo.saved_model.graph import Graph, asks_for_xla
+from zoo.saved_model.graph import Graph
 from zoo.saved_model.report import Result
-from zoo.saved_model.tensors import DTYPES
+from zoo.saved_model.wire import Port
 
 # Ops declared stateful that change nothing: they read variables and immutable tables,
 # call functions, check values, or keep what they hold for one call only.
@@ -74,12 +77,8 @@ def check(graph: Graph, registry: dict[str, bool], about: dict) -> Iterator[Resu
         ],
         f"{len({n.op for _, n in everything})} types, all in the core library",
     )
-    xla = [(w, n.op) for w, n in everything if "Xla" in n.op or asks_for_xla(n.attr)]
-    xla += [
-        (name, "jit_compile")
-        for name, function in graph.functions.items()
-        if asks_for_xla(function.attr)
-    ]
+    xla = [(where, n.op) for where, n in everything if "Xla" in n.op or n.compiled]
+    xla += [(name, "jit_compile") for name in graph.compiled]
     yield _verdict("xla", "", xla, "none")
     python = [(w, n.op) for w, n in everything if n.op in _PYTHON]
     yield _verdict("python", "", python, "none")
@@ -119,8 +118,8 @@ def _rest(graph: Graph) -> Iterator[Result]:
         wrong = [] if signature.inputs else ["has no inputs"]
         wrong += [] if signature.outputs else ["has no outputs"]
         for kind in ("inputs", "outputs"):
-            for key, info in sorted(getattr(signature, kind).items()):
-                problem = _port(info)
+            for key, port in getattr(signature, kind).items():
+                problem = _problem(port)
                 if problem:
                     wrong.append(f"{kind[:-1]} {key!r} {problem}")
         detail = (
@@ -129,24 +128,18 @@ def _rest(graph: Graph) -> Iterator[Result]:
         yield Result("rest", name, "fail" if wrong else "pass", detail)
 
 
-def _port(info) -> str:
-    dtype, shape = _dtype(info), _shape(info)
-    if info.WhichOneof("encoding") != "name":
+def _problem(port: Port) -> str:
+    if not port.tensor:
         return "is sparse or composite"
-    if dtype not in _REST_TYPES:
-        return f"is {dtype}"
-    if not shape or shape[0] != -1:
-        return f"has shape {shape}, expected an unknown batch dimension first"
+    if port.dtype not in _REST_TYPES:
+        return f"is {port.dtype}"
+    if not port.shape or port.shape[0] is not None:
+        return f"has shape {_sizes(port)}, expected an unknown batch dimension first"
     return ""
 
 
-def _dtype(info) -> str:
-    return DTYPES[info.dtype][0] if info.dtype in DTYPES else f"type {info.dtype}"
-
-
-def _shape(info) -> list[int] | None:
-    shape = info.tensor_shape
-    return None if shape.unknown_rank else [dim.size for dim in shape.dim]
+def _sizes(port: Port) -> list | None:
+    return None if port.shape is None else list(port.shape)
 
 
 def _described(graph: Graph, about: dict) -> Iterator[Result]:
@@ -154,15 +147,14 @@ def _described(graph: Graph, about: dict) -> Iterator[Result]:
     wrong = [f"{name!r} is in one only" for name in about.keys() ^ graph.signatures]
     for name in about.keys() & graph.signatures.keys():
         for kind in ("inputs", "outputs"):
-            infos, texts = getattr(graph.signatures[name], kind), about[name][kind]
-            for key in infos.keys() | texts.keys():
+            ports, texts = getattr(graph.signatures[name], kind), about[name][kind]
+            for key in ports.keys() | texts.keys():
                 where = f"{name}: {kind[:-1]} {key!r}"
-                if key not in infos or key not in texts:
+                if key not in ports or key not in texts:
                     wrong.append(f"{where} is in one only")
                     continue
-                sizes = [-1 if size is None else size for size in texts[key]["shape"]]
-                said = f"{texts[key]['dtype']} {sizes}"
-                real = f"{_dtype(infos[key])} {_shape(infos[key])}"
+                said = f"{texts[key]['dtype']} {texts[key]['shape']}"
+                real = f"{ports[key].dtype} {_sizes(ports[key])}"
                 if real != said:
                     wrong.append(f"{where} is {real}, described as {said}")
     detail = "; ".join(sorted(wrong)[:_SHOWN]) or "signature.json agrees with the graph"

@@ -4,46 +4,41 @@ Standard library only. Linux only: it reads /proc/self/statm.
 """
 
 import ctypes
+import itertools
 import os
-import statistics
 from collections.abc import Callable
 
 _MEGABYTE = 1 << 20
-_SAMPLES = 40
-# The allocator's own noise stays below this; a leak shows in slope and in sum.
-_SLOPE, _SUM = 2048, 4 * _MEGABYTE
+_PARTS = 6
+# A leak exceeds both: bytes a call, and bytes in one part of the calls.
+_SLOPE, _SUM = 2048, _MEGABYTE
 
 
 def measure(call: Callable[[int], None], calls: int) -> tuple[bool, str]:
     """Calls `call(turn)` many times and watches the resident memory.
 
-    The slope is the median over all pairs of samples (Theil and Sen), which one
-    step of the allocator does not move; the first third of the calls, which fills
-    caches and thread pools, is left out.
+    The calls are cut into six parts. The first two fill caches and thread pools; of
+    the growth of the other four the lower median counts, which a leak raises and one
+    or two steps of the allocator do not.
 
     Returns:
       Whether the process keeps its size, and the numbers in words.
     """
-    every = max(1, calls // _SAMPLES)
-    samples = []
-    for turn in range(calls):
-        if turn % every == 0:
-            samples.append((turn, _resident()))
-        call(turn)
-    samples.append((calls, _resident()))
-    samples = samples[len(samples) // 3 :]
-    slope = statistics.median(
-        (late[1] - early[1]) / (late[0] - early[0])
-        for i, early in enumerate(samples)
-        for late in samples[i + 1 :]
-    )
-    grown = samples[-1][1] - samples[0][1]
+    ends = [calls * part // _PARTS for part in range(_PARTS + 1)]
+    sizes = [_resident()]
+    for start, end in itertools.pairwise(ends):
+        for turn in range(start, end):
+            call(turn)
+        sizes.append(_resident())
+    grown = [late - early for early, late in itertools.pairwise(sizes)]
+    usual = sorted(grown[2:])[1]
+    slope = usual / max(1, calls // _PARTS)
     words = (
-        f"{slope / 1024:+.2f} KB a call; {grown / _MEGABYTE:+.1f} MB over the last "
-        f"{samples[-1][0] - samples[0][0]} of {calls} calls; "
-        f"{samples[-1][1] / _MEGABYTE:.0f} MB resident"
+        f"{slope / 1024:+.2f} KB a call; {sum(grown[2:]) / _MEGABYTE:+.1f} MB over "
+        f"the last {calls - ends[2]} of {calls} calls; "
+        f"{sizes[-1] / _MEGABYTE:.0f} MB resident"
     )
-    return not (slope > _SLOPE and grown > _SUM), words
+    return not (slope > _SLOPE and usual > _SUM), words
 
 
 def _resident() -> int:

@@ -59,8 +59,8 @@ class Tensor(NamedTuple):
     def tolist(self) -> Any:
         """The elements as nested lists; strings stay bytes."""
         level = list(self.flat())
-        for size in reversed(self.shape[1:]):
-            count = math.prod(self.shape) // size if size else math.prod(self.shape[:1])
+        for axis in range(len(self.shape) - 1, 0, -1):
+            size, count = self.shape[axis], math.prod(self.shape[:axis])
             level = [level[i * size : (i + 1) * size] for i in range(count)]
         return level if self.shape else level[0]
 

@@ -7,8 +7,13 @@ Standard library only. The field numbers are those of TensorFlow's .proto files
 import dataclasses
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 from zoo.saved_model.tensors import DTYPES, FORMATS, STRING, Tensor
+
+
+class Broken(ValueError):
+    """The bytes are not the message that they should be."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +21,8 @@ class Port:
     """One input or output of a signature.
 
     Attributes:
-      tensor: the name of the graph's tensor, such as "generate_prompt:0".
+      tensor: the name of the graph's tensor, such as "generate_prompt:0"; "" for a
+        sparse or composite one, which has several.
       dtype: the name of its type, or "type <number>" for one without plain values.
       shape: its sizes, None where unknown; None if the rank itself is unknown.
     """
@@ -39,7 +45,7 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Yields (number, value) of a message's fields; numbers as int, the rest as bytes.
 
     Raises:
-      ValueError: the bytes are not a protocol buffer message.
+      Broken: the bytes are not a protocol buffer message.
     """
     position, end = 0, len(message)
     while position < end:
@@ -53,9 +59,9 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             elif kind in (1, 5):
                 size = 8 if kind == 1 else 4
             else:
-                raise ValueError(f"wire type {kind} at byte {position}")
+                raise Broken(f"wire type {kind} at byte {position}")
             if position + size > end:
-                raise ValueError(f"field of {size} bytes at byte {position} of {end}")
+                raise Broken(f"field of {size} bytes at byte {position} of {end}")
             value, position = message[position : position + size], position + size
         yield key >> 3, value
 
@@ -69,7 +75,7 @@ def _varint(message: memoryview, position: int) -> tuple[int, int]:
         if byte < 128:
             return result, position
         shift += 7
-    raise ValueError("a number is cut off at the end of the message")
+    raise Broken("a number is cut off at the end of the message")
 
 
 def signatures(meta_graph: bytes) -> dict[str, Signature]:
@@ -77,7 +83,7 @@ def signatures(meta_graph: bytes) -> dict[str, Signature]:
     result = {}
     for number, value in fields(memoryview(meta_graph)):
         if number == 5:
-            name, body = _entry(value)
+            name, body = entry(value)
             if not name.startswith("__saved_model"):
                 result[name] = _signature(body)
     return dict(sorted(result.items()))
@@ -93,17 +99,22 @@ def ops(op_list: bytes) -> dict[str, bool]:
     return result
 
 
-def _entry(message: memoryview) -> tuple[str, memoryview]:
+def entry(message: memoryview) -> tuple[str, memoryview]:
     """A map's entry: key and value; an absent value is the empty message."""
     parts = dict(fields(message))
-    return str(parts.get(1, b""), "utf-8"), parts.get(2, message[:0])
+    return text(parts, 1), parts.get(2, message[:0])
+
+
+def text(parts: dict[int, Any], number: int) -> str:
+    """A string field of a message; an absent one is empty."""
+    return str(parts.get(number, b""), "utf-8")
 
 
 def _signature(message: memoryview) -> Signature:
     maps: dict[int, dict] = {1: {}, 2: {}, 4: {}}
     for number, value in fields(message):
         if number in maps:
-            name, body = _entry(value)
+            name, body = entry(value)
             maps[number][name] = _tensor(body) if number == 4 else _port(body)
     inputs, outputs, defaults = (dict(sorted(m.items())) for m in maps.values())
     return Signature(inputs, outputs, defaults)
@@ -114,7 +125,7 @@ def _port(message: memoryview) -> Port:
     code = parts.get(2, 0)
     dtype = DTYPES[code][0] if code in DTYPES else f"type {code}"
     shape = _shape(parts.get(3, message[:0]))
-    return Port(str(parts.get(1, b""), "utf-8"), dtype, shape)
+    return Port(text(parts, 1), dtype, shape)
 
 
 def _shape(message: memoryview) -> tuple[int | None, ...] | None:

@@ -1,0 +1,35 @@
+"""The memory measure on calls that leak and calls that do not."""
+
+from zoo.saved_model import growth
+
+_KB = 1024
+
+
+def test_a_leak_is_seen_and_its_slope_is_right():
+    kept = []
+    good, words = growth.measure(lambda _: kept.append(bytearray(256 * _KB)), 60)
+    assert not good
+    assert 230 < float(words.split(" KB")[0]) < 290, words
+
+
+def test_a_first_step_is_not_a_leak():
+    kept = []
+
+    def call(turn):
+        if turn < 10:
+            kept.append(bytearray(1024 * _KB))
+        return bytearray(256 * _KB)
+
+    good, words = growth.measure(call, 60)
+    assert good, words
+
+
+def test_one_late_step_is_not_a_leak():
+    kept = []
+
+    def call(turn):
+        if turn == 40:
+            kept.append(bytearray(8192 * _KB))
+
+    good, words = growth.measure(call, 60)
+    assert good, words

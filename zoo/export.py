@@ -1,0 +1,27 @@
+"""Exports a model directory: python -m zoo.export --model=DIR --output=BASE"""
+
+from absl import flags
+
+from zoo import directory
+from zoo import flags as flags_lib
+from zoo.saved_model import writer
+
+_MODEL = flags.DEFINE_string("model", None, "A model directory.", required=True)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "The folder of versions that TF Serving watches.", required=True
+)
+_VERSION = flags.DEFINE_integer("version", 0, "Its number; 0 is the next free one.")
+
+
+def main(argv):
+    del argv
+    folder = writer.write(_OUTPUT.value, directory.load(_MODEL.value), _VERSION.value)
+    print(folder)
+
+
+def run():
+    flags_lib.run_app(main)
+
+
+if __name__ == "__main__":
+    run()
