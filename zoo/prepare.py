@@ -5,8 +5,9 @@ python -m zoo.prepare --source=kjv --output=runs/tokenizer --vocab_size=4096
 
 import os
 
-from absl import app, flags
+from absl import flags
 
+from zoo import flags as flags_lib
 from zoo.data import formats, sources
 from zoo.text import cleaning, tokenizer
 
@@ -29,16 +30,12 @@ def prepare_tokenizer(
 
 
 def main(argv: list[str]) -> None:
-    """Checks the flags, does the work and prints the counts."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
+    """Does the work and prints the counts."""
+    del argv
     given = flags.FLAGS
-    try:
-        stream = prepare_tokenizer(
-            given.source, given.output, given.vocab_size, given.clean
-        )
-    except ValueError as error:
-        raise SystemExit(f"zoo.prepare: {error}") from None
+    stream = prepare_tokenizer(
+        given.source, given.output, given.vocab_size, given.clean
+    )
     # Each document brings one end token, and the stream one more at its start.
     tokens = len(stream.tokens) - stream.documents - 1
     print(f"documents        {stream.documents}")
@@ -55,7 +52,7 @@ def run() -> None:
     flags.DEFINE_integer("vocab_size", 4096, "Tokens, 256 bytes and the end included.")
     flags.DEFINE_list("clean", list(cleaning.DEFAULT), "Cleaning steps, in order.")
     flags.mark_flags_as_required(["source", "output"])
-    app.run(main)
+    flags_lib.run_app(main)
 
 
 if __name__ == "__main__":

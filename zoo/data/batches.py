@@ -164,12 +164,12 @@ def table_batches(
       ValueError: shapes that do not fit, a number that is not finite, no rows, or an
         argument out of its range.
     """
-    features_NF, labels_N = _table(features_NF, labels_N)
+    table_NF, table_N = _table(features_NF, labels_N)
 
     def rows(epoch_B, place_B) -> Batch:
         return {
-            "features": tf.gather(features_NF, place_B),
-            "label": tf.gather(labels_N, place_B),
+            "features": tf.gather(table_NF, place_B),
+            "label": tf.gather(table_N, place_B),
             "weights": tf.ones_like(place_B, tf.float32),
         }
 
@@ -188,14 +188,14 @@ def table_eval(
       ValueError: as `table_batches`.
     """
     at_least("batch", batch, 1)
-    features_NF, labels_N = _table(features_NF, labels_N)
+    table_NF, table_N = _table(features_NF, labels_N)
     last = len(labels_N) - 1
 
     def rows(number) -> Batch:
         row_B = number * batch + tf.range(batch, dtype=tf.int64)
         return {
-            "features": tf.gather(features_NF, tf.minimum(row_B, last)),
-            "label": tf.gather(labels_N, tf.minimum(row_B, last)),
+            "features": tf.gather(table_NF, tf.minimum(row_B, last)),
+            "label": tf.gather(table_N, tf.minimum(row_B, last)),
             "weights": tf.cast(row_B <= last, tf.float32),
         }
 
@@ -271,9 +271,9 @@ def _stream(tokens: np.ndarray) -> tf.Tensor:
 def _table(features_NF, labels_N) -> tuple[tf.Tensor, tf.Tensor]:
     features_NF = np.asarray(features_NF, np.float32)
     labels_N = np.asarray(labels_N)
-    rows = shapes.check("features", features_NF, "NF")["N"]
-    shapes.check("labels", labels_N, "N", N=rows)
-    if not rows:
+    shapes.check("features", features_NF, "NF")
+    shapes.check("labels", labels_N, "N", N=len(features_NF))
+    if not len(features_NF):
         raise ValueError("features: the table has no rows.")
     whole = np.issubdtype(labels_N.dtype, np.integer)
     labels_N = labels_N.astype(np.int32 if whole else np.float32)

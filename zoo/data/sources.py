@@ -184,7 +184,7 @@ def _tfds(rest: str, split: str, field: str) -> Iterator[Example]:
     import tensorflow_datasets as tfds  # seconds, so only where it is needed
 
     try:
-        builder = tfds.builder(name)
+        builder: Any = tfds.builder(name)
         builder.download_and_prepare()
     except Exception as error:  # the network, the disk, the data set's own code
         reason = (str(error).strip() or repr(error)).splitlines()[0]

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import io
 import itertools
-import math
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from zoo.registry import one_of
 from zoo.shapes import suggest
 
 SKLEARN = ("breast_cancer", "diabetes", "digits", "iris", "wine")
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,14 +55,24 @@ def table(spec: str, label_names: Sequence[str] = ()) -> Table:
     """
     kind, _, rest = spec.partition(":")
     if kind == "sklearn":
-        return _sklearn(rest)
+        return _same_classes(spec, _sklearn(rest), label_names)
     if kind != "csv":
         raise ValueError(f"{spec!r} is no table.{suggest(kind, ('csv', 'sklearn'))}")
     pattern, _, label = rest.partition("#")
     paths = files.find(pattern)
     if len(paths) > 1:
         raise ValueError(f"{spec}: {len(paths)} files, a table is one file.")
-    return _csv(paths[0], label or "label", tuple(label_names))
+    found = _csv(paths[0], label or "label", tuple(label_names))
+    return _same_classes(spec, found, label_names)
+
+
+def _same_classes(spec: str, found: Table, label_names: Sequence[str]) -> Table:
+    if label_names and found.label_names != tuple(label_names):
+        raise ValueError(
+            f"{spec}: the classes are {list(found.label_names)}, expected "
+            f"{list(label_names)}."
+        )
+    return found
 
 
 def examples(table: Table) -> Iterator[dict]:
@@ -203,18 +213,18 @@ def _labels(
 
 
 def _is_integer(cell: str) -> bool:
-    return re.fullmatch(r"[+-]?[0-9]+", cell) is not None
+    return bool(re.fullmatch(r"[+-]?[0-9]+", cell))
 
 
 def _is_number(cell: str) -> bool:
-    return re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", cell) is (
-        not None
-    )
+    decimal = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+    return bool(re.fullmatch(decimal, cell))
 
 
 def _number(cell: str, where: str) -> float:
     cell = cell.strip()
-    if not _is_number(cell) or not math.isfinite(np.float32(float(cell))):
+    # A number may be finite in double precision and yet too large for a float32.
+    if not _is_number(cell) or abs(float(cell)) > _LARGEST:
         shown = repr(cell) if cell else "empty"
         raise ValueError(f"{where}: {shown}, expected a finite number.")
     return float(cell)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from zoo.decode import samplers
+from zoo.layers import per_row
 
 
 class Decoded(NamedTuple):
@@ -66,7 +67,7 @@ def decode(model, tokens_BT, lengths_B, knobs, end_id, new_tokens=None, stop=Non
         )
         token_B = samplers.choose(adjusted, knobs, uniform_BN[:, i])
         chosen_B = tf.gather(logits_BV, token_B, batch_dims=1)
-        logprob_B = chosen_B - tf.reduce_logsumexp(logits_BV, -1)
+        logprob_B = chosen_B - per_row.log_sum_exp(logits_BV)
         seen_BV = tf.cond(
             penalised,
             lambda: tf.tensor_scatter_nd_update(

@@ -9,6 +9,7 @@ a CPU. Sources: Ba et al. 2016 (arXiv:1607.06450); Zhang and Sennrich 2019
 import keras
 import tensorflow as tf
 
+from zoo.layers import per_row
 from zoo.layers.linear import read
 
 
@@ -40,7 +41,7 @@ class Norm(keras.layers.Layer):
         bias_D = None if self.bias is None else read(self.bias, tf.float32)
         if training:
             return normalise(x_ND, scale_D, bias_D, self.epsilon)
-        unit_ND, _ = _unit(x_ND, bias_D is not None, self.epsilon)
+        unit_ND, _ = _unit(x_ND, bias_D is not None, self.epsilon, per_row.apply)
         return tf.cast(_affine(unit_ND, scale_D, bias_D), x_ND.dtype)
 
 
@@ -75,13 +76,13 @@ def normalise(x_ND, scale_D, bias_D, epsilon):
     return forward(x_ND, scale_D, bias_D) if centred else forward(x_ND, scale_D)
 
 
-def _unit(x_ND, centred, epsilon):
+def _unit(x_ND, centred, epsilon, apply=lambda function, x_N1: function(x_N1)):
     """The normalised input, float32, and the factor [N, 1] of each row."""
     x_ND = tf.cast(x_ND, tf.float32)
     if centred:
         x_ND = x_ND - tf.reduce_mean(x_ND, -1, keepdims=True)
     square = tf.reduce_mean(tf.square(x_ND), -1, keepdims=True)
-    factor = tf.math.rsqrt(square + epsilon)
+    factor = apply(tf.math.rsqrt, square + epsilon)
     return x_ND * factor, factor
 
 

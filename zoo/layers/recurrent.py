@@ -32,10 +32,9 @@ class Recurrent(keras.layers.Layer):
       units: U, the width of what goes out.
     """
 
-    supports_jit = False  # the training path holds compiled loops
-
     def __init__(self, cell: str, inputs: int, units: int, **kwargs):
         super().__init__(**kwargs)
+        self.supports_jit = False  # the training path holds compiled loops
         registry.one_of("Recurrent.cell", cell, CELLS)
         self.cell, self.units = CELLS[cell], units
         wide = self.cell.gates * units

@@ -46,9 +46,16 @@ class Cell:
     backward: Callable
 
 
+def _sigmoid(x):
+    # tf.sigmoid rounds the last few elements of a tensor, those that fill no vector
+    # register, in another way: a row's bits would depend on its place in the batch.
+    # tf.tanh does not.
+    return 0.5 * tf.tanh(0.5 * x) + 0.5
+
+
 def _lstm_forward(x_BZ, h_BZ, state):
     i, f, g, o = tf.split(x_BZ + h_BZ, 4, axis=1)
-    i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
+    i, f, g, o = _sigmoid(i), _sigmoid(f), tf.tanh(g), _sigmoid(o)
     c = f * state[1] + i * g
     squashed = tf.tanh(c)
     return (o * squashed, c), (i, f, g, o, squashed)
@@ -77,7 +84,7 @@ def _lstm_backward(dstate, slopes):
 def _gru_forward(x_BZ, h_BZ, state):
     xz, xr, xn = tf.split(x_BZ, 3, axis=1)
     hz, hr, hn = tf.split(h_BZ, 3, axis=1)
-    z, r = tf.sigmoid(xz + hz), tf.sigmoid(xr + hr)
+    z, r = _sigmoid(xz + hz), _sigmoid(xr + hr)
     n = tf.tanh(xn + r * hn)
     return (z * state[0] + (1 - z) * n,), (z, r, n, hn)
 

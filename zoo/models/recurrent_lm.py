@@ -61,10 +61,9 @@ class RecurrentLM(keras.Model):
     of an LSTM, h of the others.
     """
 
-    supports_jit = False  # the training path holds compiled loops
-
     def __init__(self, config: Config, **kwargs):
         super().__init__(**kwargs)
+        self.supports_jit = False  # the training path holds compiled loops
         c = self.config = config
         kind = {"dtype": self.dtype_policy}
         self.embedding = Embedding(c.vocab_size, c.width, name="embedding", **kind)
@@ -96,6 +95,8 @@ class RecurrentLM(keras.Model):
 
     def call(self, tokens_BT, training=False):
         """Float32 logits [B, T, V]; position t has seen tokens 0..t."""
+        # under a Strategy, `fit` builds the model with the mean of the replicas' tokens
+        tokens_BT = tf.cast(tokens_BT, tf.int32)
         return self.logits(self.features(tokens_BT, training))
 
     def features(self, tokens_BT, training=False):

@@ -65,8 +65,8 @@ def row(signature: Signature, about: dict | None) -> tuple[Row, bool]:
       about: its entry in signature.json, where there is one.
 
     Returns:
-      The row, and whether it must be accepted: every value comes from an example
-      or from the signature's defaults.
+      The row, and whether it must be accepted: every value is a documented example
+      or a default.
 
     Raises:
       ValueError: an example does not fit its input's type, or there is none for a
@@ -127,7 +127,8 @@ def other(value: Tensor, turn: int) -> Tensor:
     elif value.dtype.startswith("float"):
         numbers = [number / (1 + turn) if number else turn / 4 for number in numbers]
     else:
-        numbers = [number + turn for number in numbers]
+        # Stays within the type: 127 is the largest of the smallest one.
+        numbers = [n + turn if n < 100 else n - turn for n in numbers]
     data = struct.pack(f"={len(numbers)}{FORMATS[value.dtype]}", *numbers)
     return value._replace(data=data)
 

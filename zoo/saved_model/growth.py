@@ -1,11 +1,12 @@
 """Measures whether a process grows while it answers.
 
-Standard library only. Linux only: it reads /proc/self/statm.
+Standard library only.
 """
 
 import ctypes
 import itertools
 import os
+import resource
 from collections.abc import Callable
 
 _MEGABYTE = 1 << 20
@@ -46,5 +47,7 @@ def _resident() -> int:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
         trim(0)
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    if os.path.exists("/proc/self/statm"):
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: the peak

@@ -20,7 +20,7 @@ from zoo.saved_model.tensors import STRING, Tensor
 
 _TIMED = 5  # calls for a median
 _THREADS = 4
-_LARGEST = 32 << 20  # bytes of an output that is searched for infinities
+_LARGEST = 4 << 20  # bytes of an output that is searched for infinities
 
 
 def main() -> None:

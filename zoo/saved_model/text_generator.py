@@ -8,6 +8,7 @@ variables and the tables, so that each weight is stored once and no Keras object
 import tensorflow as tf
 
 from zoo.decode import loop
+from zoo.layers import per_row
 from zoo.saved_model import knobs as knobs_lib
 from zoo.saved_model.knobs import require
 from zoo.text import graph_tokenizer
@@ -101,7 +102,9 @@ class TextGenerator(tf.Module):
         logits_BNV = self._decoder.model.logits(tf.gather(x_BTD, at_BN, batch_dims=1))
         target_BN = tf.gather(tokens_BT, at_BN + 1, batch_dims=1)
         hit_BN = tf.gather(logits_BNV, target_BN, batch_dims=2)
-        logprob_BN = hit_BN - tf.reduce_logsumexp(logits_BNV, -1)
+        V = logits_BNV.shape[-1]
+        total_M = per_row.log_sum_exp(tf.reshape(logits_BNV, (-1, V)))
+        logprob_BN = hit_BN - tf.reshape(total_M, tf.shape(hit_BN))
         logprob_BN = tf.where(real_BN, logprob_BN, 0.0)
         best_BN = tf.argmax(logits_BNV, -1, output_type=tf.int32)
         return {

@@ -1,107 +1,138 @@
-"""Byte pair encoding of words with core TensorFlow ops.
+"""Byte pair encoding (Sennrich et al. 2016, arXiv:1508.07909) with core operations.
 
-All words of a request lie one after the other in one array of symbols. In each round,
-every word merges all places of its best pair (Sennrich et al. 2016, arXiv:1508.07909).
+The rule is sequential: merge the pair of lowest rank, the leftmost of several, until no
+pair is left. Here all words of a request lie in one array of symbols, and each round
+merges at once every pair of which it is certain that nothing can pre-empt it, so that a
+word of n symbols takes about log n rounds, and not n.
+
+A pair of rank r is pre-empted if, before its turn, its left symbol merges with what is
+left of it or its right symbol with what is right of it. The left symbol can do so
+directly (the pair on the left has a rank below r), or after its left neighbour has
+itself merged to the left, if there is a merge of a rank below r whose left part ends
+with that neighbour. That is a recursion from pair to pair, written `_threat` below, and
+cut off after a few steps on the safe side. Where little is certain in that way, a pair
+may also merge if no pair of a lower rank is as near as the longest token is long.
+
+This needs merges of which each ranks behind those that make its parts; `graph_merges`
+sees to that.
 """
 
 import tensorflow as tf
 
-_NONE = 2**62
+# Ranks have 20 bits, three of them make the value of the table of pairs.
+_BITS = 20
+NONE = 2**_BITS - 1
+_STEPS = 2
 
 
-class BytePairs(tf.Module):
-    """Merges the bytes of words into tokens, as the BPE model of `tokenizers` does."""
+class Pairs(tf.Module):
+    """The merges as a table, and the loop that applies them."""
 
-    def __init__(self, byte_ids, merges, whole, size):
+    def __init__(self, merges, size: int):
         """Builds the tables.
 
         Args:
-          byte_ids: 256 ids, the token of each byte; -1 for a byte without a token.
-          merges: dict from (left id, right id) to (rank, id).
-          whole: dict from the bytes of a word to its id, for words of one token.
+          merges: a `graph_merges.Merges`.
           size: the number of ids.
         """
         super().__init__()
-        self._size = size
-        self._byte_ids = tf.constant(byte_ids, tf.int64)
-        pairs = [left * size + right for left, right in merges] or [-2]
-        values = [rank * size + new for rank, new in merges.values()] or [_NONE]
-        self._merges = table(pairs, tf.int64, values, tf.int64, _NONE)
-        self._whole = table(
-            list(whole) or [b"\xff"], tf.string, list(whole.values()) or [-1],
-            tf.int32, -1,
-        )  # fmt: skip
+        self.separator = size
+        self._base = size + 1
+        self._reach = merges.reach
+        self._ids = tf.constant([0, *merges.ids], tf.int64)
+        keys = [left * self._base + right for left, right in merges.threats]
+        values = [
+            (rank << 2 * _BITS) + (left - 1 << _BITS) + right
+            for rank, left, right in merges.threats.values()
+        ]
+        none = (NONE << 2 * _BITS) + (NONE << _BITS) + NONE
+        self._pairs = table(keys or [-1], tf.int64, values or [none], tf.int64, none)
 
-    def encode(self, words_N: tf.Tensor) -> tf.RaggedTensor:
-        """The tokens of words, int32 [N, None]."""
-        whole_N = self._whole.lookup(words_N)
-        is_whole_N = whole_N >= 0
-        rest = tf.squeeze(tf.where(~is_whole_N), 1)
-        words_M, index = tf.unique(tf.gather(words_N, rest), tf.int64)
-        merged_M = self._merge(words_M)
-        # One pool of tokens: first a place for each word, then those of merged words.
-        pool = tf.concat([whole_N, merged_M.values], 0)
-        count = tf.size(whole_N, tf.int64)
-        at = rest[:, None]
-        length_N = tf.tensor_scatter_nd_update(
-            tf.ones_like(whole_N, tf.int64), at, tf.gather(merged_M.row_lengths(), index)
-        )
-        start_N = tf.tensor_scatter_nd_update(
-            tf.range(count), at, tf.gather(merged_M.row_starts() + count, index)
-        )
-        splits = tf.concat([[0], tf.cumsum(length_N)], 0)
-        take = tf.repeat(start_N - splits[:-1], length_N) + tf.range(splits[-1])
-        return tf.RaggedTensor.from_row_splits(
-            tf.gather(pool, take), splits, validate=False
-        )
+    def merge(self, symbol_N: tf.Tensor) -> tf.Tensor:
+        """Merges symbols into tokens.
 
-    def _merge(self, words_M):
-        length_M = tf.strings.length(words_M)
-        word = tf.repeat(tf.range(tf.size(words_M)), length_M)
-        text = tf.io.decode_raw(tf.strings.reduce_join(words_M), tf.uint8)
-        symbol = tf.gather(self._byte_ids, tf.cast(text, tf.int32))
-        known = symbol >= 0
-        symbol, word = symbol[known], word[known]
-        unknown = tf.TensorShape([None])
+        Args:
+          symbol_N: int64 ids, with a separator before, between and behind words.
 
-        def again(go, symbol, word):
-            return go
+        Returns:
+          int64 [M], M <= N, with the separators.
+        """
 
-        def merge_best(go, symbol, word):
-            same = word[:-1] == word[1:]
-            pair = tf.where(same, symbol[:-1] * self._size + symbol[1:], -1)
-            found = self._merges.lookup(pair)
-            best = tf.math.segment_min(found, word[:-1])
-            hit = (found == tf.gather(best, word[:-1])) & (found < _NONE)
-            # In "aaaa" the places overlap: the first of two wins, from the left.
-            place = tf.range(tf.size(hit))
-            starts = hit & ~tf.concat([[False], hit[:-1]], 0)
-            first = tf.gather(
-                tf.concat([[0], tf.boolean_mask(place, starts)], 0),
-                tf.cumsum(tf.cast(starts, tf.int32)),
-            )
-            hit &= (place - first) % 2 == 0
-            merged = tf.where(hit, found % self._size, symbol[:-1])
-            keep = tf.concat([[True], ~hit], 0)
-            symbol = tf.concat([merged, symbol[-1:]], 0)
-            return (
-                tf.reduce_any(hit),
-                tf.boolean_mask(symbol, keep),
-                tf.boolean_mask(word, keep),
-            )
+        def found(symbol_N):
+            return self._pairs.lookup(symbol_N * self._base + tf.roll(symbol_N, -1, 0))
 
-        _, symbol, word = tf.while_loop(
-            again,
-            merge_best,
-            [tf.size(symbol) > 1, symbol, word],
-            shape_invariants=[tf.TensorShape([]), unknown, unknown],
+        def go(symbol_N, found_N):
+            return tf.reduce_any(found_N < NONE << 2 * _BITS)
+
+        def round_(symbol_N, found_N):
+            rank_N, hit_N = self._certain(found_N)
+            new_N = tf.gather(self._ids, tf.where(hit_N, rank_N, 0))
+            symbol_N = tf.where(hit_N, new_N, symbol_N)
+            symbol_M = tf.boolean_mask(symbol_N, ~tf.roll(hit_N, 1, 0))
+            return symbol_M, found(symbol_M)
+
+        one = tf.TensorShape([None])
+        return tf.while_loop(
+            go, round_, [symbol_N, found(symbol_N)], shape_invariants=[one, one]
+        )[0]
+
+    def _certain(self, found_N):
+        """The rank of the pair at each place, and whether it may merge now."""
+        rank_N = tf.bitwise.right_shift(found_N, 2 * _BITS)
+        left_N = tf.bitwise.bitwise_and(tf.bitwise.right_shift(found_N, _BITS), NONE)
+        right_N = tf.bitwise.bitwise_and(found_N, NONE)
+        valid_N = rank_N < NONE
+        clear_N = (
+            valid_N
+            & (_threat(rank_N, left_N, 1) >= rank_N)
+            & (_threat(rank_N, right_N, -1) >= rank_N)
         )
-        return tf.RaggedTensor.from_value_rowids(
-            tf.cast(symbol, tf.int32),
-            tf.cast(word, tf.int64),
-            nrows=tf.size(words_M, tf.int64),
-            validate=False,
+        plain_N = clear_N & (tf.roll(rank_N, 1, 0) != rank_N)
+        few = 4 * tf.math.count_nonzero(plain_N) < tf.math.count_nonzero(valid_N)
+        hit_N = tf.cond(
+            few,
+            lambda: _every_other(
+                clear_N | (valid_N & (rank_N == _lowest_around(rank_N, self._reach))),
+                rank_N,
+            ),
+            lambda: plain_N,
         )
+        return rank_N, hit_N
+
+
+def _threat(rank_N, longer_N, side):
+    """The lowest rank at which a neighbour may take a symbol of the pair, [N].
+
+    Of the pairs beside a place, `rank_N` is the rank of the pair itself and `longer_N`
+    the lowest rank of a merge in which the outer part is longer than the neighbour.
+    """
+    threat_N = tf.minimum(rank_N, longer_N)
+    for _ in range(_STEPS):
+        further_N = tf.roll(threat_N, side, 0)
+        threat_N = tf.minimum(rank_N, tf.maximum(longer_N, further_N))
+    return tf.roll(threat_N, side, 0)
+
+
+def _lowest_around(rank_N, reach):
+    """The lowest rank within `reach` places or some more, [N]."""
+    size = tf.size(rank_N)
+    padded = tf.pad(rank_N, [[0, -size % reach]], constant_values=NONE)
+    block = tf.reduce_min(tf.reshape(padded, [-1, reach]), 1)
+    block = tf.minimum(block, tf.minimum(tf.roll(block, 1, 0), tf.roll(block, -1, 0)))
+    return tf.repeat(block, reach)[:size]
+
+
+def _every_other(sure_N, rank_N):
+    """Of pairs that overlap, as in "aaaa", the first, the third and so on, from left."""
+    again_N = sure_N & (tf.roll(rank_N, 1, 0) == rank_N)
+    # A pair that repeats one that is not sure is not sure either.
+    start_N = ~(again_N & tf.roll(sure_N, 1, 0))
+    place_N = tf.range(tf.size(rank_N, tf.int64))
+    first_N = tf.gather(
+        tf.boolean_mask(place_N, start_N), tf.cumsum(tf.cast(start_N, tf.int32)) - 1
+    )
+    sure_N &= tf.gather(sure_N & ~again_N, first_N)
+    return sure_N & ((place_N - first_N) % 2 == 0)
 
 
 def table(keys, key_type, values, value_type, default):

@@ -14,7 +14,7 @@ import re
 import tensorflow as tf
 from tokenizers import Tokenizer
 
-from zoo.text import graph_bpe, graph_patterns
+from zoo.text import graph_bpe, graph_merges, graph_patterns, graph_words
 
 _CPU = "/CPU:0"
 # The first bytes of a character that its last bytes would have followed, as Latin-1.
@@ -63,7 +63,7 @@ class GraphTokenizer(tf.Module):
         if (fields.get("decoder") or {}).get("type") != "ByteLevel":
             raise _refusal(f"decoder {fields.get('decoder')}")
         with tf.device(_CPU):
-            self._model = _byte_level_model(fields["model"], reference, self.vocab_size)
+            self._model = _byte_level_model(fields["model"], self.vocab_size)
             self._special = _AddedTokens(self._added)
             self._others = _AddedTokens([t for t in self._added if not t["special"]])
             self._bytes = tf.constant(_token_bytes(vocabulary, self._added))
@@ -175,7 +175,7 @@ def _pre_tokenizer(fields):
     raise _refusal(f"pre_tokenizer {part}")
 
 
-def _byte_level_model(model, reference, size):
+def _byte_level_model(model, size):
     if model["type"] != "BPE":
         raise _refusal(f"model {model['type']}")
     wanted = {
@@ -190,20 +190,22 @@ def _byte_level_model(model, reference, size):
             raise _refusal(f"model.{name} {model[name]!r}")
     vocabulary = model["vocab"]
     letters = byte_letters()
-    merges = {}
-    for rank, merge in enumerate(model["merges"]):
-        left, right = merge.split(" ") if isinstance(merge, str) else merge
-        pair = vocabulary[left], vocabulary[right]
-        merges[pair] = rank, vocabulary[left + right]
-    to_bytes = {letter: bytes([byte]) for byte, letter in enumerate(letters)}
-    whole = {}
+    byte_of = {letter: byte for byte, letter in enumerate(letters)}
+    symbols, text = {}, {}
     for token, number in vocabulary.items():
-        if all(c in to_bytes for c in token):
-            found = reference.model.tokenize(token)
-            if [t.id for t in found] == [number]:
-                whole[b"".join(to_bytes[c] for c in token)] = number
+        if all(c in byte_of and c in vocabulary for c in token):
+            symbols[number] = [vocabulary[c] for c in token]
+            text[number] = bytes(byte_of[c] for c in token)
+    merges = []
+    for merge in model["merges"]:
+        left, right = merge.split(" ") if isinstance(merge, str) else merge
+        merges.append((vocabulary[left], vocabulary[right], vocabulary[left + right]))
+    merges = graph_merges.prepare(symbols, merges)
+    whole = text if model.get("ignore_merges") else merges.whole
     byte_ids = [vocabulary.get(letter, -1) for letter in letters]
-    return graph_bpe.BytePairs(byte_ids, merges, whole, size)
+    return graph_words.ByteWords(
+        byte_ids, graph_bpe.Pairs(merges, size), {text[i]: i for i in whole}
+    )
 
 
 def byte_letters() -> list[str]:

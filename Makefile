@@ -1,0 +1,33 @@
+# Two commands do everything, each on a bare machine: make demo, make test.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+DEMO := runs/demo
+
+.PHONY: demo test lint types clean
+
+demo: $(VENV)/ready
+	$(RUN) -m trainers.train --config=configs/lm_transformer.py --workdir=$(DEMO)
+	$(RUN) -m trainers.evaluate --model=$(DEMO)/model --source=kjv --split=test --xz_seen=train+valid
+	$(RUN) -m zoo.export --model=$(DEMO)/model --output=$(DEMO)/served
+	$(RUN) -m zoo.check --saved_model=$(DEMO)/served/1
+	$(RUN) -m zoo.ask --saved_model=$(DEMO)/served/1 --prompt="And Jesus said unto them," --prompt="In the beginning"
+
+test: $(VENV)/ready lint
+	$(RUN) -m pytest -n 2 --dist loadfile
+
+lint: $(VENV)/ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(VENV)/ready
+	$(VENV)/bin/pyright
+
+$(VENV)/ready: requirements.lock setup.cfg
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs

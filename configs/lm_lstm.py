@@ -1,0 +1,30 @@
+"""An LSTM LM on the King James Bible.
+
+    python -m trainers.train --config=configs/lm_lstm.py --workdir=runs/lstm
+"""
+
+from trainers.config import Data, Optimizer, Run
+from trainers.objectives import LanguageModel
+from zoo.models.recurrent_lm import Config
+
+
+def get_config():
+    return Run(
+        model=Config(
+            cell="lstm",
+            vocab_size=2048,
+            context=128,
+            width=512,
+            units=512,
+            layers=1,
+            dropout=0.1,
+            tied_head=True,
+        ),
+        objective=LanguageModel(),
+        data=Data(source="kjv", batch=32),
+        optimizer=Optimizer(lr=4e-3, warmup=50, final=0.02, weight_decay=0.01),
+        steps=600,
+        log_every=20,
+        eval_every=200,
+        save_every=200,
+    )

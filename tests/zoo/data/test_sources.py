@@ -1,0 +1,232 @@
+"""Sources: what they read, and what they say about what they cannot read."""
+
+import gzip
+import hashlib
+import json
+import lzma
+
+import numpy as np
+import pytest
+
+from zoo.data import kjv, sources
+
+
+def test_kjv_test_split_is_the_known_text():
+    text = "\n".join(sources.documents("kjv", "test")).encode()
+    assert len(text) == 216_137
+    assert hashlib.sha256(text).hexdigest()[:16] == "c4b1ebe17e143429"
+
+
+def test_kjv_splits_share_no_book_and_cover_all():
+    titles = {
+        split: [row["title"] for row in sources.read("kjv", split)]
+        for split in ("train", "valid", "test", "train+valid")
+    }
+    assert [len(t) for t in titles.values()] == [56, 5, 5, 61]
+    assert set(titles["valid"]) == set(kjv.VALID)
+    assert set(titles["train"]) | set(titles["valid"]) == set(titles["train+valid"])
+    assert not set(titles["train+valid"]) & set(titles["test"])
+    assert titles["train+valid"][:2] == ["Genesis", "Exodus"]  # the Bible's order
+    valid = sum(len(text.encode()) for text in sources.documents("kjv", "valid"))
+    assert 20_000 < valid < 40_000
+
+
+def test_kjv_has_no_brackets_or_verse_numbers():
+    genesis = sources.documents("kjv")[0]
+    assert genesis.startswith("In the beginning God created")
+    assert "[" not in genesis and "]" not in genesis and "2. " not in genesis
+    assert genesis.count("\n") == 1533 - 1  # verses
+
+
+def test_text_reads_globs_sorted_each_file_once(tmp_path):
+    for name, text in (("b.txt", "zwei\r\n"), ("a.txt", "eins é"), ("c.md", "drei")):
+        (tmp_path / name).write_bytes(text.encode())
+    spec = f"text:{tmp_path}/*.txt,{tmp_path}/c.md,{tmp_path}/a.txt"
+    assert sources.documents(spec) == ["eins é", "zwei\r\n", "drei"]
+
+
+def test_text_names_file_and_byte_of_broken_utf8(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"gr\xc3\xbc\xdf")
+    with pytest.raises(ValueError, match=r"a\.txt: byte 4 \(0xdf\) is not UTF-8"):
+        sources.documents(f"text:{path}")
+
+
+@pytest.mark.parametrize("ending, opener", [("", open), (".gz", gzip.open)])
+def test_jsonl_reads_the_field(tmp_path, ending, opener):
+    path = tmp_path / f"a.jsonl{ending}"
+    rows = [{"text": "a", "body": "line\u2028one"}, {"text": "c", "body": "d"}]
+    with opener(path, "wb") as file:
+        file.write("\n\n".join(map(json.dumps, rows)).encode())
+    assert sources.documents(f"jsonl:{path}") == ["a", "c"]
+    assert sources.documents(f"jsonl:{path}#body") == ["line\u2028one", "d"]
+    assert list(sources.read(f"jsonl:{path}")) == rows
+
+
+def test_jsonl_xz_and_its_damage(tmp_path):
+    whole = lzma.compress(b'{"text": "a"}\n' * 1000)
+    (tmp_path / "a.xz").write_bytes(whole)
+    assert len(sources.documents(f"jsonl:{tmp_path}/a.xz")) == 1000
+    (tmp_path / "cut.xz").write_bytes(whole[:-20])
+    with pytest.raises(ValueError, match=r"cut\.xz: damaged"):
+        sources.documents(f"jsonl:{tmp_path}/cut.xz")
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        (b"{text}", "line 2: not JSON"),
+        (b'["a"]', "line 2: a list, expected a JSON object"),
+        (b'{"txet": "a"}', "line 2: no field 'text'. Did you mean txet"),
+        (b'{"text": 3}', "line 2: field 'text' is a int, expected a string"),
+        (b'{"text": "\xff"}', "line 2: byte 10 of the line is not valid UTF-8"),
+        (b'{"text": "\\ud800"}', "line 2: field 'text' holds half a surrogate"),
+        (b"[" * 100_000, "line 2: not JSON"),
+    ],
+)
+def test_jsonl_names_file_and_line(tmp_path, line, message):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"text": "ok"}\n' + line + b"\n")
+    with pytest.raises(ValueError) as error:
+        sources.documents(f"jsonl:{path}")
+    assert str(error.value).startswith(f"{path}, ") and message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "spec, split, message",
+    [
+        ("kjb", "train", "Unknown source 'kjb'. Did you mean kjv"),
+        ("corpus.txt", "train", "Unknown source"),
+        ("text:", "train", "must follow text:"),
+        ("text:no/such.txt", "train", "'no/such.txt': no such file"),
+        ("text:no/*.txt", "train", "'no/*.txt': no such file"),
+        ("text:EMPTY", "train", "the file is empty"),
+        ("text:FOLDER", "train", "is a directory"),
+        ("jsonl:BLANK", "train", "has no text"),
+        ("text:BLANK", "valid", "split 'valid', only 'train' there"),
+        ("kjv", "dev", "kjv split: 'dev'"),
+        ("kjv:x", "train", "takes nothing"),
+        ("sklearn:iris", "train", "no text"),
+    ],
+)
+def test_errors_are_clear(tmp_path, spec, split, message):
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "blank").write_bytes(b"\n \n")
+    for name in ("empty", "blank"):
+        spec = spec.replace(name.upper(), str(tmp_path / name))
+    with pytest.raises(ValueError) as error:
+        sources.documents(spec.replace("FOLDER", str(tmp_path)), split)
+    assert message in str(error.value)
+
+
+def test_hold_out_is_deterministic_disjoint_and_by_text():
+    texts = [f"text {i % 200}" for i in range(400)]
+    kept, held = sources.hold_out(texts, 0.25, seed=3)
+    assert (kept, held) == sources.hold_out(texts, 0.25, seed=3)
+    assert held != sources.hold_out(texts, 0.25, seed=4)[1]
+    assert not set(kept) & set(held)  # the copies of a text stay together
+    assert sorted(kept + held) == sorted(texts)
+    assert 60 < len(held) < 140
+    # Where a document goes does not depend on the others.
+    assert set(sources.hold_out(texts[:50], 0.25, seed=3)[1]) <= set(held)
+
+
+@pytest.mark.parametrize("fraction", [0.001, 0.999])
+def test_hold_out_leaves_no_side_empty(fraction):
+    kept, held = sources.hold_out(["a", "b", "c"], fraction)
+    assert kept and held and sorted(kept + held) == ["a", "b", "c"]
+
+
+def test_hold_out_cuts_a_single_document_at_a_line_end():
+    text = "".join(f"line {i}\n" for i in range(100))
+    (kept,), (held,) = sources.hold_out([text], 0.1)
+    assert kept + held == text and kept.endswith("\n")
+    assert len(held) == pytest.approx(0.1 * len(text), abs=8)
+
+
+@pytest.mark.parametrize(
+    "texts, fraction, message",
+    [
+        ([], 0.1, "no document"),
+        (["one line"], 0.1, "one line"),
+        (["one line\n"], 0.1, "one line"),
+        (["a", "b"], 0.0, "fraction: 0.0"),
+        (["a", "b"], float("nan"), "fraction: nan"),
+    ],
+)
+def test_hold_out_refuses(texts, fraction, message):
+    with pytest.raises(ValueError, match=message):
+        sources.hold_out(texts, fraction)
+
+
+@pytest.fixture(scope="module")
+def tiny_texts(tmp_path_factory):
+    tfds = pytest.importorskip("tensorflow_datasets")
+
+    class TinyTexts(tfds.core.GeneratorBasedBuilder):
+        """Eight texts, made here."""
+
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            features = {"text": tfds.features.Text(), "n": np.int64}
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(features)
+            )
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._rows(0, 6), "validation": self._rows(6, 8)}
+
+        def _generate_examples(self):
+            raise NotImplementedError
+
+        def _rows(self, first, end):
+            for i in range(first, end):
+                yield i, {"text": f"é {i}", "n": i}
+
+    folder = tmp_path_factory.mktemp("tfds")
+    tfds.disable_progress_bar()
+    TinyTexts(data_dir=folder).download_and_prepare()
+    tfds.core.add_data_dir(folder)
+    return "tfds:tiny_texts"
+
+
+def test_tfds_reads_splits(tiny_texts):
+    rows = list(sources.read(tiny_texts))
+    assert sorted(row["n"] for row in rows) == list(range(6))
+    assert all(row["text"] == f"é {row['n']}" for row in rows)
+    assert rows == list(sources.read(tiny_texts))  # the same order each time
+    assert sorted(sources.documents(tiny_texts, "valid")) == ["é 6", "é 7"]
+    assert len(sources.documents(f"{tiny_texts}:train[:50%]#text")) == 3
+    assert len(sources.documents(f"{tiny_texts}:1.0.0:train+validation")) == 8
+
+
+@pytest.mark.parametrize(
+    "spec, split, message",
+    [
+        ("", "test", "tfds:tiny_texts split: 'test'. Allowed: train, validation"),
+        (":nope", "train", "split 'nope'"),
+        (":train", "valid", "only 'train' there"),
+        ("#n", "train", "field 'n' is a int"),
+        ("#body", "train", "no field 'body'"),
+    ],
+)
+def test_tfds_errors(tiny_texts, spec, split, message):
+    with pytest.raises(ValueError) as error:
+        sources.documents(tiny_texts + spec, split)
+    assert message in str(error.value)
+
+
+def test_tfds_failing_download_gives_one_message(tiny_texts, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    class Unreachable:
+        def download_and_prepare(self):
+            raise ConnectionError("the network is unreachable\nsecond line")
+
+    monkeypatch.setattr(tfds, "builder", lambda name: Unreachable())
+    with pytest.raises(ValueError) as error:
+        sources.read("tfds:far_away")
+    assert str(error.value) == (
+        "tfds:far_away: cannot be prepared: the network is unreachable"
+    )

@@ -1,0 +1,169 @@
+"""Tokenizers: round trips, special tokens that nobody can forge, files of others."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from zoo.data import sources
+from zoo.text import tokenizer
+
+HARD = [
+    "",
+    "plain text",
+    "  two spaces, trailing  ",
+    "\r\n\t\x00 naïve — “quotes” 中文 🙂\u200d\u0301",
+    "I'll don't 123,456.00  \n\n\n  x",
+    "<|endoftext|> is text",
+]
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return sources.documents("kjv", "valid")
+
+
+@pytest.fixture(scope="module")
+def trained(texts):
+    return tokenizer.train(texts, 600, ("<|endoftext|>", "<|user|>"))
+
+
+def test_round_trip(trained, texts):
+    for text in [*HARD, *texts]:
+        assert trained.decode(trained.encode(text)) == text
+    assert trained.encode_batch(HARD) == [trained.encode(text) for text in HARD]
+    assert trained.encode_batch([]) == []
+
+
+def test_vocabulary_and_compression(trained, texts):
+    assert trained.vocab_size == 600 and trained.end_id == 0
+    assert max(max(trained.encode(text)) for text in texts) < 600
+    assert len(trained.encode(texts[0])) < len(texts[0]) / 2
+
+
+def test_spaces_belong_to_the_word_after_them(trained):
+    # A word at the start of a text gets no space of its own.
+    assert trained.encode("the") != trained.encode(" the")
+    assert trained.encode("of the") == trained.encode("of") + trained.encode(" the")
+
+
+def test_special_tokens_in_user_text_stay_text(trained):
+    text = "a<|user|>b<|endoftext|>"
+    plain = trained.encode(text)
+    assert 0 not in plain and 1 not in plain
+    assert trained.decode(plain) == text
+    minted = trained.encode(text, special=True)
+    assert minted == trained.encode("a") + [1] + trained.encode("b") + [0]
+    assert trained.decode(minted) == "ab"
+    assert trained.encode(text) == plain  # minting leaves no trace
+    assert trained.encode_batch([text], special=True) == [minted]
+
+
+def test_training_on_texts_that_name_special_tokens():
+    text = "<|endoftext|> " * 1000
+    assert 0 not in tokenizer.train([text], 262).encode(text)
+
+
+def test_bytes_are_a_vocabulary():
+    trained = tokenizer.train([], 257)
+    assert trained.vocab_size == 257
+    for text in HARD:
+        ids = trained.encode(text)
+        assert len(ids) == len(text.encode()) and trained.decode(ids) == text
+
+
+def test_training_is_deterministic_in_and_across_processes(trained, texts):
+    again = tokenizer.train(iter(texts), 600, ("<|endoftext|>", "<|user|>"))
+    assert again.json == trained.json
+    code = (
+        "from zoo.data import sources; from zoo.text import tokenizer;"
+        "texts = sources.documents('kjv', 'valid');"
+        "print(tokenizer.train(texts, 600, ('<|endoftext|>', '<|user|>')).json, end='')"
+    )
+    other = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True
+    )
+    assert other.stdout.decode() == trained.json
+
+
+def test_vocabularies_that_cannot_be():
+    with pytest.raises(ValueError, match="vocab_size: 256, at least 257"):
+        tokenizer.train(["abc"], 256)
+    with pytest.raises(ValueError, match="vocab_size: 300.*supports at most 260"):
+        tokenizer.train(["abc abc"], 300)
+    assert tokenizer.train(["abc abc"], 260).vocab_size == 260
+    with pytest.raises(ValueError, match="special_tokens"):
+        tokenizer.train(["abc"], 300, ())
+
+
+def test_save_and_load(trained, tmp_path):
+    trained.config["chat_template"] = "{{ messages }}"
+    trained.save(tmp_path / "t", model_max_length=128)
+    loaded = tokenizer.load(tmp_path / "t")
+    assert loaded.json == trained.json
+    assert loaded.chat_template == "{{ messages }}"
+    assert (loaded.end_id, loaded.vocab_size) == (trained.end_id, trained.vocab_size)
+    config = json.loads((tmp_path / "t/tokenizer_config.json").read_text())
+    assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert config["eos_token"] == "<|endoftext|>"
+    assert config["model_max_length"] == 128
+    # Files of others come back as they were, what we do not know included.
+    loaded.save(tmp_path / "u")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (tmp_path / "t" / name).read_bytes() == (
+            tmp_path / "u" / name
+        ).read_bytes()
+    assert sorted(p.name for p in (tmp_path / "t").iterdir()) == [
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+
+
+def test_load_reads_what_others_write(trained, tmp_path):
+    fields = json.loads(trained.json)
+    fields["truncation"] = {
+        "direction": "Right",
+        "max_length": 4,
+        "strategy": "LongestFirst",
+        "stride": 0,
+    }
+    (tmp_path / "tokenizer.json").write_text(json.dumps(fields))
+    config = {"eos_token": {"content": "<|user|>", "special": True}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    (tmp_path / "chat_template.jinja").write_text("{{ x }}")
+    loaded = tokenizer.load(tmp_path)
+    assert loaded.end_id == 1 and loaded.end_token == "<|user|>"
+    assert loaded.chat_template == "{{ x }}"
+    text = "nothing is cut silently, however long"
+    assert loaded.decode(loaded.encode(text)) == text
+
+
+@pytest.mark.parametrize(
+    "files, message",
+    [
+        ({}, "tokenizer.json: no such file"),
+        ({"tokenizer.json": "{}"}, "tokenizer.json: not a tokenizer"),
+        ({"tokenizer.json": "GOOD", "tokenizer_config.json": "["}, "not JSON"),
+        ({"tokenizer.json": "GOOD", "tokenizer_config.json": "[]"}, "a list"),
+        (
+            {
+                "tokenizer.json": "GOOD",
+                "tokenizer_config.json": '{"eos_token": "</s>"}',
+            },
+            "eos_token: '</s>' is not in the vocabulary",
+        ),
+    ],
+)
+def test_broken_directories(trained, tmp_path, files, message):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text.replace("GOOD", trained.json))
+    with pytest.raises(ValueError) as error:
+        tokenizer.load(tmp_path)
+    assert message in str(error.value)
+
+
+def test_decode_of_unknown_ids(trained):
+    assert trained.decode([10_000_000]) == ""
+    with pytest.raises(ValueError, match="Token id -1"):
+        trained.decode([5, -1])

@@ -1,0 +1,82 @@
+"""Evaluates a model directory: python -m trainers.evaluate --model=DIR --source=kjv
+
+For text: every token is predicted once, in windows that overlap by half. For tables:
+the loss, and the accuracy of a classifier.
+"""
+
+import time
+
+from absl import flags
+
+from trainers import evaluation
+from trainers.objectives import Classify, LanguageModel
+from zoo import directory
+from zoo import flags as flags_lib
+from zoo.data import batches, compression, formats, sources, tables
+
+_MODEL = flags.DEFINE_string("model", None, "A model directory.", required=True)
+_SOURCE = flags.DEFINE_string("source", "kjv", "What to evaluate on.")
+_SPLIT = flags.DEFINE_string("split", "test", "Of sources that have splits.")
+_LENGTH = flags.DEFINE_integer("length", 0, "Of a window; 0 is the model's context.")
+_STRIDE = flags.DEFINE_integer("stride", 0, "Between windows; 0 is half a window.")
+_BATCH = flags.DEFINE_integer("batch", 16, "Windows or rows at a time.")
+_XZ_SEEN = flags.DEFINE_string(
+    "xz_seen", "", "A split; also prints what xz -9e needs when it has seen it."
+)
+
+
+def main(argv):
+    del argv
+    loaded = directory.load(_MODEL.value)
+    if loaded.tokenizer is None:
+        _table(loaded.model)
+    else:
+        _text(loaded)
+
+
+def _table(model):
+    names = model.config.labels
+    table = tables.table(_SOURCE.value, names)
+    dataset, _ = batches.table_eval(table.features_NF, table.labels_N, _BATCH.value)
+    evaluate = evaluation.make_evaluate({"policy": model}, Classify())
+    metrics = evaluate(dataset)
+    print(f"rows {len(table.labels_N)}  {_numbers(metrics)}")
+
+
+def _text(loaded):
+    split = _SPLIT.value if _SOURCE.value == "kjv" else "train"
+    documents = sources.documents(_SOURCE.value, split)
+    stream = formats.language_model(documents, loaded.tokenizer)
+    length = _LENGTH.value or loaded.model.config.context
+    if loaded.model.limit and length > loaded.model.limit:
+        raise ValueError(
+            f"--length: {length}, at most the model's {loaded.model.limit} allowed."
+        )
+    stride = _STRIDE.value or length // 2
+    dataset, _ = batches.eval_windows(stream.tokens, length, _BATCH.value, stride)
+    evaluate = evaluation.make_evaluate({"policy": loaded.model}, LanguageModel())
+    began = time.perf_counter()
+    metrics = evaluate(dataset, stream.bytes)
+    seconds = time.perf_counter() - began
+    print(
+        f"{_SOURCE.value} {split}: {stream.documents} documents, {stream.bytes} bytes, "
+        f"{len(stream.tokens) - 1} tokens; window {length}, stride {stride}\n"
+        f"{_numbers(metrics)}  ({seconds:.1f} s)"
+    )
+    if _XZ_SEEN.value:
+        seen = sources.documents(_SOURCE.value, _XZ_SEEN.value)
+        texts = ["\n".join(d).encode() for d in (seen, documents)]
+        bits = compression.xz_bits_per_byte(*texts)
+        print(f"xz -9e, having seen {_XZ_SEEN.value}: bits_per_byte {bits:.4f}")
+
+
+def _numbers(metrics):
+    return "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+
+
+def run():
+    flags_lib.run_app(main)
+
+
+if __name__ == "__main__":
+    run()
