@@ -1,6 +1,7 @@
 """What a run tells: metrics.jsonl, TensorBoard, and the terminal."""
 
 import json
+import math
 import pathlib
 
 import rich.console
@@ -52,7 +53,9 @@ class Board:
 
     def log(self, step: int, split: str, metrics: dict[str, float]) -> None:
         """Writes one line, and a TensorBoard scalar `split/name` for each metric."""
-        line = {"step": step, "split": split, **metrics}
+        # JSON has no NaN
+        numbers = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
+        line = {"step": step, "split": split, **numbers}
         self.file.write(json.dumps(line) + "\n")
         self.file.flush()
         with self.writer.as_default(step):

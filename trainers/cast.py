@@ -1,8 +1,10 @@
 """The models that a method needs, by name."""
 
+import dataclasses
+
 import keras
 
-from trainers.config import Run
+from trainers.config import Run, differences
 from zoo import directory, registry
 
 
@@ -15,13 +17,17 @@ def make(run: Run) -> dict[str, keras.Model]:
     model = registry.build_config(run.model)
     if run.init_from:
         other = directory.load(run.init_from).model
-        ours, theirs = (registry.to_fields(m.config) for m in (model, other))
-        for field in sorted(ours.keys() | theirs.keys()):
-            if field != "dropout" and ours.get(field) != theirs.get(field):
-                raise ValueError(
-                    f"config.init_from: {run.init_from} has {field} "
-                    f"{theirs.get(field)!r}, config.model {ours.get(field)!r}."
-                )
+        lines = differences(_stored(model.config), _stored(other.config))
+        if lines:
+            raise ValueError(
+                f"config.init_from: {run.init_from} is another model than "
+                f"config.model; it differs in: {'; '.join(lines)}"
+            )
         for ours, theirs in zip(model.weights, other.weights, strict=True):
             ours.assign(theirs)
     return {"policy": model}
+
+
+def _stored(config):
+    """What a model directory says of a Config, whose 0s stand for other numbers."""
+    return directory.fields_of(dataclasses.replace(config, dropout=0.0))

@@ -21,10 +21,14 @@ _KEPT = 2
 
 
 def variables_of(cast, optimizer) -> dict[str, Any]:
-    """All variables that change in training, by a name that is the same next time."""
+    """All variables that change in training, by a name that is the same next time.
+
+    Not by their paths: Keras numbers those of random streams by what the process has
+    built before.
+    """
     owners = {**cast, "optimizer": optimizer}
     return {
-        f"{owner}/{i:05d}/{v.path}": v
+        f"{owner}/{i:05d}/{v.name}": v
         for owner, holder in owners.items()
         for i, v in enumerate(holder.variables)
     }

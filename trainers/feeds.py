@@ -4,11 +4,9 @@ A feed's position is one integer, the number of the next batch, so a checkpoint 
 it by holding the step.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from trainers.config import Run
@@ -122,8 +120,10 @@ def table(run: Run) -> Feed:
     everything = tables.table(data.source)
     if data.valid:
         train, valid = everything, tables.table(data.valid, everything.label_names)
+    elif data.hold_out:
+        train, valid = tables.hold_out_rows(everything, data.hold_out, run.seed)
     else:
-        train, valid = _split_rows(everything, data.hold_out, run.seed)
+        train, valid = everything, None
     for rows in (train, valid):
         _check_table(rows, model, data.source)
 
@@ -143,19 +143,6 @@ def table(run: Run) -> Feed:
         ("rows", data.batch),
         None,
         lambda model: model.adapt(train.features_NF),
-    )
-
-
-def _split_rows(rows, share, seed):
-    held = round(len(rows.labels_N) * share)
-    if not held:
-        return rows, None
-    order = np.random.default_rng(seed).permutation(len(rows.labels_N))
-    return tuple(
-        dataclasses.replace(
-            rows, features_NF=rows.features_NF[part], labels_N=rows.labels_N[part]
-        )
-        for part in (order[held:], order[:held])
     )
 
 

@@ -5,6 +5,7 @@ stopped, however it was stopped, and ends with the same bits.
 """
 
 import json
+import math
 import signal
 import time
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from trainers.step import make_step
 from zoo import directory
 from zoo.decode import generate
 
-_SAMPLE = directory.Generation(max_new_tokens=48)
+_SAMPLE = 48  # tokens that a run shows of what it has learnt
 
 
 class Result(NamedTuple):
@@ -72,7 +73,8 @@ def train(run: Run, path) -> Result:
     # ---- where an earlier process stopped ----
     saved = checkpoint.variables_of(cast, optimizer)
     start, memory = checkpoint.restore(folder / "checkpoints", saved)
-    memory = {"best": None, "worse": 0, "window": {}, "done": False, **memory}
+    fresh = {"best": None, "worse": 0, "window": {}, "last": {}, "done": False}
+    memory = {**fresh, **memory}
     if memory["done"]:
         return Result(start, memory["last"])
     batches = feed.train(start)
@@ -115,11 +117,10 @@ def train(run: Run, path) -> Result:
             if feed.valid is not None and _due(step, run.eval_every, steps):
                 metrics = evaluate(feed.valid, feed.valid_bytes)
                 board.log(step, "eval", metrics)
-                memory["last"] = metrics
+                memory["last"] = _finite(metrics)
                 if feed.tokenizer is not None:
-                    sample = generate(model, feed.tokenizer, [""], _SAMPLE)[0].text
-                    board.text(step, "sample", sample)
-                if memory["best"] is None or metrics["loss"] < memory["best"]:
+                    board.text(step, "sample", _sample(model, feed.tokenizer))
+                if _better(metrics["loss"], memory["best"]):
                     memory["best"], memory["worse"] = metrics["loss"], 0
                     write_model()
                 else:
@@ -141,7 +142,7 @@ def train(run: Run, path) -> Result:
         if memory["best"] is None:
             write_model()
         keep(step, done=True)
-    return Result(step, memory.get("last", {}))
+    return Result(step, memory["last"])
 
 
 def make_strategy(run: Run) -> tf.distribute.Strategy:
@@ -191,12 +192,34 @@ def _due(step: int, every: int, last: int) -> bool:
     return bool(every) and (step % every == 0 or step == last)
 
 
+def _better(loss: float, best: float | None) -> bool:
+    return math.isfinite(loss) and (best is None or loss < best)
+
+
+def _sample(model, tokenizer) -> str:
+    """What the model says to an empty prompt, which takes one position."""
+    room = model.limit - 1 if model.limit else _SAMPLE
+    if room < 1:
+        return ""
+    options = directory.Generation(max_new_tokens=min(room, _SAMPLE))
+    return generate(model, tokenizer, [""], options)[0].text
+
+
 def _gather(window, pending) -> None:
-    """Adds steps' metrics to the sums of the window, which JSON keeps exactly."""
+    """Adds steps' metrics to the sums of the window, which JSON keeps exactly.
+
+    JSON has no NaN, and a mean over a step that was skipped says nothing: numbers
+    that are not finite are left out, and `skipped` counts their steps.
+    """
     for metrics in pending:
-        for name, value in metrics.items():
+        for name, value in _finite(metrics).items():
             total, count = window.get(name, (0.0, 0))
-            window[name] = (total + float(value), count + 1)
+            window[name] = (total + value, count + 1)
+
+
+def _finite(metrics) -> dict[str, float]:
+    values = {name: float(value) for name, value in metrics.items()}
+    return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def _means(window) -> dict[str, float]:

@@ -29,11 +29,14 @@ def begin(workdir, run: dict[str, Any]) -> pathlib.Path:
             raise ValueError(
                 f"{folder}: was begun by another Run; it differs in: {'; '.join(lines)}"
             )
+        files.sweep(folder)
+        files.sweep(folder / "checkpoints")
         return folder
+    new = folder / ".run.json.new"
+    new.unlink(missing_ok=True)  # of a process that was killed before the rename
     if folder.exists():
         files.refuse_full(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    new = folder / ".run.json.new"
     files.write_json(new, run)
     new.rename(path)
     files.flush(folder)

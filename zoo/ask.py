@@ -12,12 +12,20 @@ _SAVED_MODEL = flags.DEFINE_string(
     "saved_model", None, "The folder of one version.", required=True
 )
 _PROMPT = flags.DEFINE_multi_string("prompt", None, "May repeat.", required=True)
+# left out, a knob is what the SavedModel says
+_KNOBS = flags_lib.define_knobs()
 
 
 def main(argv):
     del argv
-    with c_api.Session(_SAVED_MODEL.value) as session:
-        answers = session.run("serving_default", {"prompt": _PROMPT.value})
+    knobs = {name: [value] for name, value in flags_lib.given(_KNOBS).items()}
+    if "seed" in knobs:
+        knobs["seed"] = [knobs["seed"][0] + i for i in range(len(_PROMPT.value))]
+    try:
+        with c_api.Session(_SAVED_MODEL.value) as session:
+            answers = session.run("generate", {"prompt": _PROMPT.value, **knobs})
+    except c_api.Error as error:
+        raise ValueError(f"{_SAVED_MODEL.value}: {error}") from None
     texts = answers["text"].tolist()
     for prompt, text in zip(_PROMPT.value, texts, strict=True):
         print(prompt + (text.decode() if isinstance(text, bytes) else text))

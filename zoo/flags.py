@@ -2,7 +2,27 @@
 
 import sys
 
-from absl import app, logging
+from absl import app, flags, logging
+
+
+def define_knobs() -> dict[str, flags.FlagHolder]:
+    """Defines a flag for each knob of generation; left out, it is None."""
+    return {
+        "max_new_tokens": flags.DEFINE_integer("max_new_tokens", None, "At least 1."),
+        "temperature": flags.DEFINE_float("temperature", None, "0 is greedy."),
+        "top_k": flags.DEFINE_integer("top_k", None, "0 is off."),
+        "top_p": flags.DEFINE_float("top_p", None, "In (0, 1]; 1 is off."),
+        "min_p": flags.DEFINE_float("min_p", None, "In [0, 1]; 0 is off."),
+        "repetition_penalty": flags.DEFINE_float(
+            "repetition_penalty", None, "Above 0; 1 is off."
+        ),
+        "seed": flags.DEFINE_integer("seed", None, "Prompt i has seed + i."),
+    }
+
+
+def given(knobs) -> dict:
+    """The knobs that the command line sets."""
+    return {k: flag.value for k, flag in knobs.items() if flag.value is not None}
 
 
 def run_app(main) -> None:

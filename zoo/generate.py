@@ -11,15 +11,7 @@ from zoo.decode import generate
 _MODEL = flags.DEFINE_string("model", None, "A model directory.", required=True)
 _PROMPT = flags.DEFINE_multi_string("prompt", [""], "What to continue; may repeat.")
 # left out, a knob is what generation_config.json says
-_KNOBS = {
-    "max_new_tokens": flags.DEFINE_integer("max_new_tokens", None, "At least 1."),
-    "temperature": flags.DEFINE_float("temperature", None, "0 is greedy."),
-    "top_k": flags.DEFINE_integer("top_k", None, "0 is off."),
-    "top_p": flags.DEFINE_float("top_p", None, "In (0, 1]; 1 is off."),
-    "min_p": flags.DEFINE_float("min_p", None, "In [0, 1]; 0 is off."),
-    "repetition_penalty": flags.DEFINE_float("repetition_penalty", None, "1 is off."),
-    "seed": flags.DEFINE_integer("seed", None, "Of sampling; prompt i has seed + i."),
-}
+_KNOBS = flags_lib.define_knobs()
 
 
 def main(argv):
@@ -27,9 +19,7 @@ def main(argv):
     loaded = directory.load(_MODEL.value)
     if loaded.tokenizer is None:
         raise ValueError(f"--model: {_MODEL.value} is no model of text.")
-    given = {name: flag.value for name, flag in _KNOBS.items()}
-    given = {name: value for name, value in given.items() if value is not None}
-    generation = dataclasses.replace(loaded.generation, **given)
+    generation = dataclasses.replace(loaded.generation, **flags_lib.given(_KNOBS))
     prompts = _PROMPT.value
     answers = generate(loaded.model, loaded.tokenizer, prompts, generation)
     for prompt, answer in zip(prompts, answers, strict=True):

@@ -60,6 +60,9 @@ def config(name: str, **fields) -> Any:
       ValueError: an unknown model or field, or a value that the field refuses.
     """
     row = entry(name)
+    for key, value in row.fixed.items():
+        if fields.get(key, value) != value:
+            raise ValueError(f"{name}.{key}: {fields[key]!r}, {value!r} allowed.")
     return from_fields(row.config, {**row.fixed, **fields}, where=name)
 
 

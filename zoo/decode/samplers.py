@@ -63,7 +63,9 @@ def choose(logits_BV, knobs: Knobs, uniform_B):
 
     def sample():
         heat_B = tf.where(hot_B, knobs.temperature, 1.0)
-        p_BV = tf.nn.softmax(logits_BV / heat_B[:, None])
+        # the best at 0, or a temperature near 0 makes two infinities
+        below_BV = logits_BV - tf.reduce_max(logits_BV, -1, keepdims=True)
+        p_BV = tf.nn.softmax(below_BV / heat_B[:, None])
         plain = _if_any(hot_B & plain_B, lambda: _invert(p_BV, uniform_B), best_B)
         cut = _if_any(
             hot_B & ~plain_B, lambda: _filtered(p_BV, knobs, uniform_B), best_B

@@ -23,7 +23,7 @@ from zoo.directory import files, hf
 from zoo.directory.generation import Generation
 from zoo.text import tokenizer as tokenizers
 
-__all__ = ["Generation", "Loaded", "load", "save"]
+__all__ = ["Generation", "Loaded", "fields_of", "load", "save"]
 
 
 class Loaded(NamedTuple):
@@ -53,12 +53,11 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
     Raises:
       ValueError: the folder is not empty.
     """
-    values = {v.path: np.asarray(v.value, np.float32) for v in model.weights}
-    config = hf.to_hf(model.config) if _is_transformer(model.config) else None
-    if config is None:
-        name = registry.name_of(model.config)
-        config = {"model_type": f"zoo-{name}", "zoo": registry.to_fields(model.config)}
-    else:
+    values = {
+        name: np.asarray(v.value, np.float32) for name, v in _variables(model).items()
+    }
+    config = fields_of(model.config)
+    if "zoo" not in config:
         values = _to_theirs(hf.rows(config["model_type"], model.config), values)
     end_id = None if tokenizer is None else tokenizer.end_id
     if tokenizer is not None:
@@ -76,6 +75,16 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
             files.write_json(folder / "generation_config.json", generation)
 
 
+def fields_of(config) -> dict[str, Any]:
+    """What config.json says of a model's Config."""
+    if isinstance(config, models.transformer_lm.Config):
+        fields = hf.to_hf(config)
+        if fields is not None:
+            return fields
+    name = registry.name_of(config)
+    return {"model_type": f"zoo-{name}", "zoo": registry.to_fields(config)}
+
+
 def load(directory) -> Loaded:
     """Reads a model directory into a model that computes in float32.
 
@@ -87,43 +96,64 @@ def load(directory) -> Loaded:
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such model directory.")
     value = files.read_json(folder / "config.json")
-    config, table = _config(value, folder / "config.json")
+    config = _config(value, folder / "config.json")
+    tensors = _tensors(folder / "model.safetensors")
+    if getattr(config, "layers", 0) > len(tensors):
+        raise ValueError(
+            f"{folder}: config.json says {config.layers} layers, model.safetensors "
+            f"has {len(tensors)} tensors."
+        )
+    family = value["model_type"]
+    family = None if family.startswith("zoo-") else family
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
+        # a model without memory first: config.json may ask for any amount of it
+        with keras.StatelessScope(initialize_variables=False):
+            outline = registry.build_config(config)
+        values = _values(outline, tensors, family, folder / "model.safetensors")
         model = registry.build_config(config)
     finally:
         keras.config.set_dtype_policy(policy)
-    _assign(model, _tensors(folder / "model.safetensors"), table, folder)
+    for name, variable in _variables(model).items():
+        variable.assign(values[name])
     if not (folder / "tokenizer.json").exists():
         return Loaded(model, None, Generation())
     tokenizer = tokenizers.load(folder)
+    if tokenizer.vocab_size > getattr(config, "vocab_size", 0):
+        raise ValueError(
+            f"{folder}: tokenizer.json has {tokenizer.vocab_size} tokens, the model "
+            f"{getattr(config, 'vocab_size', 0)}."
+        )
     generation, path = Generation(), folder / "generation_config.json"
     if path.exists():
         generation = Generation.from_json(files.read_json(path), str(path))
     return Loaded(model, tokenizer, generation)
 
 
-def _is_transformer(config) -> bool:
-    return isinstance(config, models.transformer_lm.Config)
+def _variables(model) -> dict[str, Any]:
+    """The weights by paths that are the same in every process.
+
+    Keras begins some with the model's name, which it numbers.
+    """
+    return {v.path.removeprefix(f"{model.name}/"): v for v in model.weights}
 
 
 def _config(value, path):
     family = value.get("model_type", "")
     if not isinstance(family, str) or not family.startswith("zoo-"):
-        config = hf.from_hf(value, str(path))
-        return config, hf.rows(value["model_type"], config)
+        return hf.from_hf(value, str(path))
     fields = value.get("zoo")
     if not isinstance(fields, dict):
         raise ValueError(f"{path}: the field 'zoo' is missing or not an object.")
     fields = dict(fields)
     name = fields.pop("name", None)
-    if family != f"zoo-{name}":
+    if not isinstance(name, str) or family != f"zoo-{name}":
         raise ValueError(
             f"{path}: model_type {family!r}, but the config's is {name!r}."
         )
     try:
-        return registry.config(name, **fields), None
+        return registry.config(name, **fields)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -147,12 +177,13 @@ def _to_theirs(table, values):
     return out
 
 
-def _assign(model, tensors, table, folder) -> None:
-    """Puts the tensors into the variables, each checked by name, shape and value."""
-    path = folder / "model.safetensors"
-    if table is None:
-        table = [hf.Row(v.path, (v.path,), v.shape[:1]) for v in model.weights]
-    variables = {v.path: v for v in model.weights}
+def _values(model, tensors, family, path) -> dict[str, np.ndarray]:
+    """The value of each variable, every tensor checked by name, shape and value."""
+    variables, values = _variables(model), {}
+    if family:
+        table = hf.rows(family, model.config)
+    else:
+        table = [hf.Row(name, (name,), v.shape[:1]) for name, v in variables.items()]
     for row in table:
         variable = variables[row.ours]
         parts = []
@@ -164,13 +195,14 @@ def _assign(model, tensors, table, folder) -> None:
             wanted = (size, *variable.shape[1:])
             if part.shape != wanted:
                 raise ValueError(
-                    f"{path}: the tensor {name} has shape {part.shape}, expected {wanted}"
-                    f"{' transposed' if row.transposed else ''}."
+                    f"{path}: the tensor {name} has shape {part.shape}, expected "
+                    f"{wanted}{' transposed' if row.transposed else ''}."
                 )
             parts.append(part)
         value = np.concatenate(parts) if len(parts) > 1 else parts[0]
         if not np.isfinite(value).all():
             raise ValueError(f"{path}: the tensor {row.theirs[0]} has NaN or Inf.")
-        variable.assign(value)
+        values[row.ours] = value
     if tensors:
         raise ValueError(f"{path}: unknown tensors: {', '.join(sorted(tensors)[:5])}.")
+    return values

@@ -43,6 +43,13 @@ def staged(path, replace: bool = False):
         shutil.rmtree(new, ignore_errors=True)
 
 
+def sweep(folder) -> None:
+    """Removes what `staged` left in a folder when its process was killed."""
+    for path in pathlib.Path(folder).glob(".*.*"):
+        if path.is_dir() and path.suffix in (".new", ".old"):
+            shutil.rmtree(path)
+
+
 def refuse_full(path) -> None:
     """Refuses an output folder that has something in it (or that is a file)."""
     path = pathlib.Path(path)

@@ -53,11 +53,18 @@ class Generation:
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "Generation":
-        """Reads the fields that it knows; transformers writes many more."""
+        """Reads the fields that it knows; transformers writes many more.
+
+        Raises:
+          ValueError: a field has a wrong type or value; `where` is in the message.
+        """
         known = {f.name for f in dataclasses.fields(cls)}
         fields = {k: v for k, v in value.items() if k in known and v is not None}
         if not value.get("do_sample", False):
             fields["temperature"] = 0.0
         else:
             fields.setdefault("temperature", 1.0)
-        return registry.from_fields(cls, fields, where)
+        try:
+            return registry.from_fields(cls, fields, "generation")
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None

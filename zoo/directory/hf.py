@@ -7,6 +7,7 @@ tensors of the file. A row that names several tensors is their concatenation.
 
 from typing import Any, NamedTuple
 
+from zoo import registry
 from zoo.models.transformer_lm import Config
 from zoo.shapes import suggest
 
@@ -99,21 +100,25 @@ def from_hf(value: dict[str, Any], where: str) -> Config:
         `transformer_lm` does not have.
     """
     family = value.get("model_type")
-    if family not in _FAMILIES:
+    if not isinstance(family, str) or family not in _FAMILIES:
         raise ValueError(
             f"{where}: model_type {family!r}.{suggest(str(family), _FAMILIES)}"
         )
     try:
-        return _FAMILIES[family](value, where)
+        fields = _FAMILIES[family](value, where)
     except KeyError as error:
         raise ValueError(f"{where}: the field {error} is missing.") from None
+    try:
+        return registry.from_fields(Config, fields, "transformer_lm")
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def _gpt2(value, where):
     _refuse(value, where, "scale_attn_by_inverse_layer_idx", (False,))
     _refuse(value, where, "scale_attn_weights", (True,))
     _refuse(value, where, "add_cross_attention", (False,))
-    return Config(
+    return dict(
         vocab_size=value["vocab_size"],
         context=value["n_positions"],
         width=value["n_embd"],
@@ -123,17 +128,19 @@ def _gpt2(value, where):
         activation=_activation(value.get("activation_function", "gelu_new"), where),
         norm_epsilon=value.get("layer_norm_epsilon", 1e-5),
         tied_head=value.get("tie_word_embeddings", True),
-        dropout=float(value.get("resid_pdrop", 0.1)),
+        dropout=value.get("resid_pdrop", 0.1),
     )
 
 
 def _llama(value, where):
     _refuse(value, where, "pretraining_tp", (1,))
     scaling = value.get("rope_scaling") or value.get("rope_parameters") or {}
+    if not isinstance(scaling, dict):
+        raise ValueError(f"{where}: rope_scaling {scaling!r} is not an object.")
     if scaling.get("rope_type", scaling.get("type", "default")) != "default":
         raise ValueError(f"{where}: rope_scaling {scaling}; only the default allowed.")
     bias = value.get("attention_bias", False)
-    return Config(
+    return dict(
         vocab_size=value["vocab_size"],
         context=value["max_position_embeddings"],
         width=value["hidden_size"],
@@ -145,7 +152,7 @@ def _llama(value, where):
         norm="rmsnorm",
         norm_epsilon=value.get("rms_norm_eps", 1e-6),
         positions="rotary",
-        rope_theta=float(value.get("rope_theta", scaling.get("rope_theta", 10000.0))),
+        rope_theta=value.get("rope_theta", scaling.get("rope_theta", 10000.0)),
         activation=_activation(value.get("hidden_act", "silu"), where),
         gated=True,
         qkv_bias=bias,
@@ -164,8 +171,8 @@ def _refuse(value, where, field, allowed):
 
 
 def _activation(name, where):
-    if name not in _OURS:
-        raise ValueError(f"{where}: activation {name!r}.{suggest(name, _OURS)}")
+    if not isinstance(name, str) or name not in _OURS:
+        raise ValueError(f"{where}: activation {name!r}.{suggest(str(name), _OURS)}")
     return _OURS[name]
 
 

@@ -79,6 +79,11 @@ class RecurrentLM(keras.Model):
             self.free_head = Linear(c.units, c.vocab_size, name="head", **kind)
         self.built = True
 
+    @property
+    def limit(self) -> int:
+        """The most positions that it can see; 0 means any number."""
+        return 0
+
     def get_config(self):
         return {
             "config": registry.to_fields(self.config),

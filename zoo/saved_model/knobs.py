@@ -28,17 +28,17 @@ def defaults(generation) -> dict[str, tf.Tensor]:
     return {name: tf.constant([values[name]], kind) for name, kind in KINDS.items()}
 
 
-def checked(given: dict[str, tf.Tensor], rows, vocab_size: int) -> Knobs:
+def checked(given: dict[str, tf.Tensor], rows, vocab_size: int, most: int) -> Knobs:
     """The knobs, one value a row, each in its range.
 
     Args:
       given: by name, [B], or [1] for all rows alike.
       rows: B.
       vocab_size: V, the most that top_k may be.
+      most: that max_new_tokens may be.
     """
-    most = 2**30  # of max_new_tokens: with a prompt's length it stays an int32
     ranges = {
-        "max_new_tokens": (lambda x: (x >= 1) & (x <= most), "at least 1 allowed"),
+        "max_new_tokens": (lambda x: (x >= 1) & (x <= most), f"1 to {most} allowed"),
         "temperature": (_finite(lambda x: x >= 0), "at least 0 allowed"),
         "top_k": (lambda x: (x >= 0) & (x <= vocab_size), f"0 to {vocab_size} allowed"),
         "top_p": (lambda x: (x > 0) & (x <= 1), "above 0 and at most 1 allowed"),
@@ -68,16 +68,22 @@ def _finite(inside):
 
 def require(holds_B, name: str, value_B, allowed: str, result=None):
     """Returns the values, or `result`, if the check holds for every row."""
-    row = tf.argmin(tf.cast(holds_B, tf.int32), output_type=tf.int32)
-    # a batch of no rows has no first row that fails
-    at = tf.minimum(row, tf.size(value_B) - 1)
-    shown = tf.cond(
-        tf.reduce_all(holds_B),
-        lambda: tf.constant(""),
-        lambda: tf.strings.format(
-            f"{name}: row {{}} has {{}}, {allowed}", (row, value_B[at])
-        ),
-    )
-    test = tf.debugging.Assert(tf.reduce_all(holds_B), [shown])
-    with tf.control_dependencies([test]):
+
+    def first():
+        row = tf.argmin(tf.cast(holds_B, tf.int32), output_type=tf.int32)
+        return tf.strings.format(
+            f"{name}: row {{}} has {{}}, {allowed}", (row, value_B[row])
+        )
+
+    passed = tf.reduce_all(holds_B)
+    shown = tf.cond(passed, lambda: tf.constant(""), first)
+    with tf.control_dependencies([tf.debugging.Assert(passed, [shown])]):
         return tf.identity(value_B if result is None else result)
+
+
+def rows_of(name: str, value):
+    """The input itself, if it has at least one row."""
+    message = f"{name}: a batch of 0 rows, at least 1 allowed"
+    some = tf.debugging.Assert(tf.shape(value)[0] > 0, [message])
+    with tf.control_dependencies([some]):
+        return tf.identity(value)

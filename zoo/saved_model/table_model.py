@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from zoo.saved_model.knobs import require
+from zoo.saved_model.knobs import require, rows_of
 
 
 class TableModel(tf.Module):
@@ -45,6 +45,7 @@ class TableModel(tf.Module):
 
 
 def _finite(features_BF):
+    features_BF = rows_of("features", features_BF)
     worst_B = tf.reduce_sum(features_BF * 0.0, -1)  # NaN where any is not finite
     return require(
         tf.math.is_finite(worst_B),

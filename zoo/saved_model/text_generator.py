@@ -10,10 +10,11 @@ import tensorflow as tf
 from zoo.decode import loop
 from zoo.layers import per_row
 from zoo.saved_model import knobs as knobs_lib
-from zoo.saved_model.knobs import require
+from zoo.saved_model.knobs import require, rows_of
 from zoo.text import graph_tokenizer
 
 _MOST_BYTES = 2**20  # of one text: a longer one is an error, not a long wait
+_MOST_TOKENS = 2**16  # of a prompt and what follows, where the model sets no limit
 
 _TEXT = tf.TensorSpec([None], tf.string)
 _IDS = tf.TensorSpec([None, None], tf.int32)
@@ -39,7 +40,7 @@ class TextGenerator(tf.Module):
         self._decoder = _Untracked(model)
         self._end_id = tokenizer.end_id
         self._vocab_size = tokenizer.vocab_size
-        self._limit = model.limit
+        self._limit = model.limit or _MOST_TOKENS
         self._generation = generation
 
     def signatures(self) -> dict:
@@ -63,15 +64,16 @@ class TextGenerator(tf.Module):
     def generate(self, prompt, **given):
         """Continues each prompt; the knobs are those of `Generation`."""
         ids, lengths_B = self._prompts(prompt)
-        knobs = knobs_lib.checked(given, tf.shape(prompt)[0], self._vocab_size)
-        lengths_B = self._within(
-            "prompt",
-            lengths_B,
-            lengths_B + knobs.max_new_tokens,
-            "tokens with max_new_tokens",
-        )
+        rows = tf.shape(prompt)[0]
+        knobs = knobs_lib.checked(given, rows, self._vocab_size, self._limit)
+        total_B = lengths_B + knobs.max_new_tokens
+        with self._within("prompt", total_B, "tokens with max_new_tokens"):
+            tokens_BT, lengths_B, limit_B = map(
+                tf.identity, (ids.to_tensor(), lengths_B, knobs.max_new_tokens)
+            )
+        knobs = knobs._replace(max_new_tokens=limit_B)
         out = loop.decode(
-            self._decoder.model, ids.to_tensor(), lengths_B, knobs, self._end_id
+            self._decoder.model, tokens_BT, lengths_B, knobs, self._end_id
         )
         tokens = tf.RaggedTensor.from_tensor(out.tokens, lengths=out.num_tokens)
         return {
@@ -89,12 +91,11 @@ class TextGenerator(tf.Module):
         right = self.graph_tokenizer.encode(_text(completion, "completion"))
         ids = tf.concat([left, right], 1)
         right_B = tf.cast(right.row_lengths(), tf.int32)
-        right_B = self._within(
-            "completion", right_B, left_B + right_B, "tokens with the prompt"
-        )
         # position t predicts token t + 1; every row has all N positions, although some
         # are padding: packed, a row's place would depend on its mates
-        tokens_BT = ids.to_tensor()
+        total_B = left_B + right_B
+        with self._within("completion", total_B, "tokens with the prompt"):
+            tokens_BT = tf.identity(ids.to_tensor())
         x_BTD = self._decoder.model.features(tokens_BT[:, :-1])
         N = tf.reduce_max(right_B)
         real_BN = tf.sequence_mask(right_B, N)
@@ -121,7 +122,8 @@ class TextGenerator(tf.Module):
         return {"tokens": ids.to_tensor(), "lengths": lengths_B}
 
     def detokenize(self, tokens, lengths):
-        """The text of the first `lengths` ids of each row; special tokens are left out."""
+        """The text of each row's first `lengths` ids, without special tokens."""
+        tokens = rows_of("tokens", tokens)
         V, T = self._vocab_size, tf.shape(tokens)[1]
         lengths = require(
             (lengths >= 0) & (lengths <= T),
@@ -129,11 +131,14 @@ class TextGenerator(tf.Module):
             lengths,
             "0 to the width of tokens allowed",
         )
-        real_BT = tf.sequence_mask(lengths, T)
-        worst_B = tf.reduce_max(tf.where(real_BT & (tokens < 0), V - tokens, 0), 1)
-        worst_B = tf.maximum(worst_B, tf.reduce_max(tf.where(real_BT, tokens, 0), 1))
+        odd_BT = tf.sequence_mask(lengths, T) & ((tokens < 0) | (tokens >= V))
+        at_B = tf.argmax(tf.cast(odd_BT, tf.int32), 1)
         lengths = require(
-            worst_B < V, "tokens", worst_B, f"0 to {V - 1} allowed", result=lengths
+            ~tf.reduce_any(odd_BT, 1),
+            "tokens",
+            tf.gather(tokens, at_B, batch_dims=1),
+            f"0 to {V - 1} allowed",
+            result=lengths,
         )
         ids = tf.RaggedTensor.from_tensor(tokens, lengths=lengths)
         return {"text": self.graph_tokenizer.decode(ids)}
@@ -148,11 +153,11 @@ class TextGenerator(tf.Module):
         ids = tf.concat([ends, ids], 1)
         return ids, tf.cast(ids.row_lengths(), tf.int32)
 
-    def _within(self, name, lengths_B, total_B, what):
-        if not self._limit:
-            return lengths_B
+    def _within(self, name, total_B, what):
+        """Inside of this context nothing runs before the check has passed."""
         allowed = f"{what}, at most {self._limit} allowed"
-        return require(total_B <= self._limit, name, total_B, allowed, lengths_B)
+        passed = require(total_B <= self._limit, name, total_B, allowed)
+        return tf.control_dependencies([passed])
 
 
 class _Untracked:
@@ -164,6 +169,7 @@ class _Untracked:
 
 def _text(text_B, name):
     """The texts, checked for their size and for UTF-8."""
+    text_B = rows_of(name, text_B)
     size_B = tf.strings.length(text_B)
     text_B = require(
         size_B <= _MOST_BYTES,

@@ -6,7 +6,6 @@
 Core TensorFlow operations only, no XLA, no Python, no state; see docs/serving.md.
 """
 
-import functools
 import inspect
 import os
 import pathlib
@@ -62,7 +61,7 @@ def _save(module, loaded, folder) -> None:
     functions, described = {}, {}
     for name, (method, specs, defaults) in module.signatures().items():
         functions[name] = _function(method, specs, defaults)
-        outputs = functions[name].structured_outputs
+        outputs = functions[name].get_concrete_function().structured_outputs
         described[name] = {
             "inputs": {key: _describe(spec, key) for key, spec in specs.items()},
             "outputs": {key: _describe(value, "") for key, value in outputs.items()},
@@ -81,20 +80,24 @@ def _save(module, loaded, folder) -> None:
 
 
 def _function(method, specs, defaults):
-    """A concrete function whose inputs have their names, and defaults for gRPC."""
+    """A tf.function whose inputs have their names, and defaults for gRPC.
 
-    def call(**inputs):
-        return method(**inputs)
+    TensorFlow stores a default where the Python parameter has one and it is a tensor.
+    """
 
-    parameter = functools.partial(
-        inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY
-    )
+    def call(*values):
+        return method(**dict(zip(specs, values, strict=True)))
+
     call.__signature__ = inspect.Signature(
-        parameter(key, default=defaults.get(key, inspect.Parameter.empty))
-        for key in specs
+        inspect.Parameter(
+            name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=defaults.get(name, inspect.Parameter.empty),
+        )
+        for name in specs
     )
-    named = {k: tf.TensorSpec(s.shape, s.dtype, k) for k, s in specs.items()}
-    return tf.function(call, autograph=False).get_concrete_function(**named)
+    named = [tf.TensorSpec(s.shape, s.dtype, name) for name, s in specs.items()]
+    return tf.function(call, input_signature=named, autograph=False)
 
 
 def _describe(spec, name):
