@@ -1,6 +1,17 @@
 """A dense net that tells malignant from benign tumours (scikit-learn's WDBC).
 
-    python -m trainers.train --config=configs/dense_breast_cancer.py --workdir=runs/dense
+Half a minute on two cores:
+
+    python -m trainers.train --config=configs/dense_breast_cancer.py \\
+        --workdir=runs/dense
+
+keeps the model of step 300: evaluation loss 0.161, accuracy 0.9386 on the 114 rows
+held out. Seed 0 holds out hard rows: logistic regression has 0.9386 of them right too.
+Cross-validation says more:
+
+    python -m benchmarks.dense_breast_cancer
+
+5 folds, 3 seeds: mean accuracy 0.9801, logistic regression on the same folds 0.9789.
 """
 
 from trainers.config import Data, Optimizer, Run
@@ -11,11 +22,15 @@ from zoo.models.dense_net import Config
 def get_config():
     return Run(
         model=Config(
-            features=30, classes=2, labels=("malignant", "benign"), widths=(32,)
+            features=30,
+            classes=2,
+            labels=("malignant", "benign"),
+            widths=(32,),
+            l2=0.0125,
         ),
         objective=Classify(),
         data=Data(source="sklearn:breast_cancer", batch=32, hold_out=0.2),
-        optimizer=Optimizer(lr=3e-3),
+        optimizer=Optimizer(name="adam", lr=5e-3, final=0.0),
         epochs=40,
         log_every=50,
         eval_every=100,

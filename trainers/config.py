@@ -42,13 +42,13 @@ class Optimizer:
     """How weights follow gradients.
 
     Attributes:
-      name: "adamw", "adam" or "sgd".
+      name: "adamw", "adam", "muon" (matrices by Muon, the rest by AdamW) or "sgd".
       lr: the highest learning rate.
       warmup: steps from 0 up to lr.
       decay: "cosine" down to lr * final at the last step, or "constant".
       final: see decay.
-      weight_decay: of adamw; weights of one dimension (biases, norms) have none.
-      beta_1, beta_2, epsilon: of adam and adamw.
+      weight_decay: of adamw and muon; weights of one dimension (biases, norms) have none.
+      beta_1, beta_2, epsilon: of adam, adamw and muon's AdamW part.
       momentum: of sgd.
     """
 
@@ -64,7 +64,7 @@ class Optimizer:
     momentum: float = 0.0
 
     def __post_init__(self):
-        registry.one_of("optimizer.name", self.name, ("adam", "adamw", "sgd"))
+        registry.one_of("optimizer.name", self.name, ("adam", "adamw", "muon", "sgd"))
         registry.one_of("optimizer.decay", self.decay, ("constant", "cosine"))
         for field in ("lr", "warmup", "final", "weight_decay", "epsilon"):
             registry.at_least(f"optimizer.{field}", getattr(self, field), 0)
@@ -152,6 +152,8 @@ def check(run: Run) -> None:
         registry.at_least(f"config.{field}", getattr(run, field), 0)
     for field in ("log_every", "eval_every", "save_every"):
         registry.at_least(f"config.{field}", getattr(run, field), 0)
+    if run.seed >= 2**32:
+        raise ValueError(f"config.seed: {run.seed}, below 2^32 allowed.")
     registry.at_least("config.accumulate", run.accumulate, 1)
     registry.at_least("config.data.batch", run.data.batch, 1)
     registry.at_least("config.data.length", run.data.length, 0)

@@ -100,7 +100,12 @@ def documents(data) -> tuple[list[str], list[str]]:
         return train, read(data.valid)
     if data.source == "kjv":
         return train, read("kjv", "valid")
-    return sources.hold_out(train, data.hold_out) if data.hold_out else (train, [])
+    if not data.hold_out:
+        return train, []
+    try:
+        return sources.hold_out(train, data.hold_out)
+    except ValueError as error:
+        raise ValueError(f"{data.source}: {error} Or set hold_out to 0.") from None
 
 
 def _tokenizer(run, train):

@@ -92,7 +92,7 @@ def train(run: Run, path) -> Result:
     text = json.dumps(to_json(run), indent=2)
     unit, units = feed.units
     with Board(folder, start, steps, unit, text) as board, Signals() as signals:
-        clock, waited, pending = time.perf_counter(), 0.0, []
+        clock, waited, timed, pending = time.perf_counter(), 0.0, 0, []
         step, metrics = start, {}
         for step in range(start + 1, steps + 1):
             # ---- one step ----
@@ -100,21 +100,24 @@ def train(run: Run, path) -> Result:
             batch = next(batches)
             waited += time.perf_counter() - asked
             pending.append(step_of(batch))
+            timed += 1
 
             # ---- log: means over the steps since the last line ----
             if _due(step, run.log_every, steps):
                 _gather(memory["window"], pending)
                 seconds = time.perf_counter() - clock
                 metrics = _means(memory["window"])
-                metrics["per_second"] = len(pending) * units / seconds
+                metrics["per_second"] = timed * units / seconds
                 metrics["data_wait"] = waited / seconds
                 board.log(step, "train", metrics)
                 memory["window"] = {}
                 memory["last"] = metrics
-                clock, waited, pending = time.perf_counter(), 0.0, []
+                clock, waited, timed = time.perf_counter(), 0.0, 0
 
             # ---- evaluate, keep the best, stop early ----
             if feed.valid is not None and _due(step, run.eval_every, steps):
+                _gather(memory["window"], pending)
+                paused = time.perf_counter()
                 metrics = evaluate(feed.valid, feed.valid_bytes)
                 board.log(step, "eval", metrics)
                 memory["last"] = _finite(metrics)
@@ -125,7 +128,7 @@ def train(run: Run, path) -> Result:
                     write_model()
                 else:
                     memory["worse"] += 1
-                clock, waited = time.perf_counter(), 0.0
+                clock += time.perf_counter() - paused
             if run.patience and memory["worse"] >= run.patience:
                 board.say(f"step {step}: no better for {run.patience} evaluations.")
                 break
@@ -133,8 +136,9 @@ def train(run: Run, path) -> Result:
             # ---- save, and leave when asked to ----
             if signals.seen or _due(step, run.save_every, 0):
                 _gather(memory["window"], pending)
-                pending = []
+                paused = time.perf_counter()
                 keep(step)
+                clock += time.perf_counter() - paused
             if signals.seen:
                 board.say(f"step {step}: saved, stopped by signal {signals.seen}.")
                 return Result(step, metrics, signals.seen)
@@ -206,7 +210,7 @@ def _sample(model, tokenizer) -> str:
 
 
 def _gather(window, pending) -> None:
-    """Adds steps' metrics to the sums of the window, which JSON keeps exactly.
+    """Moves steps' metrics to the sums of the window, which JSON keeps exactly.
 
     JSON has no NaN, and a mean over a step that was skipped says nothing: numbers
     that are not finite are left out, and `skipped` counts their steps.
@@ -215,6 +219,7 @@ def _gather(window, pending) -> None:
         for name, value in _finite(metrics).items():
             total, count = window.get(name, (0.0, 0))
             window[name] = (total + value, count + 1)
+    pending.clear()
 
 
 def _finite(metrics) -> dict[str, float]:

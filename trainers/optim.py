@@ -3,7 +3,8 @@
 The formula, the slots, weight decay and the schedule are Keras'; only the dozen
 operations of an update become the one kernel that TensorFlow has for it. Sources:
 Kingma and Ba 2014 (Adam, arXiv:1412.6980); Loshchilov and Hutter 2017 (AdamW,
-arXiv:1711.05101; cosine decay, arXiv:1608.03983).
+arXiv:1711.05101; cosine decay, arXiv:1608.03983); Jordan et al. 2024 (Muon,
+kellerjordan.github.io/posts/muon) as in Liu et al. 2025 (arXiv:2502.16982).
 """
 
 import keras
@@ -26,8 +27,20 @@ def build(options: Optimizer, steps: int, variables) -> keras.optimizers.Optimiz
         optimizer = keras.optimizers.SGD(lr, momentum=options.momentum)
     elif options.name == "adam":
         optimizer = FusedAdam(lr, **adam)
+    elif options.name == "muon":
+        # tables and the head follow AdamW, as the method wants it
+        optimizer = keras.optimizers.Muon(
+            lr,
+            adam_beta_1=options.beta_1,
+            adam_beta_2=options.beta_2,
+            epsilon=options.epsilon,
+            weight_decay=options.weight_decay,
+            adam_weight_decay=options.weight_decay,
+            exclude_layers=["embedding", "position", "head"],
+        )
     else:
         optimizer = FusedAdamW(lr, weight_decay=options.weight_decay, **adam)
+    if options.name in ("adamw", "muon"):
         flat = [v for v in variables if len(v.shape) < 2]
         optimizer.exclude_from_weight_decay(var_list=flat)
     optimizer.build(variables)

@@ -19,7 +19,7 @@ def begin(workdir, run: dict[str, Any]) -> pathlib.Path:
       The workdir, with run.json in it.
 
     Raises:
-      ValueError: the folder holds something else, or another Run.
+      ValueError: the folder holds something else, or another Run, or cannot be made.
     """
     folder = pathlib.Path(workdir)
     path = folder / "run.json"
@@ -33,10 +33,13 @@ def begin(workdir, run: dict[str, Any]) -> pathlib.Path:
         files.sweep(folder / "checkpoints")
         return folder
     new = folder / ".run.json.new"
-    new.unlink(missing_ok=True)  # of a process that was killed before the rename
-    if folder.exists():
-        files.refuse_full(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.is_dir():
+        new.unlink(missing_ok=True)  # of a process that was killed before the rename
+    files.refuse_full(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{folder}: cannot be made: {error.strerror}.") from None
     files.write_json(new, run)
     new.rename(path)
     files.flush(folder)

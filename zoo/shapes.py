@@ -29,5 +29,7 @@ def suggest(given: str, allowed) -> str:
 
     allowed = sorted(allowed)
     near = difflib.get_close_matches(given, allowed, n=1)
+    initials = "".join(word[:1] for word in given.split("_"))
+    near = near or [name for name in allowed if name == initials]  # learning_rate: lr
     hint = f" Did you mean {near[0]}?" if near else ""
     return f"{hint} Allowed: {', '.join(allowed)}."

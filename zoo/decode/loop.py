@@ -29,7 +29,9 @@ class Decoded(NamedTuple):
     logprobs: Any
 
 
-def decode(model, tokens_BT, lengths_B, knobs, end_id, new_tokens=None, stop=None):
+def decode(
+    model, tokens_BT, lengths_B, knobs, end_id, vocab_size=0, new_tokens=None, stop=None
+):
     """Continues each row until its end token, a stop, or its limit.
 
     Args:
@@ -38,6 +40,8 @@ def decode(model, tokens_BT, lengths_B, knobs, end_id, new_tokens=None, stop=Non
       lengths_B: int32.
       knobs: `samplers.Knobs`.
       end_id: the token that ends a text, or -1.
+      vocab_size: of the tokenizer, where the model's is padded beyond it; ids from
+        here on are never chosen. 0 means the model's.
       new_tokens: N, at least the largest limit; taken from the knobs where None.
       stop: `stop(tokens_BN, count_B) -> bool [B]`, asked after each token; or None.
 
@@ -52,7 +56,8 @@ def decode(model, tokens_BT, lengths_B, knobs, end_id, new_tokens=None, stop=Non
     )
     penalised = tf.reduce_any(knobs.repetition_penalty != 1)
     logits_BV, state = model.start(tokens_BT, lengths_B, T + N)
-    V = logits_BV.shape[-1]
+    padded = 0 < vocab_size < logits_BV.shape[-1]
+    V = vocab_size if padded else logits_BV.shape[-1]
     seen_BV = tf.cond(
         penalised,
         lambda: _seen(tokens_BT, lengths_B, V),
@@ -60,6 +65,8 @@ def decode(model, tokens_BT, lengths_B, knobs, end_id, new_tokens=None, stop=Non
     )
 
     def pick(i, logits_BV, seen_BV):
+        if padded:
+            logits_BV = logits_BV[:, :V]
         adjusted = tf.cond(
             penalised,
             lambda: samplers.penalise(logits_BV, seen_BV, knobs.repetition_penalty),

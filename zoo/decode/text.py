@@ -63,7 +63,7 @@ def generate(model, tokenizer, prompts: list[str], generation) -> list[Generated
             for (name, kind), value in zip(_KINDS, knobs.values(), strict=True)
         }
     )._replace(seed=tf.constant(seeds))
-    out = _compiled(model, tokenizer.end_id)(tf.constant(tokens_BT), lengths_B, knobs)
+    out = _compiled(model, tokenizer)(tf.constant(tokens_BT), lengths_B, knobs)
     answers = []
     for i in range(len(rows)):
         count = int(out.num_tokens[i])
@@ -86,9 +86,10 @@ _KINDS = [
 _FUNCTIONS = weakref.WeakKeyDictionary()  # a model is compiled once
 
 
-def _compiled(model, end_id):
+def _compiled(model, tokenizer):
+    end_id, size = tokenizer.end_id, tokenizer.vocab_size
     functions = _FUNCTIONS.setdefault(model, {})
-    if end_id not in functions:
+    if (end_id, size) not in functions:
         rows = [tf.TensorSpec([None], kind) for _, kind in _KINDS]
         reference = weakref.ref(model)
 
@@ -102,7 +103,7 @@ def _compiled(model, end_id):
             ],
         )
         def run(tokens_BT, lengths_B, knobs):
-            return loop.decode(reference(), tokens_BT, lengths_B, knobs, end_id)
+            return loop.decode(reference(), tokens_BT, lengths_B, knobs, end_id, size)
 
-        functions[end_id] = run
-    return functions[end_id]
+        functions[end_id, size] = run
+    return functions[end_id, size]

@@ -73,7 +73,12 @@ class TextGenerator(tf.Module):
             )
         knobs = knobs._replace(max_new_tokens=limit_B)
         out = loop.decode(
-            self._decoder.model, tokens_BT, lengths_B, knobs, self._end_id
+            self._decoder.model,
+            tokens_BT,
+            lengths_B,
+            knobs,
+            self._end_id,
+            self._vocab_size,
         )
         tokens = tf.RaggedTensor.from_tensor(out.tokens, lengths=out.num_tokens)
         return {

@@ -32,7 +32,7 @@ class Pairs(tf.Module):
         """Builds the tables.
 
         Args:
-          merges: a `graph_merges.Merges`.
+          merges: what `graph_merges.prepare` gave.
           size: the number of ids.
         """
         super().__init__()
@@ -40,24 +40,32 @@ class Pairs(tf.Module):
         self._base = size + 1
         self._reach = merges.reach
         self._ids = tf.constant([0, *merges.ids], tf.int64)
-        keys = [left * self._base + right for left, right in merges.threats]
-        values = [
-            (rank << 2 * _BITS) + (left - 1 << _BITS) + right
-            for rank, left, right in merges.threats.values()
-        ]
         none = (NONE << 2 * _BITS) + (NONE << _BITS) + NONE
-        self._pairs = table(keys or [-1], tf.int64, values or [none], tf.int64, none)
+        pairs = {
+            left * self._base + right: (rank << 2 * _BITS) + (low - 1 << _BITS) + high
+            for (left, right), (rank, low, high) in merges.threats.items()
+        }
+        self._pairs = table(pairs, tf.int64, tf.int64, none)
 
-    def merge(self, symbol_N: tf.Tensor) -> tf.Tensor:
-        """Merges symbols into tokens.
+    def words(self, symbol_N: tf.Tensor, count) -> tuple[tf.Tensor, tf.Tensor]:
+        """Merges the symbols of words.
 
         Args:
           symbol_N: int64 ids, with a separator before, between and behind words.
+          count: the number of words, M.
 
         Returns:
-          int64 [M], M <= N, with the separators.
+          The tokens of all words, int32, and where each word starts and the last one
+          ends, int64 [M + 1].
         """
+        symbol_N = self._merge(symbol_N)
+        edge_N = tf.equal(symbol_N, self.separator)
+        # Of no words there are two separators too.
+        edges = tf.squeeze(tf.where(edge_N), 1)[: count + 1]
+        tokens = tf.cast(tf.boolean_mask(symbol_N, ~edge_N), tf.int32)
+        return tokens, edges - tf.range(tf.size(edges, tf.int64))
 
+    def _merge(self, symbol_N):
         def found(symbol_N):
             return self._pairs.lookup(symbol_N * self._base + tf.roll(symbol_N, -1, 0))
 
@@ -123,7 +131,7 @@ def _lowest_around(rank_N, reach):
 
 
 def _every_other(sure_N, rank_N):
-    """Of pairs that overlap, as in "aaaa", the first, the third and so on, from left."""
+    """Of pairs that overlap, as in "aaaa", the first, the third and so on."""
     again_N = sure_N & (tf.roll(rank_N, 1, 0) == rank_N)
     # A pair that repeats one that is not sure is not sure either.
     start_N = ~(again_N & tf.roll(sure_N, 1, 0))
@@ -135,11 +143,12 @@ def _every_other(sure_N, rank_N):
     return sure_N & ((place_N - first_N) % 2 == 0)
 
 
-def table(keys, key_type, values, value_type, default):
-    """An immutable table."""
-    return tf.lookup.StaticHashTable(
-        tf.lookup.KeyValueTensorInitializer(
-            tf.constant(keys, key_type), tf.constant(values, value_type)
-        ),
-        default,
+def table(entries, key_type, value_type, default):
+    """An immutable table; there are none from int32 to int64."""
+    unused = b"\xff" if key_type == tf.string else -1
+    entries = entries or {unused: default}
+    initial = tf.lookup.KeyValueTensorInitializer(
+        tf.constant(list(entries), key_type),
+        tf.constant(list(entries.values()), value_type),
     )
+    return tf.lookup.StaticHashTable(initial, default)

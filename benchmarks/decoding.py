@@ -1,0 +1,132 @@
+"""Decoding speed of an exported GPT-2 small beside KerasHub's generate.
+
+    python -m benchmarks.decoding --batch=1
+
+Ours: the SavedModel, text in and text out, through the C API without XLA. Theirs:
+`GPT2CausalLM.generate` of ids, greedy, `jit_compile=False`. Both: 124M parameters,
+float32, 16 prompt tokens, 128 new ones. Each side runs in processes of its own, in turn;
+milliseconds a step, the best of a process's repetitions, and the median over processes.
+"""
+
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from absl import app, flags
+
+_BATCH = flags.DEFINE_integer("batch", 1, "Rows.")
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "Processes of each side.")
+_SIDE = flags.DEFINE_enum("side", None, ["export", "ours", "theirs"], "Runs one side.")
+_FOLDER = flags.DEFINE_string("folder", None, "Of the exported model.")
+
+_PROMPT, _NEW, _REPEAT = 16, 128, 3
+
+
+def main(argv):
+    del argv
+    if _SIDE.value:
+        print(
+            json.dumps(
+                {"export": export, "ours": ours, "theirs": theirs}[_SIDE.value]()
+            )
+        )
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        _run("export", folder)
+        times = {"ours": [], "theirs": []}
+        for _ in range(_ROUNDS.value):
+            for side in times:
+                times[side].append(_run(side, folder) * 1e3)
+                print(f"{side:7} {times[side][-1]:6.2f} ms a step")
+    a, b = (statistics.median(times[side]) for side in ("ours", "theirs"))
+    print(
+        f"GPT-2 124M, batch {_BATCH.value}: ours {a:.2f}, KerasHub {b:.2f} ms a step, "
+        f"ratio {b / a:.2f}"
+    )
+
+
+def _run(side, folder):
+    command = [sys.executable, "-m", "benchmarks.decoding", f"--side={side}"]
+    command += [f"--batch={_BATCH.value}", f"--folder={folder}"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(out.stdout.splitlines()[-1])
+
+
+def export():
+    import keras
+
+    from zoo import models
+    from zoo.data import sources
+    from zoo.directory import Generation, Loaded
+    from zoo.saved_model import writer
+    from zoo.text import tokenizer
+
+    keras.utils.set_random_seed(1)
+    model = models.build(
+        "transformer_lm",
+        vocab_size=50257,
+        context=1024,
+        width=768,
+        layers=12,
+        heads=12,
+    )
+    tokens = tokenizer.train(sources.documents("kjv", "test"), 2048)
+    writer.write(_FOLDER.value, Loaded(model, tokens, Generation()))
+    prompt = sources.documents("kjv", "test")[0]
+    ids = tokens.encode(prompt)[:_PROMPT]
+    pathlib.Path(_FOLDER.value, "prompt").write_text(tokens.decode(ids), "utf-8")
+    return 0
+
+
+def ours():
+    from zoo.saved_model import c_api
+
+    prompt = pathlib.Path(_FOLDER.value, "prompt").read_text("utf-8")
+    request = {"prompt": [prompt] * _BATCH.value, "max_new_tokens": [_NEW]}
+    with c_api.Session(pathlib.Path(_FOLDER.value, "1")) as session:
+
+        def call():
+            counts = session.run("generate", request)["num_tokens"].tolist()
+            assert counts == [_NEW] * _BATCH.value, counts
+
+        return _best(call)
+
+
+def theirs():
+    import keras_hub
+    import numpy as np
+
+    backbone = keras_hub.models.GPT2Backbone(
+        vocabulary_size=50257,
+        num_layers=12,
+        num_heads=12,
+        hidden_dim=768,
+        intermediate_dim=3072,
+        max_sequence_length=1024,
+        dropout=0.0,
+    )
+    model = keras_hub.models.GPT2CausalLM(backbone=backbone, preprocessor=None)
+    model.compile(sampler="greedy", jit_compile=False)
+    ids = np.random.default_rng(0).integers(0, 50257, (_BATCH.value, _PROMPT + _NEW))
+    mask = np.zeros_like(ids)
+    mask[:, :_PROMPT] = 1
+    inputs = {"token_ids": ids.astype("int32"), "padding_mask": mask.astype("int32")}
+    return _best(lambda: model.generate(inputs, stop_token_ids=None))
+
+
+def _best(call):
+    call()
+    times = []
+    for _ in range(_REPEAT):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return min(times) / _NEW
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,69 @@
+"""Every file of configs/ builds, survives JSON, and learns for two steps, shrunk."""
+
+import ast
+import dataclasses
+import importlib
+import json
+import pathlib
+
+import pytest
+
+from trainers import config, loop, objectives
+
+ROOT = pathlib.Path(__file__).parents[1]
+NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem != "__init__")
+SMALL = {
+    "vocab_size": 300,
+    "context": 16,
+    "width": 32,
+    "units": 32,
+    "layers": 1,
+    "heads": 2,
+    "kv_heads": 0,
+    "head_width": 0,
+    "mlp_width": 0,
+    "widths": (8,),
+}
+
+
+def run_of(name):
+    return importlib.import_module(f"configs.{name}").get_config()
+
+
+def test_there_are_configs():
+    assert {"lm_transformer", "lm_lstm", "lm_gru", "dense_breast_cancer"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_survives_json(name):
+    run = run_of(name)
+    config.check(run)
+    text = json.dumps(config.to_json(run), allow_nan=False)
+    again = config.from_json(json.loads(text), objectives.BY_NAME)
+    assert again == run
+    assert type(again.model) is type(run.model)
+    assert json.dumps(config.to_json(again)) == text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_says_how_it_is_run(name):
+    tree = ast.parse((ROOT / "configs" / f"{name}.py").read_text(encoding="utf-8"))
+    assert f"trainers.train --config=configs/{name}.py" in ast.get_docstring(tree)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_learns(name, corpus, tmp_path, float32):
+    run = run_of(name)
+    fields = {f.name for f in dataclasses.fields(run.model)} & SMALL.keys()
+    run.model = dataclasses.replace(run.model, **{k: SMALL[k] for k in fields})
+    if type(run.objective).feed == "text":
+        run.data.source = f"text:{corpus}"
+    run.data.batch = 2 * run.accumulate
+    run.data.length = 0
+    run.steps, run.epochs, run.log_every, run.eval_every = 2, 0, 1, 0
+    result = loop.train(run, tmp_path / "w")
+    assert result.step == 2
+    lines = (tmp_path / "w/metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2]
+    assert all(json.loads(line)["skipped"] == 0 for line in lines)
+    assert (tmp_path / "w/model/model.safetensors").exists()

@@ -1,0 +1,114 @@
+"""The registry: names, Configs from plain data, and what is refused."""
+
+import dataclasses
+import json
+
+import pytest
+
+import zoo
+from zoo import models, registry, shapes
+
+
+def test_names():
+    assert zoo.names() == sorted(zoo.names())
+    wanted = {"dense_net", "gru_lm", "lstm_lm", "rnn_lm", "transformer_lm"}
+    assert wanted <= set(zoo.names())
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_name_and_config_belong_together(name):
+    config = registry.config(name)
+    assert registry.name_of(config) == name
+    fields = json.loads(json.dumps(registry.to_fields(config)))
+    assert fields.pop("name") == name
+    assert registry.config(name, **fields) == config
+
+
+def test_build_gives_a_built_model():
+    model = zoo.build("gru_lm", vocab_size=20, width=8, units=8, layers=1)
+    assert model.built and model.config.cell == "gru"
+    assert registry.name_of(model.config) == "gru_lm"
+
+
+def test_a_name_decides_its_fields():
+    with pytest.raises(ValueError, match="gru_lm.cell: 'lstm', 'gru' allowed"):
+        registry.config("gru_lm", cell="lstm")
+    assert registry.config("gru_lm", cell="gru").cell == "gru"
+
+
+def test_an_unknown_name_gets_a_suggestion():
+    with pytest.raises(ValueError) as error:
+        zoo.build("transformr_lm")
+    assert str(error.value) == (
+        "Unknown model 'transformr_lm'. Did you mean transformer_lm? Allowed: "
+        f"{', '.join(zoo.names())}."
+    )
+    with pytest.raises(ValueError, match="No model of the registry has the config 3"):
+        registry.name_of(3)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Inner:
+    size: int = 1
+
+
+@dataclasses.dataclass(kw_only=True)
+class Outer:
+    count: int
+    rate: float = 0.0
+    name: str = ""
+    on: bool = False
+    sizes: tuple[int, ...] = ()
+    names: list[str] = dataclasses.field(default_factory=list)
+    inner: Inner = dataclasses.field(default_factory=Inner)
+
+
+def test_from_fields():
+    given = {"count": 2, "rate": 1, "sizes": [1, 2], "inner": {"size": 3}}
+    made = registry.from_fields(Outer, given, "outer")
+    assert made == Outer(count=2, rate=1.0, sizes=(1, 2), inner=Inner(size=3))
+    assert type(made.rate) is float
+    assert registry.from_fields(Outer, dataclasses.asdict(made), "outer") == made
+
+
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ({"coumt": 1}, "Unknown field outer.coumt. Did you mean count?"),
+        ({"count": 1.0}, "outer.count: 1.0 is a float, expected int"),
+        ({"count": True}, "outer.count: True is a bool, expected int"),
+        ({"count": None}, "outer.count: None is a NoneType, expected int"),
+        ({"count": "1"}, "outer.count: '1' is a str, expected int"),
+        ({"count": 1, "rate": float("nan")}, "outer.rate: nan is not a finite number"),
+        ({"count": 1, "rate": float("inf")}, "outer.rate: inf is not a finite number"),
+        ({"count": 1, "rate": False}, "outer.rate: False is a bool, expected float"),
+        ({"count": 1, "on": 1}, "outer.on: 1 is a int, expected bool"),
+        ({"count": 1, "sizes": [1, "2"]}, "outer.sizes[1]: '2' is a str, expected int"),
+        ({"count": 1, "sizes": 3}, "outer.sizes: 3 is a int"),
+        ({"count": 1, "inner": {"sise": 1}}, "outer.inner.sise. Did you mean size?"),
+        ({"count": 1, "inner": []}, "outer.inner: [] is a list, expected Inner"),
+        ({}, "outer: "),
+    ],
+)
+def test_from_fields_refuses(fields, words):
+    with pytest.raises(ValueError) as error:
+        registry.from_fields(Outer, fields, "outer")
+    assert words in str(error.value)
+
+
+def test_numbers():
+    registry.at_least("x", 0, 0)
+    registry.share("x", 0.0)
+    for value in (-1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="x: .*, at least 0 allowed"):
+            registry.at_least("x", value, 0)
+    for value in (-0.1, 1.0, float("nan")):
+        with pytest.raises(ValueError, match="x: .*, at least 0 and below 1 allowed"):
+            registry.share("x", value)
+
+
+def test_suggestions():
+    fields = ("lr", "momentum", "warmup")
+    assert shapes.suggest("learning_rate", fields).startswith(" Did you mean lr?")
+    assert shapes.suggest("warm_up", fields).startswith(" Did you mean warmup?")
+    assert shapes.suggest("xyz", fields) == " Allowed: lr, momentum, warmup."

@@ -1,0 +1,147 @@
+"""SentencePiece-like BPE (Llama 2, Mistral): words are merged from characters.
+
+Spaces are written as "▁", and a character that is no token as the tokens of its bytes.
+"""
+
+import re
+
+import tensorflow as tf
+
+from zoo.text import graph_bpe, graph_bytes, graph_merges, graph_patterns, graph_words
+
+SPACE = "▁"
+_BYTE = re.compile(r"<0x(\+[0-9A-Fa-f]|[0-9A-Fa-f]{2})>")
+_BROKEN = "\ufffd"
+
+
+class SentencePiece(tf.Module):
+    """Text without added tokens to tokens, and back."""
+
+    def __init__(self, model, before, at_start, after, strip, vocabulary, skipped):
+        """Builds the tables.
+
+        Args:
+          model: `model` of a tokenizer.json.
+          before: replacements, see `graph_patterns`.
+          at_start: replacements, then, where a text is not behind an added token.
+          after: replacements, then.
+          strip: whether decoding leaves out a space at the start of a text.
+          vocabulary: the id of each token, added ones among them.
+          skipped: the ids of special tokens.
+
+        Raises:
+          ValueError: the model has a part that has no form in the graph.
+        """
+        super().__init__()
+        words = model["vocab"]
+        byte_ids = [words.get(f"<0x{byte:02X}>", -1) for byte in range(256)]
+        if -1 in byte_ids:
+            raise ValueError(f"model.vocab without <0x{byte_ids.index(-1):02X}>")
+        size = max(vocabulary.values()) + 1
+        merges = graph_merges.prepare(
+            {
+                number: [words[letter] for letter in token]
+                for token, number in words.items()
+                if all(letter in words for letter in token)
+            },
+            graph_merges.read(model),
+        )
+        self._pairs = graph_bpe.Pairs(merges, size)
+        self._separator = self._pairs.separator
+        letters = {ord(token): words[token] for token in words if len(token) == 1}
+        self._letters = graph_bpe.table(letters, tf.int32, tf.int32, -1)
+        whole = {token: i for token, i in words.items() if i in merges.whole}
+        self._whole = graph_bpe.table(whole, tf.string, tf.int32, -1)
+        self._byte_ids = tf.constant([*byte_ids, -1])
+        self._before, self._at_start, self._after = before, at_start, after
+        if not after and not any(re.search(f"[^{SPACE}]{SPACE}", t) for t in words):
+            # No token goes on where a space follows another character.
+            edge = graph_patterns.SEPARATOR + SPACE.encode()
+            self._after = [(f"([^{SPACE}]){SPACE}", rb"\1" + edge)]
+        self._strip = strip
+        texts, is_byte, known = [b""] * (size + 1), [False] * (size + 1), [False] * size
+        for token, number in vocabulary.items():
+            byte = _BYTE.fullmatch(token)
+            is_byte[number], known[number] = bool(byte), number not in skipped
+            text = bytes([int(byte[1], 16)]) if byte else token.encode()
+            texts[number] = text.replace(SPACE.encode(), b" ")
+        self._texts = tf.constant(texts)
+        self._is_byte = tf.constant(is_byte)
+        self._known = tf.constant([*known, False])
+
+    def encode(self, text_B: tf.Tensor, starts_B: tf.Tensor) -> tf.RaggedTensor:
+        """The tokens of texts, int32 [B, None]; `starts_B` tells which start a text."""
+        for pattern, rewrite in self._before:
+            text_B = tf.strings.regex_replace(text_B, pattern, rewrite)
+        for pattern, rewrite in self._at_start:
+            changed_B = tf.strings.regex_replace(text_B, pattern, rewrite)
+            text_B = tf.where(starts_B, changed_B, text_B)
+        words_BN = graph_patterns.split(text_B, self._after)
+        return graph_words.encode(words_BN, self._whole, self._merge)
+
+    def decode(self, tokens_BT: tf.RaggedTensor) -> tf.Tensor:
+        """The texts of tokens, string [B]."""
+        nothing = tf.size(self._texts) - 1
+        tokens = tokens_BT.values
+        tokens = tf.where((tokens >= 0) & (tokens < nothing), tokens, nothing)
+        tokens_BT = tf.ragged.boolean_mask(
+            tokens_BT.with_values(tokens),
+            tokens_BT.with_values(tf.gather(self._known, tokens)),
+        )
+        tokens, row = tokens_BT.values, tokens_BT.value_rowids()
+        text, is_byte = tf.gather(self._texts, tokens), tf.gather(self._is_byte, tokens)
+        # Of a character that is cut at the end, each byte is a token.
+        cut_B = graph_bytes.cut(_join(text, row, tokens_BT.nrows()))
+        end_B = tokens_BT.row_splits[1:] - tf.cast(cut_B, tf.int64)
+        kept = tf.range(tf.size(row, tf.int64)) < tf.gather(end_B, row)
+        text, is_byte, row = (tf.boolean_mask(x, kept) for x in (text, is_byte, row))
+        # Bytes that follow each other are characters all of them, or none.
+        first = (is_byte != tf.roll(is_byte, 1, 0)) | (row != tf.roll(row, 1, 0))
+        run = tf.cumsum(tf.cast(first, tf.int64))
+        valid_R = graph_bytes.valid(_join(text, run, tf.size(run) + 1))
+        text = tf.where(is_byte & ~tf.gather(valid_R, run), _BROKEN, text)
+        text_B = _join(text, row, tokens_BT.nrows())
+        return tf.strings.regex_replace(text_B, "^ ", "") if self._strip else text_B
+
+    def _merge(self, words_M):
+        """The tokens of words, one word after the other, and where each starts."""
+        points_MC = tf.strings.unicode_decode(words_M, "UTF-8")
+        point, word = points_MC.values, points_MC.value_rowids()
+        symbol = self._letters.lookup(point)
+        symbol, word = tf.cond(
+            tf.reduce_any(symbol < 0),
+            lambda: self._with_bytes(symbol, point, word),
+            lambda: (symbol, word),
+        )
+        count = tf.size(words_M, tf.int64)
+        place = tf.range(tf.size(symbol, tf.int64)) + word + 1
+        separators = tf.fill([tf.size(symbol, tf.int64) + count + 1], self._separator)
+        symbol = tf.tensor_scatter_nd_update(separators, place[:, None], symbol)
+        return self._pairs.words(tf.cast(symbol, tf.int64), count)
+
+    def _with_bytes(self, symbol_N, point_N, word_N):
+        """Puts the tokens of bytes in the place of characters that are no token."""
+        none_N4 = tf.fill([tf.size(symbol_N), 4], -1)
+        known_N4 = tf.concat([symbol_N[:, None], none_N4[:, 1:]], 1)
+        bytes_N4 = tf.gather(self._byte_ids, _utf8(point_N))
+        symbol_N4 = tf.where(symbol_N[:, None] >= 0, known_N4, bytes_N4)
+        word_N4 = tf.repeat(word_N[:, None], 4, 1)
+        used_N4 = symbol_N4 >= 0
+        return tf.boolean_mask(symbol_N4, used_N4), tf.boolean_mask(word_N4, used_N4)
+
+
+def _utf8(point_N):
+    """The bytes of characters, int32 [N, 4]; 256 behind the last one."""
+    long_N3 = point_N[:, None] >= tf.constant([0x80, 0x800, 0x10000])
+    more_N = tf.reduce_sum(tf.cast(long_N3, tf.int32), 1, keepdims=True)
+    place = tf.range(4)
+    shift_N4 = 6 * tf.maximum(more_N - place, 0)
+    bits_N4 = tf.bitwise.right_shift(point_N[:, None], shift_N4)
+    first_N = bits_N4 + tf.gather([0, 0xC0, 0xE0, 0xF0], more_N)
+    bytes_N4 = tf.where(place == 0, first_N, bits_N4 % 64 + 0x80)
+    return tf.where(place <= more_N, bytes_N4, 256)
+
+
+def _join(text, group, groups):
+    """The texts of each group, in one string."""
+    return tf.strings.unsorted_segment_join(text, group, tf.cast(groups, tf.int32))

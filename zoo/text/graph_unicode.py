@@ -1,0 +1,157 @@
+"""Unicode normalization form C with core operations.
+
+The tables are read from the `tokenizers` at hand, character by character, so that they
+are of the same Unicode version. The algorithm is that of Unicode Standard Annex 15:
+decompose, put marks in canonical order, compose again.
+"""
+
+import functools
+
+import tensorflow as tf
+from tokenizers import normalizers
+
+from zoo.text import graph_bpe, graph_patterns
+
+POINTS = 0x110000
+# More than there are places in the canonical order.
+_MARKS = 256
+# Marks with the lowest and the highest class, U+0334 and U+0345.
+_LOWEST, _HIGHEST = "\u0334", "\u0345"
+
+
+class Composed(tf.Module):
+    """Normalization form C of texts."""
+
+    def __init__(self):
+        """Builds the tables."""
+        super().__init__()
+        decomposed, composed, order = tables()
+        self._expand = Expand(decomposed)
+        self._order = graph_bpe.table(order, tf.int32, tf.int32, 0)
+        pairs = {first * POINTS + second: p for (first, second), p in composed.items()}
+        self._pairs = graph_bpe.table(pairs, tf.int64, tf.int32, -1)
+        # A text without these has the form already.
+        active = {second for _, second in composed} | set(order)
+        active |= set(decomposed) - set(composed.values())
+        self._inert = f"[^{graph_patterns.ranges(active)}]*"
+
+    def __call__(self, text_B: tf.Tensor) -> tf.Tensor:
+        """The texts in form C, string [B]."""
+        inert = tf.reduce_all(tf.strings.regex_full_match(text_B, self._inert))
+        return tf.cond(inert, lambda: text_B, lambda: self._normalize(text_B))
+
+    def _normalize(self, text_B):
+        points_BN = tf.strings.unicode_decode(text_B, "UTF-8")
+        point_N, row_N = self._expand(points_BN.values, points_BN.value_rowids())
+        order_N = self._order.lookup(point_N)
+        first_N = tf.concat([[True], row_N[1:] != row_N[:-1]], 0)[: tf.size(row_N)]
+        run_N = tf.cumsum(tf.cast(first_N | (order_N == 0), tf.int64))
+        by = tf.argsort(run_N * _MARKS + tf.cast(order_N, tf.int64), stable=True)
+        point_N, row_N = self._compose(*(tf.gather(x, by) for x in (point_N, row_N)))
+        points_BN = tf.RaggedTensor.from_value_rowids(
+            point_N, row_N, nrows=tf.size(text_B, tf.int64), validate=False
+        )
+        return tf.strings.unicode_encode(points_BN, "UTF-8")
+
+    def _compose(self, point_N, row_N):
+        def go(again, point_N, row_N, passed_N):
+            return again
+
+        def round_(again, point_N, row_N, passed_N):
+            count = tf.size(point_N)
+            place_N = tf.range(count)
+            order_N = self._order.lookup(point_N)
+            start_N = (order_N == 0) | (row_N != tf.roll(row_N, 1, 0)) | (place_N == 0)
+            # The starter of each place is the last one before it.
+            group_N = tf.cumsum(tf.cast(start_N, tf.int32), exclusive=True)
+            starts = tf.concat([[0], tf.boolean_mask(place_N, start_N)], 0)
+            starter_N = tf.gather(starts, group_N)
+            beside_N = starter_N == place_N - 1
+            above_N = (order_N > 0) & (tf.roll(order_N, 1, 0) < order_N)
+            key_N = tf.cast(tf.gather(point_N, starter_N), tf.int64) * POINTS
+            new_N = self._pairs.lookup(key_N + tf.cast(point_N, tf.int64))
+            fits_N = (new_N >= 0) & (beside_N | above_N) & ~passed_N & (group_N > 0)
+            fits_N &= tf.gather(row_N, starter_N) == row_N
+            # Of each starter the first; what stands before it has had its turn.
+            first = tf.math.segment_min(tf.where(fits_N, place_N, count), group_N)
+            first_N = tf.gather(first, group_N)
+            hit_N = fits_N & (place_N == first_N)
+            point_N = tf.tensor_scatter_nd_update(
+                point_N,
+                tf.boolean_mask(starter_N, hit_N)[:, None],
+                tf.boolean_mask(new_N, hit_N),
+            )
+            passed_N |= (place_N < first_N) & (first_N < count)
+            keep = tuple(tf.boolean_mask(x, ~hit_N) for x in (point_N, row_N, passed_N))
+            return tf.reduce_any(hit_N), *keep
+
+        one = tf.TensorShape([None])
+        passed_N = tf.zeros_like(point_N, tf.bool)
+        result = tf.while_loop(
+            go,
+            round_,
+            [tf.size(point_N) > 1, point_N, row_N, passed_N],
+            shape_invariants=[tf.TensorShape([]), one, one, one],
+        )
+        return result[1], result[2]
+
+
+class Expand(tf.Module):
+    """Replaces characters by strings of characters, or by nothing."""
+
+    def __init__(self, replacements: dict[int, tuple[int, ...]]):
+        """Builds the tables; characters without a replacement stay."""
+        super().__init__()
+        numbers = {point: number for number, point in enumerate(replacements, start=1)}
+        self._number = graph_bpe.table(numbers, tf.int32, tf.int32, 0)
+        lengths = [1, *map(len, replacements.values())]
+        self._lengths = tf.constant(lengths)
+        self._starts = tf.cumsum(self._lengths, exclusive=True)
+        self._pool = tf.constant([0, *(p for r in replacements.values() for p in r)])
+
+    def __call__(self, point_N: tf.Tensor, row_N: tf.Tensor):
+        """The new characters, and the row that each belongs to."""
+        number_N = self._number.lookup(point_N)
+        length_N = tf.gather(self._lengths, number_N)
+        shift_N = tf.gather(self._starts, number_N) - tf.cumsum(
+            length_N, exclusive=True
+        )
+        take = tf.repeat(shift_N, length_N) + tf.range(tf.reduce_sum(length_N))
+        kept = tf.repeat(tf.where(number_N == 0, point_N, -1), length_N)
+        new = tf.where(kept >= 0, kept, tf.gather(self._pool, take))
+        return new, tf.repeat(row_N, length_N)
+
+
+@functools.cache
+def tables() -> tuple[dict, dict, dict]:
+    """Canonical decompositions, primary composites and the canonical order of marks.
+
+    Returns:
+      From a character to the characters it decomposes to; from two characters to the
+      one that they compose to; from a mark to a number that sorts it, above 0.
+    """
+    form_d = normalizers.NFD().normalize_str
+    form_c = normalizers.NFC().normalize_str
+    decomposed, composed = {}, {}
+    for point in graph_patterns.code_points():
+        text = form_d(chr(point))
+        if text != chr(point):
+            decomposed[point] = tuple(map(ord, text))
+            first = form_c(text[:-1])
+            if len(first) == 1 and form_c(chr(point)) == chr(point):
+                composed[ord(first), ord(text[-1])] = point
+
+    def behind(one, other):
+        return form_d(one + other) == other + one != one + other
+
+    marks = [
+        chr(point)
+        for point in graph_patterns.matching(r"\p{M}") - set(decomposed)
+        if behind(chr(point), _LOWEST) or behind(_HIGHEST, chr(point))
+    ]
+    marks.sort(key=functools.cmp_to_key(lambda a, b: behind(a, b) - behind(b, a)))
+    order, number = {}, 0
+    for before, mark in zip([_LOWEST, *marks], marks, strict=False):
+        number += not order or behind(mark, before)
+        order[ord(mark)] = number
+    return decomposed, composed, order

@@ -1,0 +1,246 @@
+"""WordPiece (BERT): words are cut into the longest tokens from left to right.
+
+Everything is done on characters. The longest token that starts at a place is found for
+all places of all words at once, by walks through the tree of all tokens.
+"""
+
+import functools
+
+import tensorflow as tf
+from tokenizers import decoders, normalizers, pre_tokenizers
+
+from zoo.text import graph_bpe, graph_patterns, graph_unicode
+
+_POINTS = graph_unicode.POINTS
+_FIRST, _NEXT = 0, 1
+_WHITE, _PUNCTUATION = 1, 2
+_STEP = 512
+
+
+class WordPiece(tf.Module):
+    """Text without added tokens to tokens, and back."""
+
+    def __init__(self, model, normalizer, decoder, vocabulary, skipped):
+        """Builds the tables.
+
+        Args:
+          model: `model` of a tokenizer.json.
+          normalizer: its `normalizer`, of type BertNormalizer.
+          decoder: its `decoder`, of type WordPiece.
+          vocabulary: the id of each token, added ones among them.
+          skipped: the ids of special tokens.
+
+        Raises:
+          ValueError: the model has no token for unknown words.
+        """
+        super().__init__()
+        words, prefix = model["vocab"], model["continuing_subword_prefix"]
+        if model["unk_token"] not in words:
+            raise ValueError(f"model.unk_token {model['unk_token']!r} not in the vocab")
+        self._unknown = words[model["unk_token"]]
+        self._longest = model["max_input_chars_per_word"]
+        self._normal = _Normal(normalizer)
+        self._class = graph_bpe.table(_classes(), tf.int32, tf.int32, 0)
+        tree, tokens = {}, [-1, -1]
+        for token, number in words.items():
+            _grow(tree, tokens, _FIRST, token, number)
+            if token.startswith(prefix):
+                _grow(tree, tokens, _NEXT, token[len(prefix) :], number)
+        self._tree = graph_bpe.table(
+            {node * _POINTS + point: new for (node, point), new in tree.items()},
+            tf.int64,
+            tf.int64,
+            -1,
+        )
+        self._tokens = tf.constant(tokens)
+        text = decoders.WordPiece(decoder["prefix"], decoder["cleanup"]).decode
+        first, later = ([""] * (max(vocabulary.values()) + 2) for _ in range(2))
+        known = [False] * len(first)
+        for token, number in vocabulary.items():
+            known[number] = number not in skipped
+            first[number] = text([token])
+            later[number] = text(["a", token])[1:]
+        self._first, self._later = tf.constant(first), tf.constant(later)
+        self._known = tf.constant(known)
+
+    def encode(self, text_B: tf.Tensor, starts_B: tf.Tensor) -> tf.RaggedTensor:
+        """The tokens of texts, int32 [B, None]."""
+        del starts_B  # A text behind an added token is encoded like any other.
+        point_N, row_N = self._normal(text_B)
+        class_N = self._class.lookup(point_N)
+        joins_N = (class_N == 0) & (tf.roll(class_N, 1, 0) == 0)
+        starts_N = ~joins_N | (row_N != tf.roll(row_N, 1, 0))
+        starts_N |= tf.range(tf.size(row_N)) == 0
+        used_N = class_N != _WHITE
+        point_N, row_N, starts_N = (
+            tf.boolean_mask(x, used_N) for x in (point_N, row_N, starts_N)
+        )
+        word_N = tf.cumsum(tf.cast(starts_N, tf.int32)) - 1
+        start_W = tf.boolean_mask(tf.range(tf.size(word_N)), starts_N)
+        end_W = tf.concat([start_W[1:], tf.size(word_N)[None]], 0)
+        end_W = end_W[: tf.size(start_W)]
+        token_N, end_N = self._longest_tokens(point_N, word_N, starts_N)
+        on_path_N, known_W = _path(start_W, end_W, token_N, end_N)
+        known_W &= end_W - start_W <= self._longest
+        known_N = tf.gather(known_W, word_N)
+        token_N = tf.where(known_N, token_N, self._unknown)
+        taken_N = tf.where(known_N, on_path_N, starts_N)
+        return tf.RaggedTensor.from_value_rowids(
+            tf.boolean_mask(token_N, taken_N),
+            tf.boolean_mask(row_N, taken_N),
+            nrows=tf.size(text_B, tf.int64),
+            validate=False,
+        )
+
+    def decode(self, tokens_BT: tf.RaggedTensor) -> tf.Tensor:
+        """The texts of tokens, string [B]."""
+        nothing = tf.size(self._known) - 1
+        tokens = tokens_BT.values
+        tokens = tf.where((tokens >= 0) & (tokens < nothing), tokens, nothing)
+        tokens_BT = tf.ragged.boolean_mask(
+            tokens_BT.with_values(tokens),
+            tokens_BT.with_values(tf.gather(self._known, tokens)),
+        )
+        tokens, row = tokens_BT.values, tokens_BT.value_rowids()
+        is_later = (row == tf.roll(row, 1, 0)) & (tf.range(tf.size(row)) > 0)
+        text = tf.where(
+            is_later, tf.gather(self._later, tokens), tf.gather(self._first, tokens)
+        )
+        return tf.strings.reduce_join(tokens_BT.with_values(text), axis=-1)
+
+    def _longest_tokens(self, point_N, word_N, starts_N):
+        """The longest token that starts at each place, and the place behind it."""
+        count = tf.size(point_N)
+        place = tf.range(count)
+        key_N = tf.cast(point_N, tf.int64)
+
+        def go(length, place_A, node_A, token_N, end_N):
+            return tf.size(place_A) > 0
+
+        def step(length, place_A, node_A, token_N, end_N):
+            at_A = place_A + length
+            inside_A = (at_A < count) & (
+                tf.gather(word_N, tf.minimum(at_A, count - 1))
+                == tf.gather(word_N, place_A)
+            )
+            key_A = node_A * _POINTS + tf.gather(key_N, tf.minimum(at_A, count - 1))
+            node_A = self._tree.lookup(tf.where(inside_A, key_A, -1))
+            place_A = tf.boolean_mask(place_A, node_A >= 0)
+            node_A = tf.boolean_mask(node_A, node_A >= 0)
+            found_A = tf.gather(self._tokens, node_A)
+            at = tf.boolean_mask(place_A, found_A >= 0)[:, None]
+            found = tf.boolean_mask(found_A, found_A >= 0)
+            token_N = tf.tensor_scatter_nd_update(token_N, at, found)
+            end_N = tf.tensor_scatter_nd_update(end_N, at, at[:, 0] + length + 1)
+            return length + 1, place_A, node_A, token_N, end_N
+
+        one = tf.TensorShape([None])
+        return tf.while_loop(
+            go,
+            step,
+            [
+                0,
+                place,
+                tf.where(starts_N, tf.constant(_FIRST, tf.int64), _NEXT),
+                tf.fill([count], -1),
+                place,
+            ],
+            shape_invariants=[tf.TensorShape([]), one, one, one, one],
+        )[3:]
+
+
+class _Normal(tf.Module):
+    """BertNormalizer, from texts to characters."""
+
+    def __init__(self, normalizer):
+        super().__init__()
+        accents = normalizer["strip_accents"]
+        accents = normalizer["lowercase"] if accents is None else accents
+        options = {
+            "clean_text": normalizer["clean_text"],
+            "handle_chinese_chars": normalizer["handle_chinese_chars"],
+            "strip_accents": accents,
+            "lowercase": normalizer["lowercase"],
+        }
+        self._all = graph_unicode.Expand(_changed(**options))
+
+    def __call__(self, text_B):
+        """Characters int32 [N], and the row of each int64 [N]."""
+        points_BN = tf.strings.unicode_decode(text_B, "UTF-8")
+        return self._all(points_BN.values, points_BN.value_rowids())
+
+
+def _changed(**options):
+    """What BertNormalizer makes of each character that it changes."""
+    normal = normalizers.BertNormalizer(**options).normalize_str
+    changed = {point: normal(chr(point)) for point in graph_patterns.code_points()}
+    return {
+        point: tuple(map(ord, text))
+        for point, text in changed.items()
+        if text != chr(point)
+    }
+
+
+@functools.cache
+def _classes():
+    """The characters at which BertPreTokenizer splits."""
+    split = pre_tokenizers.BertPreTokenizer().pre_tokenize_str
+    classes = {}
+    points = list(graph_patterns.code_points())
+    for start in range(0, len(points), _STEP):
+        part = points[start : start + _STEP]
+        # Each stands between two letters, which it splits or not.
+        pieces = split("".join(f"a{chr(point)}" for point in part) + "a")
+        inside = set()
+        for _, (first, end) in pieces:
+            if end - first == 1 and first % 2:
+                classes[part[first // 2]] = _PUNCTUATION
+            inside.update(range(first, end))
+        for place, point in enumerate(part):
+            if 2 * place + 1 not in inside:
+                classes[point] = _WHITE
+    return classes
+
+
+def _grow(tree, tokens, node, text, number):
+    """Adds a token to the tree below a node."""
+    for letter in text:
+        node = tree.setdefault((node, ord(letter)), len(tokens))
+        if node == len(tokens):
+            tokens.append(-1)
+    tokens[node] = number if text else -1
+
+
+def _path(start_W, end_W, token_N, end_N):
+    """The places at which tokens start, and whether each word ends with one."""
+
+    def go(place_A, word_A, on_path_N, known_W):
+        return tf.size(place_A) > 0
+
+    def step(place_A, word_A, on_path_N, known_W):
+        on_path_N = tf.tensor_scatter_nd_update(
+            on_path_N, place_A[:, None], tf.ones_like(place_A, tf.bool)
+        )
+        fails_A = tf.gather(token_N, place_A) < 0
+        known_W = tf.tensor_scatter_nd_update(known_W, word_A[:, None], ~fails_A)
+        place_A = tf.gather(end_N, place_A)
+        more_A = ~fails_A & (place_A < tf.gather(end_W, word_A))
+        return (
+            tf.boolean_mask(place_A, more_A),
+            tf.boolean_mask(word_A, more_A),
+            on_path_N,
+            known_W,
+        )
+
+    one = tf.TensorShape([None])
+    return tf.while_loop(
+        go,
+        step,
+        [
+            start_W,
+            tf.range(tf.size(start_W)),
+            tf.zeros_like(token_N, tf.bool),
+            tf.ones_like(start_W, tf.bool),
+        ],
+        shape_invariants=[one, one, one, one],
+    )[2:]
