@@ -4,10 +4,10 @@
 
 Both see the same folds: 5-fold stratified cross-validation with each of three seeds.
 The net is the model of configs/dense_breast_cancer.py, trained by the project's own
-Step, batches and optimizer; one setting for all folds, and the
-test rows are not looked at before the last step. Its scaling is its own (`DenseNet.adapt`, on the
-training rows). The setting was chosen on the folds of other seeds (100 to
-119); --neighbours shows how little the choice matters.
+Step, batches and optimizer: one setting for all folds; no test row is looked at before
+the last step. Its scaling is its own (`DenseNet.adapt`, on the training rows).
+The setting was chosen on the folds of other seeds (100 to 119); --neighbours shows how
+little the choice matters.
 """
 
 import dataclasses

@@ -1,6 +1,8 @@
 """A Transformer LM on the King James Bible: what `make demo` trains.
 
-python -m trainers.train --config=configs/lm_transformer.py --workdir=runs/demo
+    python -m trainers.train --config=configs/lm_transformer.py --workdir=runs/demo
+
+RESULT
 """
 
 from trainers.config import Data, Optimizer, Run
@@ -10,12 +12,24 @@ from zoo.models.transformer_lm import Config
 
 def get_config():
     return Run(
-        model=Config(vocab_size=2048, context=256, width=256, layers=4, heads=4),
+        model=Config(
+            vocab_size=2048,
+            context=256,
+            width=192,
+            layers=4,
+            heads=3,
+            norm="rmsnorm",
+            positions="rotary",
+            activation="relu_squared",
+            qkv_bias=False,
+            out_bias=False,
+            mlp_bias=False,
+        ),
         objective=LanguageModel(),
-        data=Data(source="kjv", batch=16),
-        optimizer=Optimizer(lr=2e-3, warmup=50),
-        steps=100,
-        log_every=10,
-        eval_every=50,
-        save_every=50,
+        data=Data(source="kjv", batch=4),
+        optimizer=Optimizer(lr=2.5e-3, warmup=60, final=0.02),
+        steps=1900,
+        log_every=100,
+        eval_every=475,
+        save_every=475,
     )

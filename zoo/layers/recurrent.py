@@ -4,9 +4,9 @@ There are two paths with the same numbers. *Inference* is a plain `tf.while_loop
 core ops, which exports and which TensorFlow can differentiate. *Training* has a
 backward pass by hand: all x.W products are one matrix product before the loop, the
 loop backwards holds the product dz.U^T alone, and the gradients of both kernels are
-one product each after it (Appleyard et al. 2016, arXiv:1604.01946). In float32 each
-loop is one XLA computation. XLA on CPU multiplies no bfloat16 at speed, so in other
-dtypes only the element-wise part of a time step is.
+one product each after it (Appleyard et al. 2016, arXiv:1604.01946). It can be
+differentiated once. In float32 each loop is one XLA computation. XLA on CPU multiplies
+no bfloat16 at speed, so in other dtypes only the element-wise part of a time step is.
 
 Z is gates * units wide, U is units, L is slopes * units wide.
 """

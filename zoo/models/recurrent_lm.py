@@ -68,7 +68,7 @@ class RecurrentLM(keras.Model):
         kind = {"dtype": self.dtype_policy}
         self.embedding = Embedding(c.vocab_size, c.width, name="embedding", **kind)
         self.dropout = keras.layers.Dropout(c.dropout, **kind)
-        self.layers_of_time = [
+        self.recurrent = [
             Recurrent(
                 c.cell, c.units if i else c.width, c.units, name=f"rnn_{i}", **kind
             )
@@ -148,7 +148,7 @@ class RecurrentLM(keras.Model):
         """Reads one more token a row; returns the logits that follow, and the state."""
         shapes.check("token", token_B, "B")
         x_BD, new, rest = self.embedding.call(token_B), [], list(state)
-        for layer in self.layers_of_time:
+        for layer in self.recurrent:
             count = layer.cell.states
             after = layer.step(x_BD, rest[:count])
             x_BD, rest = after[0], rest[count:]
@@ -158,7 +158,7 @@ class RecurrentLM(keras.Model):
     def _body(self, tokens_BT, mask_TB=None, training=False):
         """From tokens to [T, B, units], time first, and the flat state."""
         x_TBD, state = self.embedding.call(tf.transpose(tokens_BT)), []
-        for layer in self.layers_of_time:
+        for layer in self.recurrent:
             x_TBD = self.dropout(x_TBD, training=training)
             x_TBD, last = layer.call(x_TBD, mask_TB=mask_TB, training=training)
             state.extend(last)
@@ -166,7 +166,7 @@ class RecurrentLM(keras.Model):
 
     def _next(self, state):
         """The logits of the last layer's h, and the state."""
-        h_BD = state[-self.layers_of_time[-1].cell.states]
+        h_BD = state[-self.recurrent[-1].cell.states]
         return self.logits(tf.cast(h_BD, self.compute_dtype)), state
 
 

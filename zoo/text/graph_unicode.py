@@ -27,7 +27,7 @@ class Composed(tf.Module):
         super().__init__()
         decomposed, composed, order = tables()
         self._expand = Expand(decomposed)
-        self._order = graph_bpe.table(order, tf.int32, tf.int32, 0)
+        self._order = Order()
         pairs = {first * POINTS + second: p for (first, second), p in composed.items()}
         self._pairs = graph_bpe.table(pairs, tf.int64, tf.int32, -1)
         # A text without these has the form already.
@@ -43,11 +43,7 @@ class Composed(tf.Module):
     def _normalize(self, text_B):
         points_BN = tf.strings.unicode_decode(text_B, "UTF-8")
         point_N, row_N = self._expand(points_BN.values, points_BN.value_rowids())
-        order_N = self._order.lookup(point_N)
-        first_N = tf.concat([[True], row_N[1:] != row_N[:-1]], 0)[: tf.size(row_N)]
-        run_N = tf.cumsum(tf.cast(first_N | (order_N == 0), tf.int64))
-        by = tf.argsort(run_N * _MARKS + tf.cast(order_N, tf.int64), stable=True)
-        point_N, row_N = self._compose(*(tf.gather(x, by) for x in (point_N, row_N)))
+        point_N, row_N = self._compose(*self._order.sort(point_N, row_N))
         points_BN = tf.RaggedTensor.from_value_rowids(
             point_N, row_N, nrows=tf.size(text_B, tf.int64), validate=False
         )
@@ -94,6 +90,28 @@ class Composed(tf.Module):
             shape_invariants=[tf.TensorShape([]), one, one, one],
         )
         return result[1], result[2]
+
+
+class Order(tf.Module):
+    """The canonical order of marks."""
+
+    def __init__(self):
+        """Builds the table."""
+        super().__init__()
+        self._table = graph_bpe.table(tables()[2], tf.int32, tf.int32, 0)
+
+    def lookup(self, point_N: tf.Tensor) -> tf.Tensor:
+        """A number that sorts marks, 0 for other characters."""
+        return self._table.lookup(point_N)
+
+    def sort(self, point_N: tf.Tensor, row_N: tf.Tensor):
+        """Sorts the marks that follow each other, and gives back both arguments."""
+        order_N = self.lookup(point_N)
+        place_N = tf.range(tf.size(point_N))
+        first_N = (row_N != tf.roll(row_N, 1, 0)) | (place_N == 0) | (order_N == 0)
+        run_N = tf.cumsum(tf.cast(first_N, tf.int64))
+        by = tf.argsort(run_N * _MARKS + tf.cast(order_N, tf.int64), stable=True)
+        return tf.gather(point_N, by), tf.gather(row_N, by)
 
 
 class Expand(tf.Module):

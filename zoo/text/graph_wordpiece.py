@@ -7,11 +7,11 @@ all places of all words at once, by walks through the tree of all tokens.
 import functools
 
 import tensorflow as tf
-from tokenizers import decoders, normalizers, pre_tokenizers
+from tokenizers import decoders, pre_tokenizers
 
-from zoo.text import graph_bpe, graph_patterns, graph_unicode
+from zoo.text import graph_bert, graph_bpe, graph_patterns
+from zoo.text.graph_unicode import POINTS
 
-_POINTS = graph_unicode.POINTS
 _FIRST, _NEXT = 0, 1
 _WHITE, _PUNCTUATION = 1, 2
 _STEP = 512
@@ -39,7 +39,7 @@ class WordPiece(tf.Module):
             raise ValueError(f"model.unk_token {model['unk_token']!r} not in the vocab")
         self._unknown = words[model["unk_token"]]
         self._longest = model["max_input_chars_per_word"]
-        self._normal = _Normal(normalizer)
+        self._normal = graph_bert.Bert(normalizer)
         self._class = graph_bpe.table(_classes(), tf.int32, tf.int32, 0)
         tree, tokens = {}, [-1, -1]
         for token, number in words.items():
@@ -47,7 +47,7 @@ class WordPiece(tf.Module):
             if token.startswith(prefix):
                 _grow(tree, tokens, _NEXT, token[len(prefix) :], number)
         self._tree = graph_bpe.table(
-            {node * _POINTS + point: new for (node, point), new in tree.items()},
+            {node * POINTS + point: new for (node, point), new in tree.items()},
             tf.int64,
             tf.int64,
             -1,
@@ -123,7 +123,7 @@ class WordPiece(tf.Module):
                 tf.gather(word_N, tf.minimum(at_A, count - 1))
                 == tf.gather(word_N, place_A)
             )
-            key_A = node_A * _POINTS + tf.gather(key_N, tf.minimum(at_A, count - 1))
+            key_A = node_A * POINTS + tf.gather(key_N, tf.minimum(at_A, count - 1))
             node_A = self._tree.lookup(tf.where(inside_A, key_A, -1))
             place_A = tf.boolean_mask(place_A, node_A >= 0)
             node_A = tf.boolean_mask(node_A, node_A >= 0)
@@ -147,38 +147,6 @@ class WordPiece(tf.Module):
             ],
             shape_invariants=[tf.TensorShape([]), one, one, one, one],
         )[3:]
-
-
-class _Normal(tf.Module):
-    """BertNormalizer, from texts to characters."""
-
-    def __init__(self, normalizer):
-        super().__init__()
-        accents = normalizer["strip_accents"]
-        accents = normalizer["lowercase"] if accents is None else accents
-        options = {
-            "clean_text": normalizer["clean_text"],
-            "handle_chinese_chars": normalizer["handle_chinese_chars"],
-            "strip_accents": accents,
-            "lowercase": normalizer["lowercase"],
-        }
-        self._all = graph_unicode.Expand(_changed(**options))
-
-    def __call__(self, text_B):
-        """Characters int32 [N], and the row of each int64 [N]."""
-        points_BN = tf.strings.unicode_decode(text_B, "UTF-8")
-        return self._all(points_BN.values, points_BN.value_rowids())
-
-
-def _changed(**options):
-    """What BertNormalizer makes of each character that it changes."""
-    normal = normalizers.BertNormalizer(**options).normalize_str
-    changed = {point: normal(chr(point)) for point in graph_patterns.code_points()}
-    return {
-        point: tuple(map(ord, text))
-        for point, text in changed.items()
-        if text != chr(point)
-    }
 
 
 @functools.cache

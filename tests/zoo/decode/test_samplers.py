@@ -102,12 +102,17 @@ def test_filters_that_need_more_than_the_first_few(values):
     assert got[wanted == 0].sum() <= 1e-3
 
 
+def draws(seeds, count):
+    run = tf.function(samplers.uniforms, autograph=False)
+    return run(tf.range(seeds, dtype=tf.int64), count)
+
+
 def test_samples_are_distributed_as_asked():
-    """Chi-square over 40000 rows, each with a seed of its own."""
+    """Chi-square over the 100 tokens of 400 rows, each with a seed of its own."""
     count = 40000
-    given = knobs(count, temperature=0.8, seed=np.arange(count))
-    uniform = samplers.uniforms(given.seed, 3)[:, 2]
+    uniform = tf.reshape(draws(400, 100), [-1])
     rows = tf.tile(tf.constant(LOGITS)[None], (count, 1))
+    given = knobs(count, temperature=0.8)
     seen = np.bincount(samplers.choose(rows, given, uniform), minlength=8)
     wanted = count * probabilities(LOGITS, temperature=0.8)
     chi_square = ((seen - wanted) ** 2 / wanted).sum()
@@ -115,13 +120,13 @@ def test_samples_are_distributed_as_asked():
 
 
 def test_uniforms_are_uniform_and_apart():
-    draws = samplers.uniforms(tf.range(2000, dtype=tf.int64), 8).numpy()
-    assert 0 <= draws.min() and draws.max() < 1
-    seen = np.histogram(draws, 20, (0, 1))[0]
-    assert ((seen - 800) ** 2 / 800).sum() < 43.8  # 19 degrees of freedom
-    correlation = np.corrcoef(draws.T) - np.eye(8)
-    assert np.abs(correlation).max() < 0.1
-    assert len(np.unique(draws[:, 0])) > 1990
+    drawn = draws(1000, 8).numpy()
+    assert 0 <= drawn.min() and drawn.max() < 1
+    seen = np.histogram(drawn, 20, (0, 1))[0]
+    assert ((seen - 400) ** 2 / 400).sum() < 43.8  # 19 degrees of freedom
+    correlation = np.corrcoef(drawn.T) - np.eye(8)
+    assert np.abs(correlation).max() < 0.12
+    assert len(np.unique(drawn[:, 0])) > 990
 
 
 def test_a_uniform_does_not_depend_on_how_many_there_are():

@@ -103,7 +103,7 @@ def test_start_and_step_give_the_logits_of_the_whole_text(name):
     padded = np.where(np.arange(5) < lengths[:, None], tokens_BT[:, :5], V - 1)
     logits, state = model.start(tf.constant(padded), tf.constant(lengths), 64)
     assert {(*s.shape, s.dtype) for s in state} == {(B, 12, tf.float32)}
-    assert len(state) == 2 * model.layers_of_time[0].cell.states
+    assert len(state) == 2 * model.recurrent[0].cell.states
     rows = np.arange(B)
     for i in range(3):
         at = lengths - 1 + i
@@ -191,7 +191,7 @@ def test_a_policy_reaches_every_layer_and_config():
     ):
         assert a.dtype == tf.float32 and tf.norm(a - b) < 0.03 * tf.norm(b)
     again = RecurrentLM.from_config(rounded.get_config())
-    assert again.layers_of_time[1].compute_dtype == "bfloat16"
+    assert again.recurrent[1].compute_dtype == "bfloat16"
 
 
 @pytest.mark.parametrize(
