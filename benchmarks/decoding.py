@@ -4,8 +4,8 @@
 
 Ours: the SavedModel, text in and text out, through the C API without XLA. Theirs:
 `GPT2CausalLM.generate` of ids, greedy, `jit_compile=False`. Both: 124M parameters,
-float32, 16 prompt tokens, 128 new ones. Each side runs in processes of its own, in turn;
-milliseconds a step, the best of a process's repetitions, and the median over processes.
+float32, 16 prompt tokens, 128 new ones. Each side runs in processes of its own, in
+turn; milliseconds a step, the best of a process's repetitions, the median of processes.
 """
 
 import json
@@ -23,7 +23,7 @@ _ROUNDS = flags.DEFINE_integer("rounds", 3, "Processes of each side.")
 _SIDE = flags.DEFINE_enum("side", None, ["export", "ours", "theirs"], "Runs one side.")
 _FOLDER = flags.DEFINE_string("folder", None, "Of the exported model.")
 
-_PROMPT, _NEW, _REPEAT = 16, 128, 3
+_PROMPT, _NEW, _REPEAT = 16, 128, 2
 
 
 def main(argv):

@@ -23,7 +23,7 @@ _PRECISION = flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], 
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "Processes of each side.")
 _SIDE = flags.DEFINE_enum("side", None, ["ours", "theirs"], "Runs one side once.")
 
-_STEPS = 20
+_STEPS = 10
 _SHAPES = {"transformer": (8, 256), "lstm": (32, 128)}
 _V = 8192
 _ADAMW = {"beta_2": 0.999, "epsilon": 1e-7, "weight_decay": 0.004}
@@ -51,9 +51,10 @@ def main(argv):
         if max(first, mean) > limit:
             raise SystemExit(f"the losses differ by {max(first, mean)}: no comparison")
     middle = {side: statistics.median(values) for side, values in rates.items()}
+    ratio = middle["ours"] / middle["theirs"]
     print(
         f"{_MODEL.value} {_PRECISION.value}: ours {middle['ours']:.0f}, theirs "
-        f"{middle['theirs']:.0f} tokens/s, ratio {middle['ours'] / middle['theirs']:.2f}"
+        f"{middle['theirs']:.0f} tokens/s, ratio {ratio:.2f}"
     )
 
 

@@ -1,6 +1,6 @@
 """A GRU LM on the King James Bible.
 
-    python -m trainers.train --config=configs/lm_gru.py --workdir=runs/gru
+python -m trainers.train --config=configs/lm_gru.py --workdir=runs/gru
 """
 
 from trainers.config import Data, Optimizer, Run

@@ -1,6 +1,6 @@
 """An LSTM LM on the King James Bible.
 
-    python -m trainers.train --config=configs/lm_lstm.py --workdir=runs/lstm
+python -m trainers.train --config=configs/lm_lstm.py --workdir=runs/lstm
 """
 
 from trainers.config import Data, Optimizer, Run

@@ -47,7 +47,8 @@ class Optimizer:
       warmup: steps from 0 up to lr.
       decay: "cosine" down to lr * final at the last step, or "constant".
       final: see decay.
-      weight_decay: of adamw and muon; weights of one dimension (biases, norms) have none.
+      weight_decay: of adamw and muon; weights of one dimension (biases, norms) have
+        none.
       beta_1, beta_2, epsilon: of adam, adamw and muon's AdamW part.
       momentum: of sgd.
     """

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo.layers import fused
+from zoo.layers import fused, per_row
 from zoo.layers.linear import Linear
 
 _NEVER = -30000.0  # finite in bfloat16, and exp() of it is 0
@@ -58,9 +58,11 @@ class Attention(keras.layers.Layer):
 
 def rotation(positions_N, head_width, theta):
     """The cosines and signed sines [N, 1, head width] that `rotate` multiplies by."""
+    half = head_width // 2
     inverse = theta ** -(np.arange(0, head_width, 2, dtype=np.float32) / head_width)
-    angle = tf.cast(positions_N, tf.float32)[:, None] * inverse.astype(np.float32)
-    cos, sin = tf.cos(angle), tf.sin(angle)
+    inverse = np.pad(inverse.astype(np.float32), (0, -half % per_row.LANES))
+    angle = tf.cast(positions_N, tf.float32)[:, None] * inverse
+    cos, sin = tf.cos(angle)[:, :half], tf.sin(angle)[:, :half]
     return tf.concat([cos, cos], 1)[:, None], tf.concat([-sin, sin], 1)[:, None]
 
 

@@ -13,6 +13,7 @@ from zoo.layers import fused
 from zoo.layers.linear import Linear
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "relu_squared", "silu")
+_ROOT_HALF = math.sqrt(0.5)
 _TWO_C0 = 2 * math.sqrt(2 / math.pi)
 _C1 = 0.044715
 
@@ -46,14 +47,15 @@ class Mlp(keras.layers.Layer):
 
 def activate(x, name, training=False):
     """The activation function of a name; in training only its input is kept."""
-    if training and name == "gelu_tanh":
-        return _gelu_tanh(x)
+    if training and name in ("gelu_tanh", "silu"):
+        return _gelu_tanh(x) if name == "gelu_tanh" else tf.nn.silu(x)
+    # erf and tanh, since the bits of sigmoid depend on a row's place (see per_row)
     return {
-        "gelu": lambda: tf.nn.gelu(x, approximate=False),
+        "gelu": lambda: 0.5 * x * (1 + tf.math.erf(x * _ROOT_HALF)),
         "gelu_tanh": lambda: tf.nn.gelu(x, approximate=True),
         "relu": lambda: tf.nn.relu(x),
         "relu_squared": lambda: tf.square(tf.nn.relu(x)),
-        "silu": lambda: tf.nn.silu(x),
+        "silu": lambda: 0.5 * x * (1 + tf.tanh(0.5 * x)),
     }[name]()
 
 

@@ -1,4 +1,4 @@
-"""Row independence where the kernels do not give it: transcendental functions of columns.
+"""Row independence where kernels do not give it: transcendental functions of columns.
 
 A CPU computes rsqrt, log and exp of 16 numbers at a time, and what is left at the end
 of a tensor one by one, with other last bits. In a column [N, 1] a row's place then
@@ -7,12 +7,12 @@ decides its bits. Sixteen copies of each number side by side leave no rest.
 
 import tensorflow as tf
 
-_LANES = 16  # float32 in the widest vector registers
+LANES = 16  # float32 in the widest vector registers
 
 
 def apply(function, x_N1):
     """`function(x)` of a column, whose bits depend on nothing but the row's value."""
-    return function(tf.tile(x_N1, (1, _LANES)))[:, :1]
+    return function(tf.tile(x_N1, (1, LANES)))[:, :1]
 
 
 def log_sum_exp(logits_BV):

@@ -43,10 +43,9 @@ class Recurrent(keras.layers.Layer):
             "recurrent_kernel", (units, wide), "orthogonal"
         )
         rows = self.cell.bias_rows
-        self.bias = self._weight("bias", (rows, wide) if rows > 1 else (wide,), "zeros")
-        if cell == "lstm":  # remember by default: Jozefowicz et al. 2015
-            start = tf.repeat([0.0, 1.0, 0.0, 0.0], units)
-            self.bias.assign(start)
+        shape = (rows, wide) if rows > 1 else (wide,)
+        start = _remember if cell == "lstm" else "zeros"
+        self.bias = self._weight("bias", shape, start)
         self.built = True
 
     def _weight(self, name, shape, initializer):
@@ -93,6 +92,11 @@ class Recurrent(keras.layers.Layer):
         x_BZ = _affine(tf.cast(x_BE, dtype), read(self.kernel, dtype), bias_Z)
         h_BZ = _product(state[0], read(self.recurrent_kernel, dtype), late_Z)
         return cells.advance(self.cell, x_BZ, h_BZ, tuple(state), None)[0]
+
+
+def _remember(shape, dtype=None):
+    """An LSTM's first bias: 1 at the forget gate (Jozefowicz et al. 2015)."""
+    return tf.repeat(tf.constant([0.0, 1.0, 0.0, 0.0], dtype), shape[0] // 4)
 
 
 # ------------------------------------------------------------------ products

@@ -80,8 +80,8 @@ class Config:
         registry.share("transformer_lm.dropout", self.dropout)
         if self.width % self.heads and not self.head_width:
             raise ValueError(
-                f"transformer_lm.heads: {self.heads} does not divide width {self.width};"
-                " set head_width."
+                f"transformer_lm.heads: {self.heads} does not divide width "
+                f"{self.width}; set head_width."
             )
         if self.kv_heads and self.heads % self.kv_heads:
             raise ValueError(

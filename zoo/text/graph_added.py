@@ -5,7 +5,7 @@ import re
 
 import tensorflow as tf
 
-from zoo.text import graph_bpe, graph_patterns
+from zoo.text import graph_arrays, graph_patterns
 
 
 class AddedTokens(tf.Module):
@@ -30,7 +30,7 @@ class AddedTokens(tf.Module):
         strips = any(token["lstrip"] or token["rstrip"] for token in tokens)
         self._edges = f"^[{space}]+|[{space}]+$" if strips else ""
         ids = {token["content"]: token["id"] for token in tokens}
-        self._ids = graph_bpe.table(ids, tf.string, tf.int32, -1)
+        self._ids = graph_arrays.table(ids, tf.string, tf.int32, -1)
 
     def __bool__(self):
         return self._any

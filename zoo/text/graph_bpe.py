@@ -19,6 +19,8 @@ sees to that.
 
 import tensorflow as tf
 
+from zoo.text import graph_arrays
+
 # Ranks have 20 bits, three of them make the value of the table of pairs.
 _BITS = 20
 NONE = 2**_BITS - 1
@@ -45,7 +47,7 @@ class Pairs(tf.Module):
             left * self._base + right: (rank << 2 * _BITS) + (low - 1 << _BITS) + high
             for (left, right), (rank, low, high) in merges.threats.items()
         }
-        self._pairs = table(pairs, tf.int64, tf.int64, none)
+        self._pairs = graph_arrays.table(pairs, tf.int64, tf.int64, none)
 
     def words(self, symbol_N: tf.Tensor, count) -> tuple[tf.Tensor, tf.Tensor]:
         """Merges the symbols of words.
@@ -62,7 +64,7 @@ class Pairs(tf.Module):
         edge_N = tf.equal(symbol_N, self.separator)
         # Of no words there are two separators too.
         edges = tf.squeeze(tf.where(edge_N), 1)[: count + 1]
-        tokens = tf.cast(tf.boolean_mask(symbol_N, ~edge_N), tf.int32)
+        (tokens,) = graph_arrays.keep(~edge_N, tf.cast(symbol_N, tf.int32))
         return tokens, edges - tf.range(tf.size(edges, tf.int64))
 
     def _merge(self, symbol_N):
@@ -76,7 +78,7 @@ class Pairs(tf.Module):
             rank_N, hit_N = self._certain(found_N)
             new_N = tf.gather(self._ids, tf.where(hit_N, rank_N, 0))
             symbol_N = tf.where(hit_N, new_N, symbol_N)
-            symbol_M = tf.boolean_mask(symbol_N, ~tf.roll(hit_N, 1, 0))
+            (symbol_M,) = graph_arrays.keep(~tf.roll(hit_N, 1, 0), symbol_N)
             return symbol_M, found(symbol_M)
 
         one = tf.TensorShape([None])
@@ -96,9 +98,10 @@ class Pairs(tf.Module):
             & (_threat(rank_N, right_N, -1) >= rank_N)
         )
         plain_N = clear_N & (tf.roll(rank_N, 1, 0) != rank_N)
-        few = 4 * tf.math.count_nonzero(plain_N) < tf.math.count_nonzero(valid_N)
+        # Fewer than a quarter of all pairs.
+        surplus_N = tf.where(plain_N, 3, tf.where(valid_N, -1, 0))
         hit_N = tf.cond(
-            few,
+            tf.reduce_sum(surplus_N) < 0,
             lambda: _every_other(
                 clear_N | (valid_N & (rank_N == _lowest_around(rank_N, self._reach))),
                 rank_N,
@@ -136,19 +139,7 @@ def _every_other(sure_N, rank_N):
     # A pair that repeats one that is not sure is not sure either.
     start_N = ~(again_N & tf.roll(sure_N, 1, 0))
     place_N = tf.range(tf.size(rank_N, tf.int64))
-    first_N = tf.gather(
-        tf.boolean_mask(place_N, start_N), tf.cumsum(tf.cast(start_N, tf.int32)) - 1
-    )
+    (starts,) = graph_arrays.keep(start_N, place_N)
+    first_N = tf.gather(starts, tf.cumsum(tf.cast(start_N, tf.int32)) - 1)
     sure_N &= tf.gather(sure_N & ~again_N, first_N)
     return sure_N & ((place_N - first_N) % 2 == 0)
-
-
-def table(entries, key_type, value_type, default):
-    """An immutable table; there are none from int32 to int64."""
-    unused = b"\xff" if key_type == tf.string else -1
-    entries = entries or {unused: default}
-    initial = tf.lookup.KeyValueTensorInitializer(
-        tf.constant(list(entries), key_type),
-        tf.constant(list(entries.values()), value_type),
-    )
-    return tf.lookup.StaticHashTable(initial, default)

@@ -2,7 +2,13 @@
 
 import tensorflow as tf
 
-from zoo.text import graph_bpe, graph_merges, graph_patterns, graph_words
+from zoo.text import (
+    graph_arrays,
+    graph_bpe,
+    graph_merges,
+    graph_patterns,
+    graph_words,
+)
 
 # The first bytes of a character that its last ones would have followed, as Latin-1.
 _CUT = (
@@ -62,7 +68,7 @@ class ByteLevel(tf.Module):
             for token, number in words.items()
             if number in whole
         }
-        self._whole = graph_bpe.table(texts, tf.string, tf.int32, -1)
+        self._whole = graph_arrays.table(texts, tf.string, tf.int32, -1)
 
     def encode(self, text_B: tf.Tensor, starts_B: tf.Tensor) -> tf.RaggedTensor:
         """The tokens of texts, int32 [B, None]."""
@@ -89,7 +95,7 @@ class ByteLevel(tf.Module):
         byte = tf.io.decode_raw(tf.strings.join([edge, text, edge]), tf.uint8)
         symbol = tf.gather(self._byte_ids, tf.cast(byte, tf.int32))
         if not self._all_known:
-            symbol = tf.boolean_mask(symbol, symbol >= 0)
+            (symbol,) = graph_arrays.keep(symbol >= 0, symbol)
         return self._pairs.words(symbol, tf.size(words_M))
 
 

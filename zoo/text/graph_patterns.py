@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator
 import tensorflow as tf
 from tokenizers import Regex, pre_tokenizers
 
+from zoo.text import graph_arrays
+
 SEPARATOR = b"\xff"
 
 # All characters that have a class are in these; the rest is private or unassigned.
@@ -116,8 +118,11 @@ def split(text_B: tf.Tensor, replacements: Replacements) -> tf.RaggedTensor:
 
 def pieces(text_B: tf.Tensor) -> tf.RaggedTensor:
     """What lies between separators and is not empty, string [B, None]."""
-    pieces_BN = tf.strings.split(text_B, SEPARATOR)
-    return tf.ragged.boolean_mask(pieces_BN, tf.not_equal(pieces_BN, ""))
+    found = tf.raw_ops.StringSplitV2(input=text_B, sep=SEPARATOR, maxsplit=-1)
+    values, row = graph_arrays.keep(
+        tf.not_equal(found.values, ""), found.values, found.indices[:, 0]
+    )
+    return graph_arrays.ragged(values, row, tf.size(text_B, tf.int64))
 
 
 def _last_space_apart(space: str, last: str) -> tuple[str, bytes]:

@@ -7,7 +7,14 @@ import re
 
 import tensorflow as tf
 
-from zoo.text import graph_bpe, graph_bytes, graph_merges, graph_patterns, graph_words
+from zoo.text import (
+    graph_arrays,
+    graph_bpe,
+    graph_bytes,
+    graph_merges,
+    graph_patterns,
+    graph_words,
+)
 
 SPACE = "▁"
 _BYTE = re.compile(r"<0x(\+[0-9A-Fa-f]|[0-9A-Fa-f]{2})>")
@@ -49,9 +56,9 @@ class SentencePiece(tf.Module):
         self._pairs = graph_bpe.Pairs(merges, size)
         self._separator = self._pairs.separator
         letters = {ord(token): words[token] for token in words if len(token) == 1}
-        self._letters = graph_bpe.table(letters, tf.int32, tf.int32, -1)
+        self._letters = graph_arrays.table(letters, tf.int32, tf.int32, -1)
         whole = {token: i for token, i in words.items() if i in merges.whole}
-        self._whole = graph_bpe.table(whole, tf.string, tf.int32, -1)
+        self._whole = graph_arrays.table(whole, tf.string, tf.int32, -1)
         self._byte_ids = tf.constant([*byte_ids, -1])
         self._before, self._at_start, self._after = before, at_start, after
         if not after and not any(re.search(f"[^{SPACE}]{SPACE}", t) for t in words):
@@ -84,9 +91,8 @@ class SentencePiece(tf.Module):
         nothing = tf.size(self._texts) - 1
         tokens = tokens_BT.values
         tokens = tf.where((tokens >= 0) & (tokens < nothing), tokens, nothing)
-        tokens_BT = tf.ragged.boolean_mask(
-            tokens_BT.with_values(tokens),
-            tokens_BT.with_values(tf.gather(self._known, tokens)),
+        tokens_BT = graph_arrays.keep_ragged(
+            tf.gather(self._known, tokens), tokens_BT.with_values(tokens)
         )
         tokens, row = tokens_BT.values, tokens_BT.value_rowids()
         text, is_byte = tf.gather(self._texts, tokens), tf.gather(self._is_byte, tokens)
@@ -94,9 +100,9 @@ class SentencePiece(tf.Module):
         cut_B = graph_bytes.cut(_join(text, row, tokens_BT.nrows()))
         end_B = tokens_BT.row_splits[1:] - tf.cast(cut_B, tf.int64)
         kept = tf.range(tf.size(row, tf.int64)) < tf.gather(end_B, row)
-        text, is_byte, row = (tf.boolean_mask(x, kept) for x in (text, is_byte, row))
+        text, is_byte, row = graph_arrays.keep(kept, text, is_byte, row)
         # Bytes that follow each other are characters all of them, or none.
-        first = (is_byte != tf.roll(is_byte, 1, 0)) | (row != tf.roll(row, 1, 0))
+        first = graph_arrays.changes(is_byte) | graph_arrays.changes(row)
         run = tf.cumsum(tf.cast(first, tf.int64))
         valid_R = graph_bytes.valid(_join(text, run, tf.size(run) + 1))
         text = tf.where(is_byte & ~tf.gather(valid_R, run), _BROKEN, text)
@@ -111,7 +117,7 @@ class SentencePiece(tf.Module):
         symbol, word = tf.cond(
             tf.reduce_any(symbol < 0),
             lambda: self._with_bytes(symbol, point, word),
-            lambda: (symbol, word),
+            lambda: [symbol, word],
         )
         count = tf.size(words_M, tf.int64)
         place = tf.range(tf.size(symbol, tf.int64)) + word + 1
@@ -126,8 +132,8 @@ class SentencePiece(tf.Module):
         bytes_N4 = tf.gather(self._byte_ids, _utf8(point_N))
         symbol_N4 = tf.where(symbol_N[:, None] >= 0, known_N4, bytes_N4)
         word_N4 = tf.repeat(word_N[:, None], 4, 1)
-        used_N4 = symbol_N4 >= 0
-        return tf.boolean_mask(symbol_N4, used_N4), tf.boolean_mask(word_N4, used_N4)
+        symbol, word = (tf.reshape(x, [-1]) for x in (symbol_N4, word_N4))
+        return graph_arrays.keep(symbol >= 0, symbol, word)
 
 
 def _utf8(point_N):

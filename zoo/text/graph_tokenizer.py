@@ -14,7 +14,7 @@ import json
 import tensorflow as tf
 from tokenizers import Tokenizer
 
-from zoo.text import graph_added, graph_bytes, graph_family
+from zoo.text import graph_added, graph_arrays, graph_bytes, graph_family
 
 _CPU = "/CPU:0"
 
@@ -87,14 +87,11 @@ class GraphTokenizer(tf.Module):
             is_text_P = token_P < 0
             text_P = tf.where(is_text_P, parts_BP.values, "")
             start_P = tf.gather(parts_BP.row_starts(), parts_BP.value_rowids())
-            starts_P = start_P == tf.range(tf.size(token_P, tf.int64))
-            tokens_PT = tf.concat(
-                [
-                    self._encode(text_P, starts_P),
-                    tf.ragged.boolean_mask(token_P[:, None], ~is_text_P[:, None]),
-                ],
-                1,
-            )
+            part_P = tf.range(parts_BP.row_splits[-1])
+            text_PT = self._encode(text_P, start_P == part_P)
+            token, part = graph_arrays.keep(~is_text_P, token_P, part_P)
+            token_PT = graph_arrays.ragged(token, part, tf.size(part_P, tf.int64))
+            tokens_PT = tf.concat([text_PT, token_PT], 1)
             return parts_BP.with_values(tokens_PT).merge_dims(1, 2)
 
     def decode(self, tokens_BT: tf.RaggedTensor) -> tf.Tensor:

@@ -10,7 +10,7 @@ import functools
 import tensorflow as tf
 from tokenizers import normalizers
 
-from zoo.text import graph_bpe, graph_patterns
+from zoo.text import graph_arrays, graph_patterns
 
 POINTS = 0x110000
 # More than there are places in the canonical order.
@@ -29,7 +29,7 @@ class Composed(tf.Module):
         self._expand = Expand(decomposed)
         self._order = Order()
         pairs = {first * POINTS + second: p for (first, second), p in composed.items()}
-        self._pairs = graph_bpe.table(pairs, tf.int64, tf.int32, -1)
+        self._pairs = graph_arrays.table(pairs, tf.int64, tf.int32, -1)
         # A text without these has the form already.
         active = {second for _, second in composed} | set(order)
         active |= set(decomposed) - set(composed.values())
@@ -44,9 +44,7 @@ class Composed(tf.Module):
         points_BN = tf.strings.unicode_decode(text_B, "UTF-8")
         point_N, row_N = self._expand(points_BN.values, points_BN.value_rowids())
         point_N, row_N = self._compose(*self._order.sort(point_N, row_N))
-        points_BN = tf.RaggedTensor.from_value_rowids(
-            point_N, row_N, nrows=tf.size(text_B, tf.int64), validate=False
-        )
+        points_BN = graph_arrays.ragged(point_N, row_N, tf.size(text_B, tf.int64))
         return tf.strings.unicode_encode(points_BN, "UTF-8")
 
     def _compose(self, point_N, row_N):
@@ -57,10 +55,10 @@ class Composed(tf.Module):
             count = tf.size(point_N)
             place_N = tf.range(count)
             order_N = self._order.lookup(point_N)
-            start_N = (order_N == 0) | (row_N != tf.roll(row_N, 1, 0)) | (place_N == 0)
+            start_N = (order_N == 0) | graph_arrays.changes(row_N)
             # The starter of each place is the last one before it.
             group_N = tf.cumsum(tf.cast(start_N, tf.int32), exclusive=True)
-            starts = tf.concat([[0], tf.boolean_mask(place_N, start_N)], 0)
+            starts = tf.concat([[0], *graph_arrays.keep(start_N, place_N)], 0)
             starter_N = tf.gather(starts, group_N)
             beside_N = starter_N == place_N - 1
             above_N = (order_N > 0) & (tf.roll(order_N, 1, 0) < order_N)
@@ -72,14 +70,11 @@ class Composed(tf.Module):
             first = tf.math.segment_min(tf.where(fits_N, place_N, count), group_N)
             first_N = tf.gather(first, group_N)
             hit_N = fits_N & (place_N == first_N)
-            point_N = tf.tensor_scatter_nd_update(
-                point_N,
-                tf.boolean_mask(starter_N, hit_N)[:, None],
-                tf.boolean_mask(new_N, hit_N),
-            )
+            at, new = graph_arrays.keep(hit_N, starter_N, new_N)
+            point_N = tf.tensor_scatter_nd_update(point_N, at[:, None], new)
             passed_N |= (place_N < first_N) & (first_N < count)
-            keep = tuple(tf.boolean_mask(x, ~hit_N) for x in (point_N, row_N, passed_N))
-            return tf.reduce_any(hit_N), *keep
+            kept = graph_arrays.keep(~hit_N, point_N, row_N, passed_N)
+            return tf.reduce_any(hit_N), *kept
 
         one = tf.TensorShape([None])
         passed_N = tf.zeros_like(point_N, tf.bool)
@@ -98,7 +93,7 @@ class Order(tf.Module):
     def __init__(self):
         """Builds the table."""
         super().__init__()
-        self._table = graph_bpe.table(tables()[2], tf.int32, tf.int32, 0)
+        self._table = graph_arrays.table(tables()[2], tf.int32, tf.int32, 0)
 
     def lookup(self, point_N: tf.Tensor) -> tf.Tensor:
         """A number that sorts marks, 0 for other characters."""
@@ -107,8 +102,7 @@ class Order(tf.Module):
     def sort(self, point_N: tf.Tensor, row_N: tf.Tensor):
         """Sorts the marks that follow each other, and gives back both arguments."""
         order_N = self.lookup(point_N)
-        place_N = tf.range(tf.size(point_N))
-        first_N = (row_N != tf.roll(row_N, 1, 0)) | (place_N == 0) | (order_N == 0)
+        first_N = graph_arrays.changes(row_N) | (order_N == 0)
         run_N = tf.cumsum(tf.cast(first_N, tf.int64))
         by = tf.argsort(run_N * _MARKS + tf.cast(order_N, tf.int64), stable=True)
         return tf.gather(point_N, by), tf.gather(row_N, by)
@@ -121,7 +115,7 @@ class Expand(tf.Module):
         """Builds the tables; characters without a replacement stay."""
         super().__init__()
         numbers = {point: number for number, point in enumerate(replacements, start=1)}
-        self._number = graph_bpe.table(numbers, tf.int32, tf.int32, 0)
+        self._number = graph_arrays.table(numbers, tf.int32, tf.int32, 0)
         lengths = [1, *map(len, replacements.values())]
         self._lengths = tf.constant(lengths)
         self._starts = tf.cumsum(self._lengths, exclusive=True)

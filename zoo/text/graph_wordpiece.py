@@ -9,7 +9,7 @@ import functools
 import tensorflow as tf
 from tokenizers import decoders, pre_tokenizers
 
-from zoo.text import graph_bert, graph_bpe, graph_patterns
+from zoo.text import graph_arrays, graph_bert, graph_patterns
 from zoo.text.graph_unicode import POINTS
 
 _FIRST, _NEXT = 0, 1
@@ -40,13 +40,13 @@ class WordPiece(tf.Module):
         self._unknown = words[model["unk_token"]]
         self._longest = model["max_input_chars_per_word"]
         self._normal = graph_bert.Bert(normalizer)
-        self._class = graph_bpe.table(_classes(), tf.int32, tf.int32, 0)
+        self._class = graph_arrays.table(_classes(), tf.int32, tf.int32, 0)
         tree, tokens = {}, [-1, -1]
         for token, number in words.items():
             _grow(tree, tokens, _FIRST, token, number)
             if token.startswith(prefix):
                 _grow(tree, tokens, _NEXT, token[len(prefix) :], number)
-        self._tree = graph_bpe.table(
+        self._tree = graph_arrays.table(
             {node * POINTS + point: new for (node, point), new in tree.items()},
             tf.int64,
             tf.int64,
@@ -69,14 +69,11 @@ class WordPiece(tf.Module):
         point_N, row_N = self._normal(text_B)
         class_N = self._class.lookup(point_N)
         joins_N = (class_N == 0) & (tf.roll(class_N, 1, 0) == 0)
-        starts_N = ~joins_N | (row_N != tf.roll(row_N, 1, 0))
-        starts_N |= tf.range(tf.size(row_N)) == 0
+        starts_N = ~joins_N | graph_arrays.changes(row_N)
         used_N = class_N != _WHITE
-        point_N, row_N, starts_N = (
-            tf.boolean_mask(x, used_N) for x in (point_N, row_N, starts_N)
-        )
+        point_N, row_N, starts_N = graph_arrays.keep(used_N, point_N, row_N, starts_N)
         word_N = tf.cumsum(tf.cast(starts_N, tf.int32)) - 1
-        start_W = tf.boolean_mask(tf.range(tf.size(word_N)), starts_N)
+        start_W = tf.cast(tf.squeeze(tf.where(starts_N), 1), tf.int32)
         end_W = tf.concat([start_W[1:], tf.size(word_N)[None]], 0)
         end_W = end_W[: tf.size(start_W)]
         token_N, end_N = self._longest_tokens(point_N, word_N, starts_N)
@@ -85,27 +82,20 @@ class WordPiece(tf.Module):
         known_N = tf.gather(known_W, word_N)
         token_N = tf.where(known_N, token_N, self._unknown)
         taken_N = tf.where(known_N, on_path_N, starts_N)
-        return tf.RaggedTensor.from_value_rowids(
-            tf.boolean_mask(token_N, taken_N),
-            tf.boolean_mask(row_N, taken_N),
-            nrows=tf.size(text_B, tf.int64),
-            validate=False,
-        )
+        token, row = graph_arrays.keep(taken_N, token_N, row_N)
+        return graph_arrays.ragged(token, row, tf.size(text_B, tf.int64))
 
     def decode(self, tokens_BT: tf.RaggedTensor) -> tf.Tensor:
         """The texts of tokens, string [B]."""
         nothing = tf.size(self._known) - 1
         tokens = tokens_BT.values
         tokens = tf.where((tokens >= 0) & (tokens < nothing), tokens, nothing)
-        tokens_BT = tf.ragged.boolean_mask(
-            tokens_BT.with_values(tokens),
-            tokens_BT.with_values(tf.gather(self._known, tokens)),
+        tokens_BT = graph_arrays.keep_ragged(
+            tf.gather(self._known, tokens), tokens_BT.with_values(tokens)
         )
         tokens, row = tokens_BT.values, tokens_BT.value_rowids()
-        is_later = (row == tf.roll(row, 1, 0)) & (tf.range(tf.size(row)) > 0)
-        text = tf.where(
-            is_later, tf.gather(self._later, tokens), tf.gather(self._first, tokens)
-        )
+        first, later = tf.gather(self._first, tokens), tf.gather(self._later, tokens)
+        text = tf.where(graph_arrays.changes(row), first, later)
         return tf.strings.reduce_join(tokens_BT.with_values(text), axis=-1)
 
     def _longest_tokens(self, point_N, word_N, starts_N):
@@ -125,13 +115,11 @@ class WordPiece(tf.Module):
             )
             key_A = node_A * POINTS + tf.gather(key_N, tf.minimum(at_A, count - 1))
             node_A = self._tree.lookup(tf.where(inside_A, key_A, -1))
-            place_A = tf.boolean_mask(place_A, node_A >= 0)
-            node_A = tf.boolean_mask(node_A, node_A >= 0)
+            place_A, node_A = graph_arrays.keep(node_A >= 0, place_A, node_A)
             found_A = tf.gather(self._tokens, node_A)
-            at = tf.boolean_mask(place_A, found_A >= 0)[:, None]
-            found = tf.boolean_mask(found_A, found_A >= 0)
-            token_N = tf.tensor_scatter_nd_update(token_N, at, found)
-            end_N = tf.tensor_scatter_nd_update(end_N, at, at[:, 0] + length + 1)
+            at, found = graph_arrays.keep(found_A >= 0, place_A, found_A)
+            token_N = tf.tensor_scatter_nd_update(token_N, at[:, None], found)
+            end_N = tf.tensor_scatter_nd_update(end_N, at[:, None], at + length + 1)
             return length + 1, place_A, node_A, token_N, end_N
 
         one = tf.TensorShape([None])
@@ -193,12 +181,8 @@ def _path(start_W, end_W, token_N, end_N):
         known_W = tf.tensor_scatter_nd_update(known_W, word_A[:, None], ~fails_A)
         place_A = tf.gather(end_N, place_A)
         more_A = ~fails_A & (place_A < tf.gather(end_W, word_A))
-        return (
-            tf.boolean_mask(place_A, more_A),
-            tf.boolean_mask(word_A, more_A),
-            on_path_N,
-            known_W,
-        )
+        place_A, word_A = graph_arrays.keep(more_A, place_A, word_A)
+        return place_A, word_A, on_path_N, known_W
 
     one = tf.TensorShape([None])
     return tf.while_loop(

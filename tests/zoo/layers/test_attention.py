@@ -112,6 +112,15 @@ def test_rotation_is_a_complex_product():
     )
 
 
+@pytest.mark.parametrize("width", [6, 8, 64])
+def test_a_position_has_the_same_bits_at_any_place(width):
+    cos, sin = attention.rotation(tf.range(100), width, 10000.0)
+    for start, end in ((0, 1), (3, 20), (37, 100)):
+        part = attention.rotation(tf.range(start, end), width, 10000.0)
+        np.testing.assert_array_equal(part[0], cos[start:end])
+        np.testing.assert_array_equal(part[1], sin[start:end])
+
+
 def test_rotation_has_the_gradient_of_autodiff():
     x = tf.random.stateless_normal([6, 3, 8], [1, 2])
     turn = attention.rotation(tf.range(6), 8, 10000.0)

@@ -32,6 +32,15 @@ def test_activation(name, training):
     np.testing.assert_allclose(y, FORMULAS[name](X.astype(np.float64)), atol=2e-6)
 
 
+@pytest.mark.parametrize("name", mlp.ACTIVATIONS)
+def test_inference_has_the_same_bits_at_any_place(name):
+    x = tf.random.stateless_normal([1003], [1, 2], stddev=3.0)
+    y = mlp.activate(x, name).numpy()
+    for start, end in ((0, 1), (0, 17), (5, 36), (37, 1003)):
+        part = mlp.activate(x[start:end], name)
+        np.testing.assert_array_equal(part, y[start:end])
+
+
 @pytest.mark.parametrize("compiled", [True, False])
 def test_gelu_has_the_gradient_of_autodiff(compiled):
     grads = []

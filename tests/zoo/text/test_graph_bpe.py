@@ -1,0 +1,144 @@
+import random
+import time
+
+import graph_cases
+import pytest
+import tensorflow as tf
+from tokenizers import Tokenizer, models, trainers
+
+from zoo.text import graph_merges
+
+
+def vocabulary(seed):
+    """Tokens and merges of a few letters, made in one of four ways."""
+    rng = random.Random(seed)
+    letters = "abcd"[: rng.randint(1, 4)]
+    words = ["".join(rng.choices(letters, k=rng.randint(1, 14))) for _ in range(300)]
+    if rng.random() < 0.4:
+        words += [rng.choice(letters) * rng.randint(2, 40) for _ in range(200)]
+    tokenizer = Tokenizer(models.BPE())
+    trainer = trainers.BpeTrainer(
+        vocab_size=rng.randint(5, 120),
+        initial_alphabet=list(letters),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(words, trainer)
+    ids = tokenizer.get_vocab()
+    tokens = sorted(ids, key=ids.get)
+    kind = rng.choice(["trained", "shuffled", "all cuts", "late tokens"])
+    if kind == "late tokens":
+        for _ in range(5):
+            tokens.append(tokens.pop(rng.randrange(len(tokens))))
+    known = set(tokens)
+    merges = [
+        (token[:cut], token[cut:])
+        for token in tokens
+        for cut in range(1, len(token))
+        if token[:cut] in known and token[cut:] in known
+    ]
+    if kind in ("trained", "shuffled"):
+        found = models_merges(tokenizer)
+        if kind == "shuffled":
+            start = rng.randrange(len(found) + 1)
+            part = found[start : start + 6]
+            rng.shuffle(part)
+            found[start : start + 6] = part
+        merges = found
+    return letters, tokens, merges, rng
+
+
+def models_merges(tokenizer):
+    import json
+
+    return [tuple(merge) for merge in json.loads(tokenizer.to_str())["model"]["merges"]]
+
+
+def check(seed):
+    """Whether a vocabulary is refused; if not, it gives the ids of the library."""
+    letters, tokens, merges, rng = vocabulary(seed)
+    try:
+        pair = graph_cases.Pair(graph_cases.with_merges(tokens, merges))
+    except ValueError as error:
+        assert "model.merges" in str(error)
+        return True
+    texts = ["".join(rng.choices(letters, k=rng.randint(1, 40))) for _ in range(200)]
+    texts += [letter * rng.randint(1, 99) for letter in letters]
+    texts += ["".join(rng.choices(letters, k=rng.randint(1, 5))) * 60 for _ in range(4)]
+    texts += ["".join(rng.choices(letters, k=600))]
+    assert pair.differing(texts) == [], seed
+    return False
+
+
+def test_words_of_few_letters():
+    assert sum(check(seed) for seed in range(12)) < 6
+
+
+@pytest.mark.long
+def test_many_words_of_few_letters():
+    refused = sum(check(seed) for seed in range(100, 1100))
+    assert refused < 300
+
+
+def test_a_merge_that_follows_at_once_on_a_later_one():
+    # "ab" is made last, and "abc" ranks before it, as some tokens of Llama 3 do.
+    tokens = ["a", "b", "c", "d", "cd", "abc", "ab"]
+    merges = [("c", "d"), ("ab", "c"), ("a", "b")]
+    pair = graph_cases.Pair(graph_cases.with_merges(tokens, merges))
+    texts = ["abc", "abcd", "aabc", "abcabc", "cabcab", "abcdabc"]
+    assert pair.differing(texts) == []
+    assert pair.encode(["abc"]) == [[5]]
+
+
+def test_merges_whose_order_depends_on_the_text_are_refused():
+    # After the first "ab", its "a" to the right is wanted twice.
+    tokens = ["a", "b", "aba", "ab"]
+    merges = [("ab", "a"), ("a", "b")]
+    with pytest.raises(ValueError, match="model.merges: two merges of rank 1 want 0"):
+        graph_cases.Pair(graph_cases.with_merges(tokens, merges))
+
+
+def test_only_used_merges_are_kept():
+    ids = {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4, "abc": 5}
+    symbols = {number: [ids[c] for c in token] for token, number in ids.items()}
+    merges = [(0, 1, 3), (1, 2, 4), (3, 2, 5), (0, 4, 5)]
+    prepared = graph_merges.prepare(symbols, merges)
+    assert prepared.ids == [3, 4, 5]
+    assert (0, 4) not in prepared.threats
+    assert prepared.reach == 3
+    assert prepared.whole == set(ids.values())
+
+
+WORDS = {
+    "one letter": lambda rng, n: "a" * n,
+    "two in turn": lambda rng, n: "ab" * (n // 2),
+    "letters": lambda rng, n: "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=n)),
+    "lines": lambda rng, n: "".join(rng.choices("-=", k=n)),
+    "chinese": lambda rng, n: "".join(
+        chr(0x4E00 + rng.randrange(3000)) for _ in range(n // 3)
+    ),
+    "python": lambda rng, n: (graph_cases.text(400_000).replace(" ", "") * 4)[-n:],
+}
+
+
+@pytest.mark.parametrize("kind", list(WORDS))
+def test_one_long_word(kind):
+    word = WORDS[kind](random.Random(0), 20_000)
+    for family in ("gpt2", "llama2"):
+        assert graph_cases.pair(family).differing([word]) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", list(WORDS))
+def test_the_cost_is_linear_in_the_length(kind):
+    pair = graph_cases.pair("gpt2")
+
+    def seconds(size):
+        text = tf.constant([WORDS[kind](random.Random(0), size)])
+        times = []
+        for _ in range(9):
+            start = time.perf_counter()
+            pair._encode[False](text)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert seconds(1_000_000) / 1_000_000 <= 1.2 * seconds(10_000) / 10_000
