@@ -2,8 +2,7 @@
 
 Half a minute on two cores:
 
-    python -m trainers.train --config=configs/dense_breast_cancer.py \\
-        --workdir=runs/dense
+    python -m trainers.train --config=configs/dense_breast_cancer.py --workdir=runs/wdbc
 
 keeps the model of step 300: evaluation loss 0.161, accuracy 0.9386 on the 114 rows
 held out. Seed 0 holds out hard rows: logistic regression has 0.9386 of them right too.
@@ -12,6 +11,8 @@ Cross-validation says more:
     python -m benchmarks.dense_breast_cancer
 
 5 folds, 3 seeds: mean accuracy 0.9801, logistic regression on the same folds 0.9789.
+Other widths, activations, rates or l2 of 0.0075 to 0.02 give 0.978 to 0.982 there (see
+--neighbours), no l2 0.975.
 """
 
 from trainers.config import Data, Optimizer, Run

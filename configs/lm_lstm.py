@@ -23,8 +23,8 @@ def get_config():
         objective=LanguageModel(),
         data=Data(source="kjv", batch=32),
         optimizer=Optimizer(lr=4e-3, warmup=50, final=0.02, weight_decay=0.01),
-        steps=600,
+        steps=300,
         log_every=20,
-        eval_every=200,
-        save_every=200,
+        eval_every=150,
+        save_every=150,
     )

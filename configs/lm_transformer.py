@@ -1,8 +1,6 @@
 """A Transformer LM on the King James Bible: what `make demo` trains.
 
-    python -m trainers.train --config=configs/lm_transformer.py --workdir=runs/demo
-
-RESULT
+python -m trainers.train --config=configs/lm_transformer.py --workdir=runs/demo
 """
 
 from trainers.config import Data, Optimizer, Run

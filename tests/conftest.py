@@ -103,3 +103,4 @@ def commands(tmp_path_factory):
     yield started
     started.server.stdin.close()
     started.server.wait()
+    started.server.stdout.close()
