@@ -47,7 +47,6 @@ _CHANGES = (
     {"activation": "silu"},
     {"activation": "tanh"},
     {"dropout": 0.2},
-    {"linear": True},
     {"lr": 3e-3},
     {"lr": 1e-2},
     {"batch": 16},

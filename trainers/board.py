@@ -8,8 +8,6 @@ import rich.console
 import rich.progress
 import tensorflow as tf
 
-_UNITS = {"tokens": "tokens/s", "rows": "rows/s"}
-
 
 class Board:
     """Writes metrics to a workdir and shows progress; use it as a context.
@@ -29,7 +27,7 @@ class Board:
         self.file = self.path.open("a", encoding="utf-8")
         self.writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
         self.console = rich.console.Console()
-        self.unit = _UNITS[unit]
+        self.unit, self.rate = unit, f"{unit}_per_second"
         self.bar = rich.progress.Progress(
             rich.progress.TextColumn("step {task.completed}/{task.total}"),
             rich.progress.BarColumn(),
@@ -66,8 +64,8 @@ class Board:
         parts = [
             f"{k} {f.format(metrics[k])}" for k, f in shown.items() if k in metrics
         ]
-        if "per_second" in metrics:
-            parts.append(f"{metrics['per_second']:,.0f} {self.unit}")
+        if self.rate in metrics:
+            parts.append(f"{metrics[self.rate]:,.0f} {self.unit}/s")
         text = "  ".join(parts)
         if split == "train":
             self.bar.update(self.task, completed=step, description=text)

@@ -107,7 +107,7 @@ def train(run: Run, path) -> Result:
                 _gather(memory["window"], pending)
                 seconds = time.perf_counter() - clock
                 metrics = _means(memory["window"])
-                metrics["per_second"] = timed * units / seconds
+                metrics[f"{unit}_per_second"] = timed * units / seconds
                 metrics["data_wait"] = waited / seconds
                 board.log(step, "train", metrics)
                 memory["window"] = {}

@@ -128,6 +128,21 @@ def decode(
     return Decoded(out.tokens, out.count, out.stopped, out.logprobs)
 
 
+def right_padded(tokens_BT, real_BT):
+    """Moves padding, wherever it stands, behind each row's tokens.
+
+    Args:
+      tokens_BT: int32.
+      real_BT: bool, where tokens are not padding; transformers' attention mask.
+
+    Returns:
+      The tokens [B, T] and the lengths [B] that `decode` takes.
+    """
+    order_BT = tf.argsort(tf.cast(~real_BT, tf.int32), axis=1, stable=True)
+    lengths_B = tf.reduce_sum(tf.cast(real_BT, tf.int32), 1)
+    return tf.gather(tokens_BT, order_BT, batch_dims=1), lengths_B
+
+
 class _Out(NamedTuple):
     tokens: Any
     logprobs: Any

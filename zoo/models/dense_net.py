@@ -27,8 +27,6 @@ class Config:
       activation: after each hidden layer.
       dropout: after each hidden layer.
       l1, l2: penalties on the weights (not the biases) of all layers.
-      linear: whether a linear map from the features is added to the output, as in
-        Cheng et al. 2016 (wide and deep, arXiv:1606.07792).
     """
 
     features: int = 30
@@ -39,7 +37,6 @@ class Config:
     dropout: float = 0.0
     l1: float = 0.0
     l2: float = 0.0
-    linear: bool = False
 
     def __post_init__(self):
         registry.at_least("dense_net.features", self.features, 1)
@@ -70,11 +67,10 @@ class DenseNet(keras.Model):
         penalty = keras.regularizers.L1L2(c.l1, c.l2) if c.l1 or c.l2 else None
         outputs = max(c.classes, 1)
 
-        def dense(inputs, units, name, activation=None, bias=True):
+        def dense(inputs, units, name, activation=None):
             layer = keras.layers.Dense(
                 units,
                 activation,
-                use_bias=bias,
                 kernel_initializer="he_normal" if activation else "glorot_uniform",
                 kernel_regularizer=penalty,
                 name=name,
@@ -88,9 +84,6 @@ class DenseNet(keras.Model):
             for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))
         ]
         self.head = dense(sizes[-1], outputs, "head")
-        self.wide = None
-        if c.linear:
-            self.wide = dense(c.features, outputs, "wide", bias=False)
         self.dropout = keras.layers.Dropout(c.dropout)
         self.built = True
 
@@ -121,12 +114,10 @@ class DenseNet(keras.Model):
     def call(self, features_BF, training=False):
         """Float32 logits [B, C], or values [B] for regression."""
         x = tf.cast(features_BF, tf.float32) - read(self.mean, tf.float32)
-        x = inputs = x / read(self.deviation, tf.float32)
+        x = x / read(self.deviation, tf.float32)
         for layer in self.hidden:
             x = self.dropout(layer(x), training=training)
         y = tf.cast(self.head(x), tf.float32)
-        if self.wide is not None:
-            y = y + tf.cast(self.wide(inputs), tf.float32)
         return y if self.config.classes else y[:, 0]
 
 

@@ -155,10 +155,9 @@ class Block(keras.layers.Layer):
 class TransformerLM(keras.Model):
     """Maps `tokens_BT` to `logits_BTV`, and offers the Decoder protocol."""
 
-    supports_jit = False  # the training path holds small compiled clusters
-
     def __init__(self, config: Config, **kwargs):
         super().__init__(**kwargs)
+        self.supports_jit = False  # the training path holds small compiled clusters
         c = self.config = config
         self.embedding = Embedding(c.vocab_size, c.width, name="embedding")
         self.position = None
@@ -189,6 +188,8 @@ class TransformerLM(keras.Model):
 
     def call(self, tokens_BT, training=False):
         """Float32 logits [B, T, V]; position t has seen tokens 0..t."""
+        # under a Strategy, `fit` builds the model with the mean of the replicas' tokens
+        tokens_BT = tf.cast(tokens_BT, tf.int32)
         return self.logits(self.features(tokens_BT, training))
 
     def features(self, tokens_BT, training=False):

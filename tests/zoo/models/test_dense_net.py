@@ -42,18 +42,17 @@ def test_a_column_that_never_changes_is_harmless():
 
 
 def test_formula():
-    model = built(classes=0, widths=(6,), activation="tanh", linear=True)
+    model = built(classes=0, widths=(6,), activation="tanh")
     hidden, bias = (np.asarray(v.value) for v in model.hidden[0].weights)
     head, head_bias = (np.asarray(v.value) for v in model.head.weights)
-    (wide,) = (np.asarray(v.value) for v in model.wide.weights)
-    wanted = np.tanh(ROWS @ hidden + bias) @ head + head_bias + ROWS @ wide
+    wanted = np.tanh(ROWS @ hidden + bias) @ head + head_bias
     np.testing.assert_allclose(model(ROWS), wanted[:, 0], rtol=1e-4, atol=1e-4)
 
 
 def test_penalties():
-    model = built(l1=0.1, l2=0.01, widths=(6,), linear=True)
+    model = built(l1=0.1, l2=0.01, widths=(6,))
     kernels = [v.value for v in model.weights if v.name == "kernel"]
-    assert len(kernels) == 3
+    assert len(kernels) == 2
     wanted = sum(
         0.1 * tf.reduce_sum(tf.abs(k)) + 0.01 * tf.reduce_sum(k**2) for k in kernels
     )
@@ -64,7 +63,7 @@ def test_penalties():
 # Keras' own saving asks numpy in a way that is going out of use
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_keras_saves_and_loads_it(tmp_path):
-    model = built(widths=(8,), linear=True, dropout=0.3, labels=("a", "b"))
+    model = built(widths=(8,), dropout=0.3, labels=("a", "b"))
     model.adapt(ROWS)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
