@@ -26,8 +26,8 @@ def get_config():
         objective=LanguageModel(),
         data=Data(source="kjv", batch=4),
         optimizer=Optimizer(lr=2.5e-3, warmup=60, final=0.02),
-        steps=1900,
+        steps=1500,
         log_every=100,
-        eval_every=475,
-        save_every=475,
+        eval_every=500,
+        save_every=500,
     )
