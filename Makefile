@@ -11,7 +11,7 @@ demo: $(VENV)/ready
 	$(RUN) -m trainers.evaluate --model=$(DEMO)/model --source=kjv --split=test --xz_seen=train+valid
 	$(RUN) -m zoo.export --model=$(DEMO)/model --output=$(DEMO)/served
 	$(RUN) -m zoo.check --saved_model=$(DEMO)/served/1
-	$(RUN) -m zoo.ask --saved_model=$(DEMO)/served/1 --prompt="And Jesus said unto them," --prompt="In the beginning"
+	$(RUN) -m zoo.ask --saved_model=$(DEMO)/served/1 --prompt="And Jesus said unto them," --prompt="In the beginning" --temperature=0.7 --top_p=0.95 --seed=1
 
 test: $(VENV)/ready lint
 	$(RUN) -m pytest -n 2 --dist loadfile

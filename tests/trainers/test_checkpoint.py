@@ -1,0 +1,154 @@
+"""Checkpoints: every bit comes back, damage is seen, and the workdir's own rules."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainers import checkpoint, optim, workdir
+from trainers.config import Optimizer
+from zoo import models
+
+
+def made(seed, classes=3):
+    """The variables of a model with dropout and its optimizer, all with noise."""
+    keras.utils.set_random_seed(seed)
+    model = models.build("dense_net", features=4, classes=classes, dropout=0.2)
+    optimizer = optim.build(Optimizer(), 10, model.trainable_variables)
+    variables = checkpoint.variables_of({"policy": model}, optimizer)
+    for v in variables.values():
+        if v.dtype == "float32":
+            v.assign(tf.random.stateless_normal(v.shape, [seed, 1]))
+        else:
+            v.assign(tf.cast(tf.fill(v.shape, 2**31 + seed), v.dtype))
+    return variables
+
+
+def values(variables):
+    return [np.array(v.value.numpy()) for v in variables.values()]
+
+
+def test_every_bit_comes_back(tmp_path):
+    variables = made(1)
+    assert {v.dtype for v in variables.values()} >= {"float32", "uint32", "int32"} or (
+        {v.dtype for v in variables.values()} >= {"float32", "uint32", "int64"}
+    )
+    state = {"best": 0.1 + 0.2, "window": {"loss": [1 / 3, 3]}}
+    checkpoint.save(tmp_path / "c", 7, variables, state)
+    others = made(2)
+    assert checkpoint.restore(tmp_path / "c", others) == (7, state)
+    for left, right in zip(values(others), values(variables), strict=True):
+        assert left.dtype == right.dtype
+        np.testing.assert_array_equal(left, right)
+
+
+def test_names_are_the_same_next_time():
+    assert list(made(1)) == list(made(2))
+
+
+def test_no_checkpoint(tmp_path):
+    assert checkpoint.restore(tmp_path / "c", made(1)) == (0, {})
+
+
+def test_two_are_kept(tmp_path):
+    variables = made(1)
+    for step in (1, 9, 10, 11):
+        checkpoint.save(tmp_path, step, variables, {})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["00000010", "00000011"]
+    assert checkpoint.restore(tmp_path, variables)[0] == 11
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGE = {
+    "a bit": lambda folder: flip(folder / "state.safetensors"),
+    "cut": lambda folder: (folder / "state.safetensors").write_bytes(b"123"),
+    "no tensors": lambda folder: (folder / "state.safetensors").unlink(),
+    "no state": lambda folder: (folder / "state.json").unlink(),
+    "cut state": lambda folder: (folder / "state.json").write_text('{"step": 1'),
+    "no sum": lambda folder: (folder / "state.json").write_text('{"step": 1}'),
+    "list": lambda folder: (folder / "state.json").write_text("[]"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_the_one_before_a_damaged_one(damage, tmp_path, capsys):
+    first, second = made(1), made(2)
+    checkpoint.save(tmp_path, 10, first, {"best": 1})
+    checkpoint.save(tmp_path, 20, second, {"best": 2})
+    damage(tmp_path / "00000020")
+    third = made(3)
+    assert checkpoint.restore(tmp_path, third) == (10, {"best": 1})
+    for left, right in zip(values(third), values(first), strict=True):
+        np.testing.assert_array_equal(left, right)
+    assert "warning: checkpoint passed over" in capsys.readouterr().out
+
+
+def test_no_whole_one(tmp_path):
+    variables = made(1)
+    for step in (10, 20):
+        checkpoint.save(tmp_path, step, variables, {})
+        flip(tmp_path / f"{step:08d}/state.safetensors")
+    with pytest.raises(ValueError, match="no checkpoint is whole: .*checksum differs"):
+        checkpoint.restore(tmp_path, variables)
+
+
+def test_of_another_model(tmp_path):
+    checkpoint.save(tmp_path, 10, made(1), {})
+    keras.utils.set_random_seed(0)
+    model = models.build("dense_net", features=4, widths=(5, 5))
+    optimizer = optim.build(Optimizer(), 10, model.trainable_variables)
+    variables = checkpoint.variables_of({"policy": model}, optimizer)
+    with pytest.raises(ValueError, match="is of another run"):
+        checkpoint.restore(tmp_path, variables)
+    with pytest.raises(ValueError):
+        checkpoint.restore(tmp_path, made(1, classes=4))
+
+
+# ---- workdirs ----
+
+RUN = {"steps": 3, "model": {"name": "x", "width": 4}, "data": {"clean": []}}
+
+
+def test_begun_once_and_taken_up(tmp_path):
+    folder = workdir.begin(tmp_path / "a/w", RUN)
+    assert json.loads((folder / "run.json").read_text()) == RUN
+    (folder / "checkpoints").mkdir()
+    for name in (".model.77.new", "checkpoints/.00000001.77.new"):
+        (folder / name).mkdir()  # of a process that was killed
+    assert workdir.begin(tmp_path / "a/w", RUN) == folder
+    assert sorted(p.name for p in folder.iterdir()) == ["checkpoints", "run.json"]
+    assert not list((folder / "checkpoints").iterdir())
+
+
+def test_another_run_is_refused_with_its_fields(tmp_path):
+    workdir.begin(tmp_path, RUN)
+    other = {**RUN, "steps": 4, "model": {"name": "x", "width": 8}}
+    with pytest.raises(ValueError) as error:
+        workdir.begin(tmp_path, other)
+    assert "model.width: 4 -> 8; steps: 3 -> 4" in str(error.value)
+    assert "clean" not in str(error.value)
+
+
+def test_killed_before_the_first_file_was_whole(tmp_path):
+    (tmp_path / ".run.json.new").write_text('{"st')
+    workdir.begin(tmp_path, RUN)
+    assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_strange_places_are_refused(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/x").write_text("x")
+    with pytest.raises(ValueError, match="full: is not empty"):
+        workdir.begin(tmp_path / "full", RUN)
+    with pytest.raises(ValueError, match="x: is not empty"):
+        workdir.begin(tmp_path / "full/x", RUN)
+    with pytest.raises(ValueError, match="y: cannot be made: Not a directory"):
+        workdir.begin(tmp_path / "full/x/y", RUN)
+    assert [p.name for p in tmp_path.rglob("*")] == ["full", "x"]
