@@ -1,6 +1,9 @@
 """A Transformer LM on the King James Bible: what `make demo` trains.
 
 python -m trainers.train --config=configs/lm_transformer.py --workdir=runs/demo
+
+With 1900 steps, on two cores of a Xeon with AVX-512: 1.467 bits per byte on the test
+books after 5 minutes. 1500 steps take about 4 minutes there.
 """
 
 from trainers.config import Data, Optimizer, Run

@@ -16,7 +16,9 @@ from zoo.data import batches, compression, formats, sources, tables
 
 _MODEL = flags.DEFINE_string("model", None, "A model directory.", required=True)
 _SOURCE = flags.DEFINE_string("source", "kjv", "What to evaluate on.")
-_SPLIT = flags.DEFINE_string("split", "test", "Of sources that have splits.")
+_SPLIT = flags.DEFINE_string(
+    "split", None, "Of the source; left out, test of kjv and train of others."
+)
 _LENGTH = flags.DEFINE_integer("length", 0, "Of a window; 0 is the model's context.")
 _STRIDE = flags.DEFINE_integer("stride", 0, "Between windows; 0 is half a window.")
 _BATCH = flags.DEFINE_integer("batch", 16, "Windows or rows at a time.")
@@ -44,7 +46,7 @@ def _table(model):
 
 
 def _text(loaded):
-    split = _SPLIT.value if _SOURCE.value == "kjv" else "train"
+    split = _SPLIT.value or ("test" if _SOURCE.value == "kjv" else "train")
     documents = sources.documents(_SOURCE.value, split)
     stream = formats.language_model(documents, loaded.tokenizer)
     length = _LENGTH.value or loaded.model.config.context

@@ -28,7 +28,11 @@ def main(argv):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         name = pathlib.Path(workdir).name
         for split, style in (("train", "-"), ("eval", "o--")):
-            points = [(r["step"], r["loss"]) for r in rows if r["split"] == split]
+            points = [
+                (row["step"], row["loss"])
+                for row in rows
+                if row["split"] == split and row.get("loss") is not None
+            ]
             if points:
                 axes.plot(*zip(*points, strict=True), style, label=f"{name}, {split}")
     axes.set(xlabel="step", ylabel="loss (nats a token)")

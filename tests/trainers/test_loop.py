@@ -1,0 +1,295 @@
+"""The loop: what it writes, keeps, stops at, and survives."""
+
+import dataclasses
+import json
+import math
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainers import evaluation, feeds, loop
+from trainers import step as step_lib
+from trainers.config import Data, Optimizer, Run
+from trainers.objectives import Classify, LanguageModel
+from zoo import directory
+from zoo.models import dense_net, transformer_lm
+
+TABLE = Run(
+    model=dense_net.Config(features=30, classes=2, widths=(8,), dropout=0.2),
+    objective=Classify(),
+    data=Data(source="sklearn:breast_cancer", batch=32, hold_out=0.2),
+    optimizer=Optimizer(lr=0.01),
+    steps=12,
+    log_every=5,
+    eval_every=4,
+    save_every=3,
+)
+
+
+def but(**changes):
+    return dataclasses.replace(TABLE, **changes)
+
+
+def lines(folder, split=None):
+    def refuse(word):
+        raise AssertionError(f"{word} is not JSON")
+
+    text = (folder / "metrics.jsonl").read_text()
+    rows = [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+    return [row for row in rows if split in (None, row["split"])]
+
+
+def ending(folder):
+    """All that must be equal: the weights, and each logged loss with all digits."""
+    losses = [(r["step"], r["split"], r["loss"]) for r in lines(folder)]
+    return (folder / "model/model.safetensors").read_bytes(), losses
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What an uninterrupted run of TABLE ends with."""
+    folder = tmp_path_factory.mktemp("whole") / "w"
+    return loop.train(TABLE, folder), folder, ending(folder)
+
+
+def test_what_a_workdir_holds(whole):
+    result, folder, _ = whole
+    assert {p.name for p in folder.iterdir()} == {
+        "checkpoints",
+        "metrics.jsonl",
+        "model",
+        "run.json",
+        "tensorboard",
+    }
+    assert [(r["step"], r["split"]) for r in lines(folder)] == [
+        (4, "eval"),
+        (5, "train"),
+        (8, "eval"),
+        (10, "train"),
+        (12, "train"),
+        (12, "eval"),
+    ]
+    train = lines(folder, "train")[-1]
+    names = {"loss", "accuracy", "grad_norm", "lr", "skipped", "weight", "data_wait"}
+    assert names | {"rows_per_second"} <= train.keys()
+    assert result.step == 12 and not result.interrupted
+    assert result.metrics == {
+        k: v for k, v in lines(folder)[-1].items() if k not in ("step", "split")
+    }
+    assert list((folder / "tensorboard").iterdir())
+
+
+def test_model_is_the_best_evaluation(whole):
+    _, folder, _ = whole
+    best = min(r["loss"] for r in lines(folder, "eval"))
+    model = directory.load(folder / "model").model
+    evaluate = evaluation.make_evaluate({"policy": model}, Classify())
+    assert evaluate(feeds.make(TABLE).valid)["loss"] == pytest.approx(best, rel=1e-6)
+
+
+def test_the_same_seed_gives_the_same_bits(whole, tmp_path):
+    loop.train(TABLE, tmp_path / "w")
+    assert ending(tmp_path / "w") == whole[2]
+
+
+class Stop(BaseException):
+    """As sudden as a kill, as far as the files of the workdir go."""
+
+
+def stop_at(monkeypatch, number, act):
+    """Has the step of the given number call `act` after its work."""
+    make = step_lib.make_step
+
+    def counting(*args):
+        step, count = make(*args), [0]
+
+        def call(batch):
+            count[0] += 1
+            metrics = step(batch)
+            if count[0] == number:
+                act()
+            return metrics
+
+        return call
+
+    monkeypatch.setattr(loop, "make_step", counting)
+
+
+def crash():
+    raise Stop
+
+
+@pytest.mark.parametrize("number", [2, 5, 11])
+def test_a_crash_changes_nothing(whole, tmp_path, monkeypatch, number):
+    with monkeypatch.context() as patch:
+        stop_at(patch, number, crash)
+        with pytest.raises(Stop):
+            loop.train(TABLE, tmp_path / "w")
+    loop.train(TABLE, tmp_path / "w")
+    assert ending(tmp_path / "w") == whole[2]
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_changes_nothing(whole, tmp_path, monkeypatch, name):
+    before = signal.getsignal(name)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 7, lambda: signal.raise_signal(name))
+        result = loop.train(TABLE, tmp_path / "w")
+    assert (result.interrupted, result.step) == (name, 7)
+    assert signal.getsignal(name) is before
+    assert (tmp_path / "w/checkpoints/00000007").is_dir()
+    assert loop.train(TABLE, tmp_path / "w").step == 12
+    assert ending(tmp_path / "w") == whole[2]
+
+
+def test_a_finished_run_returns_at_once(whole):
+    result, folder, end = whole
+    assert loop.train(TABLE, folder) == result
+    assert ending(folder) == end
+
+
+def test_a_finished_run_without_logs_does_so_too(tmp_path):
+    run = but(log_every=0, eval_every=0, steps=1)
+    assert loop.train(run, tmp_path / "w") == loop.Result(1, {})
+    assert loop.train(run, tmp_path / "w") == loop.Result(1, {})
+    assert not lines(tmp_path / "w") and (tmp_path / "w/model").is_dir()
+
+
+def test_a_damaged_end_is_done_again(whole, tmp_path):
+    loop.train(TABLE, tmp_path / "w")
+    newest = tmp_path / "w/checkpoints/00000012/state.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    loop.train(TABLE, tmp_path / "w")
+    assert ending(tmp_path / "w") == whole[2]
+
+
+def test_another_run_is_refused(whole):
+    _, folder, end = whole
+    with pytest.raises(ValueError, match=r"differs in: optimizer.lr: 0.01 -> 0.02"):
+        loop.train(but(optimizer=Optimizer(lr=0.02)), folder)
+    assert ending(folder) == end
+
+
+def test_a_refused_run_leaves_nothing(tmp_path):
+    for run, words in (
+        (but(data=Data(source="sklearn:iris")), "features: 30"),
+        (but(replicas=9), "config.replicas: 9, at most"),
+        (but(init_from=str(tmp_path / "no")), "no such model directory"),
+        (but(steps=0), "config.steps: 0"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            loop.train(run, tmp_path / "w")
+    assert not list(tmp_path.iterdir())
+
+
+def test_stops_early(tmp_path, capsys):
+    # nothing is learnt at a rate of 0, so nothing is better than the first time
+    run = but(optimizer=Optimizer(lr=0.0), eval_every=1, patience=2, steps=50)
+    assert loop.train(run, tmp_path / "w").step == 3
+    assert "no better for 2 evaluations" in capsys.readouterr().out
+    assert loop.train(run, tmp_path / "w").step == 3
+    assert len(lines(tmp_path / "w", "eval")) == 3
+
+
+def test_an_early_stop_counts_through_a_crash(tmp_path, monkeypatch):
+    run = but(
+        optimizer=Optimizer(lr=0.0), eval_every=2, save_every=2, patience=3, steps=50
+    )
+    with monkeypatch.context() as patch:
+        stop_at(patch, 5, crash)
+        with pytest.raises(Stop):
+            loop.train(run, tmp_path / "w")
+    assert loop.train(run, tmp_path / "w").step == 8
+
+
+def test_a_step_that_is_not_finite_is_told_and_survived(tmp_path, monkeypatch):
+    """Every third batch is poisoned: the numbers of its step are no numbers."""
+    make = feeds.make
+
+    def poisoned(run):
+        feed = make(run)
+
+        def train(start):
+            def poison(i, batch):
+                bad = tf.where(i % 3 == 2, np.nan, 1.0)
+                return {**batch, "features": batch["features"] * bad}
+
+            numbers = tf.data.Dataset.range(start, 2**62)
+            return tf.data.Dataset.zip(numbers, feed.train(start)).map(poison)
+
+        return feed._replace(train=train)
+
+    monkeypatch.setattr(feeds, "make", poisoned)
+    result = loop.train(TABLE, tmp_path / "w")
+    rows = lines(tmp_path / "w", "train")
+    assert [r["skipped"] for r in rows] == [1 / 5, 2 / 5, 1 / 2]
+    assert all(math.isfinite(v) for r in rows for k, v in r.items() if k != "split")
+    assert math.isfinite(result.metrics["loss"])
+    assert loop.train(TABLE, tmp_path / "w") == result
+
+
+def test_an_evaluation_that_is_not_finite_is_never_the_best(tmp_path, monkeypatch):
+    make = evaluation.make_evaluate
+    values = iter([math.nan, 0.5, math.inf])
+
+    def broken(*args):
+        evaluate = make(*args)
+        return lambda *data: {**evaluate(*data), "loss": next(values)}
+
+    monkeypatch.setattr(evaluation, "make_evaluate", broken)
+    loop.train(TABLE, tmp_path / "w")
+    assert [r["loss"] for r in lines(tmp_path / "w", "eval")] == [None, 0.5, None]
+    state = json.loads((tmp_path / "w/checkpoints/00000012/state.json").read_text())
+    assert state["loop"]["best"] == 0.5 and state["loop"]["worse"] == 1
+
+
+def test_starts_from_a_model_directory(whole, tmp_path):
+    _, folder, _ = whole
+    still = Optimizer(name="sgd", lr=0.0)
+    run = but(init_from=str(folder / "model"), optimizer=still, steps=1)
+    run = dataclasses.replace(run, model=dataclasses.replace(run.model, dropout=0.5))
+    loop.train(run, tmp_path / "w")
+    first, second = (
+        directory.load(f / "model").model for f in (folder, tmp_path / "w")
+    )
+    for left, right in zip(
+        first.trainable_weights, second.trainable_weights, strict=True
+    ):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_another_model_is_no_start(whole, tmp_path):
+    _, folder, _ = whole
+    model = dataclasses.replace(TABLE.model, widths=(9,))
+    with pytest.raises(ValueError) as error:
+        loop.train(but(model=model, init_from=str(folder / "model")), tmp_path / "w")
+    assert "config.init_from" in str(error.value)
+    assert "widths: [9] -> [8]" in str(error.value).replace("(", "[").replace(",)", "]")
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize("context", [1, 8])
+def test_a_language_model_of_a_short_context(corpus, tmp_path, context):
+    """Its sample is as long as the context, it shows, and it is its own start."""
+    run = Run(
+        model=transformer_lm.Config(
+            vocab_size=300, context=context, width=8, layers=1, heads=2
+        ),
+        objective=LanguageModel(),
+        data=Data(source=f"text:{corpus}", batch=4),
+        steps=2,
+        eval_every=1,
+        log_every=1,
+    )
+    result = loop.train(run, tmp_path / "w")
+    assert result.metrics.keys() == {"loss", "perplexity", "bits_per_byte"}
+    if context == 8:
+        again = dataclasses.replace(run, init_from=str(tmp_path / "w/model"))
+        better = loop.train(again, tmp_path / "again")
+        assert better.metrics["loss"] < result.metrics["loss"]
+        loaded = directory.load(tmp_path / "again/model")
+        assert (
+            loaded.tokenizer.json == directory.load(tmp_path / "w/model").tokenizer.json
+        )
