@@ -30,10 +30,12 @@ _XZ_SEEN = flags.DEFINE_string(
 def main(argv):
     del argv
     loaded = directory.load(_MODEL.value)
-    if loaded.tokenizer is None:
+    if loaded.tokenizer is not None:
+        _text(loaded)
+    elif hasattr(loaded.model.config, "labels"):
         _table(loaded.model)
     else:
-        _text(loaded)
+        raise ValueError(f"--model: {_MODEL.value} has no tokenizer.json.")
 
 
 def _table(model):

@@ -131,7 +131,7 @@ def test_table():
         (
             {"features": 64},
             {"source": "sklearn:digits"},
-            "config.model.classes: 2, but",
+            "classes: 2, but sklearn",
         ),
         ({}, {"source": "text:x"}, "is no table"),
         ({}, {"source": "sklearn:iris"}, "Did you mean iris?"),

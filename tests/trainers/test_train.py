@@ -1,0 +1,223 @@
+"""`python -m trainers.train` and its neighbours, on good input and on bad.
+
+Each mistake gives one line, `error: ...`, exit code 1, and leaves nothing behind.
+"""
+
+import json
+
+import pytest
+
+HEAD = """
+from trainers.config import Data, Optimizer, Run
+from trainers.objectives import LanguageModel
+from zoo import models, registry
+from zoo.models.transformer_lm import Config
+
+
+def get_config():
+    return {}
+"""
+RUN = (
+    "Run(model=Config(vocab_size=300, context=16, width=8, layers=1, heads=2),"
+    " objective=LanguageModel(), data=Data(source='text:{corpus}', batch=8), steps=2)"
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, corpus):
+    """A folder of bad files, one good config, and no workdir `w`."""
+    folder = tmp_path_factory.mktemp("train")
+    (folder / "empty.txt").write_bytes(b"")
+    (folder / "latin.txt").write_bytes(b"caf\xe9\n" * 50)
+    (folder / "line.txt").write_bytes(b"one line\n")
+    (folder / "short.txt").write_text("ab ab\n" * 3)
+    (folder / "table.csv").write_text("a,b,label\n1,2,x\n1,two,y\n")
+    (folder / "full").mkdir()
+    (folder / "full/mine.txt").write_text("mine")
+    write(folder / "good.py", RUN.format(corpus=corpus))
+    return folder
+
+
+def write(path, text):
+    path.write_text(HEAD.format(text), encoding="utf-8")
+
+
+def refused(commands, place, *args, module="trainers.train"):
+    before = {p: p.read_bytes() for p in place.rglob("*") if p.is_file()}
+    if module == "trainers.train" and not any("--workdir" in a for a in args):
+        args = (*args, f"--workdir={place}/w")
+    done = commands(module, *args)
+    assert done.code == 1, done.out
+    assert len(done.errors) == 1 and done.out.strip() == done.errors[0], done.out
+    after = {p: p.read_bytes() for p in place.rglob("*") if p.is_file()}
+    assert after == before
+    assert not (place / "w").exists()
+    return done.errors[0]
+
+
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        # the command line
+        (["optimizer.learning_rate=1"], "optimizer.learning_rate. Did you mean lr?"),
+        (["stepz=1"], "Unknown --config.stepz. Did you mean steps?"),
+        (["model.widht=1"], "Unknown --config.model.widht. Did you mean width?"),
+        (["model.width.x=1"], "Unknown --config.model.width.x"),
+        (["steps=many"], "--config.steps=many"),
+        (["optimizer.lr=nan"], "config.optimizer.lr: nan is not a finite number"),
+        (["model.heads=3"], "heads: 3 does not divide width 8"),
+        (["precision=float16"], "'float16'. Did you mean bfloat16?"),
+        (["steps=0"], "config.steps: 0, config.epochs: 0"),
+        # data
+        (["data.source=text:{place}/no.txt"], "/no.txt': no such file"),
+        (["data.source=text:{place}/empty.txt"], "empty.txt: the file is empty"),
+        (["data.source=text:{place}/latin.txt"], "byte 3 (0xe9) is not UTF-8"),
+        (["data.source=text:{place}/line.txt"], "line.txt: The only document has one"),
+        (["data.source=file:{place}/line.txt"], "Unknown source 'file:"),
+        (["data.valid=text:{place}/no.txt"], "/no.txt': no such file"),
+        (["data.source=sklearn:iris"], "a table of numbers has no text"),
+        (["model.vocab_size=5000"], "vocab_size: 5000, but this corpus supports"),
+        (["model.vocab_size=100"], "vocab_size: 100, at least 257"),
+        (
+            ["data.source=text:{place}/short.txt", "model.vocab_size=258"],
+            "needs 17",
+        ),
+        (["data.length=17"], "config.data.length: 17, at most the model's context 16"),
+        (["data.batch=6", "accumulate=4"], "config.data.batch: 6, a multiple of"),
+        (["replicas=2"], "config.replicas: 2, at most 1 devices"),
+        (["init_from={place}/full"], "tokenizer.json: no such file"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_bad_field(commands, place, args, words):
+    fields = [f"--config.{arg.format(place=place)}" for arg in args]
+    error = refused(commands, place, f"--config={place}/good.py", *fields)
+    assert words in error
+
+
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (
+            ["--config={place}/good.py", "--stepz=3"],
+            "Unknown command line flag 'stepz'",
+        ),
+        (["--config={place}/good.py", "steps=3"], "Unknown argument 'steps=3'"),
+        (["--config={place}/no.py"], "--config: {place}/no.py: there is no such file"),
+        (["--config={place}/no.py", "--config.steps=3"], "there is no such file"),
+        ([], "--config: missing"),
+        (["--config={place}/good.py", "--workdir="], "--workdir: missing"),
+        (["--config={place}/good.py", "--workdir={place}/full"], "full: is not empty"),
+        (
+            ["--config={place}/good.py", "--workdir={place}/line.txt"],
+            "line.txt: is not empty",
+        ),
+        (
+            ["--config={place}/good.py", "--workdir={place}/line.txt/w"],
+            "cannot be made: Not a directory",
+        ),
+    ],
+)
+def test_bad_command_line(commands, place, args, words):
+    args = [arg.format(place=place) for arg in args]
+    assert words.format(place=place) in refused(commands, place, *args)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (("steps=", "stepz="), "argument 'stepz'. Did you mean steps?"),
+        (("width=", "widht="), "argument 'widht'. Did you mean width?"),
+        (("heads=2", "heads=3"), "heads: 3 does not divide width 8"),
+        (
+            ("Config(", "registry.config('transfomer_lm', "),
+            "Unknown model 'transfomer_lm'. Did you mean transformer_lm?",
+        ),
+        (("LanguageModel()", "'language_model'"), "config.objective: 'language_model'"),
+        (("Run(", "dict("), "gave <class 'dict'>, not a Run"),
+        (("Run(", "Rum("), "name 'Rum' is not defined"),
+        (("Run(", "Run(("), "bad.py, line 9"),
+    ],
+    ids=lambda value: value[1] if isinstance(value, tuple) else "",
+)
+def test_bad_config_file(commands, place, tmp_path, corpus, change, words):
+    write(tmp_path / "bad.py", RUN.format(corpus=corpus).replace(*change))
+    error = refused(commands, place, f"--config={tmp_path}/bad.py")
+    assert words in error
+
+
+def test_tables(commands, place):
+    config = "--config=configs/dense_breast_cancer.py"
+    for field, words in (
+        ("data.source=sklearn:iris", "config.model.features: 30, but sklearn:iris"),
+        ("data.source=sklearn:rose", "sklearn: 'rose'"),
+        (f"data.source=csv:{place}/table.csv", "table.csv, line 3, column 'b': 'two'"),
+        (f"data.source=csv:{place}/table.csv#c", "no column 'c'"),
+    ):
+        assert words in refused(commands, place, config, f"--config.{field}")
+
+
+# ---- what it says when all is well, and the commands that read the result ----
+
+
+@pytest.fixture(scope="module")
+def trained(commands, place, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "w"
+    done = commands(
+        "trainers.train",
+        f"--config={place}/good.py",
+        f"--workdir={folder}",
+        "--config.eval_every=2",
+    )
+    assert done.code == 0, done.out
+    return folder, done.out
+
+
+def test_says_where_and_what(trained):
+    folder, out = trained
+    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    assert out.splitlines()[-1].startswith(f"{folder}: step 2  loss {last['loss']:.6g}")
+    run = json.loads((folder / "run.json").read_text())
+    assert run["model"]["name"] == "transformer_lm" and run["eval_every"] == 2
+
+
+def test_the_same_command_again(commands, place, trained):
+    folder, out = trained
+    args = [f"--config={place}/good.py", f"--workdir={folder}"]
+    done = commands("trainers.train", *args, "--config.eval_every=2")
+    assert done.code == 0 and done.out.strip() == out.splitlines()[-1]
+    error = refused(commands, place, *args)
+    assert "another Run; it differs in: eval_every: 2 -> 0" in error
+
+
+def test_evaluate(commands, place, corpus, trained):
+    folder, _ = trained
+    done = commands(
+        "trainers.evaluate", f"--model={folder}/model", f"--source=text:{corpus}"
+    )
+    assert done.code == 0 and "bits_per_byte" in done.out, done.out
+    for args, words in (
+        (["--model=/no/such"], "/no/such: there is no such model directory"),
+        (["--model={model}", "--source=text:/no"], "'/no': no such file"),
+        (["--model={model}", "--source=text:{corpus}", "--split=test"], "only 'train'"),
+        (["--model={model}", "--source=text:{corpus}", "--length=17"], "--length: 17"),
+        (["--model={model}", "--source=text:{corpus}", "--stride=17"], "stride: 17"),
+    ):
+        args = [a.format(model=f"{folder}/model", corpus=corpus) for a in args]
+        assert words in refused(commands, place, *args, module="trainers.evaluate")
+
+
+def test_generate(commands, place, trained):
+    folder, _ = trained
+    model = f"--model={folder}/model"
+    done = commands("zoo.generate", model, "--prompt=abc", "--max_new_tokens=3")
+    assert done.code == 0 and done.out.startswith("abc"), done.out
+    for args, words in (
+        (["--model=/no/such"], "/no/such: there is no such model directory"),
+        ([model, "--max_new_tokens=0"], "max_new_tokens: 0, at least 1"),
+        ([model, "--top_p=0"], "top_p: 0.0, above 0 and at most 1"),
+        ([model, "--temperature=nan"], "temperature: nan"),
+        ([model, "--max_new_tokens=16"], "the model's context is 16"),
+        ([model, "--top_k=301", "--max_new_tokens=3"], "top_k: 301, at most"),
+    ):
+        assert words in refused(commands, place, *args, module="zoo.generate")
