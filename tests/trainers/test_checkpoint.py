@@ -32,9 +32,7 @@ def values(variables):
 
 def test_every_bit_comes_back(tmp_path):
     variables = made(1)
-    assert {v.dtype for v in variables.values()} >= {"float32", "uint32", "int32"} or (
-        {v.dtype for v in variables.values()} >= {"float32", "uint32", "int64"}
-    )
+    assert {v.dtype for v in variables.values()} >= {"float32", "int64"}
     state = {"best": 0.1 + 0.2, "window": {"loss": [1 / 3, 3]}}
     checkpoint.save(tmp_path / "c", 7, variables, state)
     others = made(2)
