@@ -16,6 +16,11 @@ ROOT = pathlib.Path(__file__).parents[1]
 VOCABULARY = 300
 
 
+def pytest_configure(config):
+    """Leaves the long proofs out unless they are asked for: -m long."""
+    config.option.markexpr = config.option.markexpr or "not long"
+
+
 def random_text(seed=0, lines=400):
     """Lines of words of ten letters: enough for a vocabulary of 300."""
     rng = random.Random(seed)

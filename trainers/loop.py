@@ -4,6 +4,7 @@ A run is a function of its Run: the same Run in the same place goes on where it 
 stopped, however it was stopped, and ends with the same bits.
 """
 
+import functools
 import json
 import math
 import signal
@@ -169,7 +170,14 @@ def make_strategy(run: Run) -> tf.distribute.Strategy:
         )
     if count == 1:
         return tf.distribute.get_strategy()
-    return tf.distribute.MirroredStrategy([d.name for d in devices[:count]])
+    return _mirrored(tuple(d.name for d in devices[:count]))
+
+
+@functools.cache
+def _mirrored(devices):
+    # one for the whole process: the sums of two would go by the same names, and those
+    # of a second model fail by their shapes
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 class Signals:

@@ -134,7 +134,7 @@ def test_table():
             "classes: 2, but sklearn",
         ),
         ({}, {"source": "text:x"}, "is no table"),
-        ({}, {"source": "sklearn:iris"}, "Did you mean iris?"),
+        ({}, {"source": "sklearn:iriss"}, "Did you mean iris?"),
     ],
 )
 def test_table_refuses(model, data, words):

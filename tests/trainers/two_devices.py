@@ -1,0 +1,116 @@
+"""What the Step computes on one and on two devices: prints JSON for test_step.py."""
+
+import json
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")
+tf.config.set_visible_devices([], "GPU")
+tf.config.set_logical_device_configuration(
+    cpu[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+from trainers import loop, optim  # noqa: E402
+from trainers.config import Data, Optimizer, Run  # noqa: E402
+from trainers.objectives import Classify, LanguageModel  # noqa: E402
+from trainers.step import make_step  # noqa: E402
+from zoo import registry  # noqa: E402
+from zoo.models import dense_net, transformer_lm  # noqa: E402
+
+PARTS = ((1, 1), (1, 4), (2, 1), (2, 2))  # replicas, accumulate
+STEPS = 3
+rng = np.random.default_rng(0)
+
+
+def lm_batches():
+    """Rows whose masks are far from equal: from one token to all, and none."""
+    lengths = np.array([16, 1, 0, 9, 2, 16, 0, 3])
+    for _ in range(STEPS):
+        ids = rng.integers(0, 60, (8, 17)).astype(np.int32)
+        weights = (np.arange(16) < lengths[:, None]).astype(np.float32)
+        weights[3] *= 0.25
+        yield {"tokens": ids[:, :-1], "targets": ids[:, 1:], "weights": weights}
+
+
+def table_batches():
+    for _ in range(STEPS):
+        yield {
+            "features": rng.normal(0, 1, (8, 5)).astype(np.float32),
+            "label": rng.integers(0, 3, 8).astype(np.int32),
+            "weights": np.array([1, 0, 0, 0, 0, 0, 2, 0.5], np.float32),
+        }
+
+
+CASES = {
+    "lm": (
+        transformer_lm.Config(vocab_size=60, context=16, width=16, layers=1, heads=2),
+        LanguageModel(),
+        # Adam would make a step of the rounding errors of a gradient that is 0
+        Optimizer(name="sgd", lr=0.5, momentum=0.9),
+        list(lm_batches()),
+    ),
+    "table with penalties": (
+        dense_net.Config(features=5, classes=3, widths=(4,), l1=0.01, l2=0.1),
+        Classify(),
+        Optimizer(lr=0.01),
+        list(table_batches()),
+    ),
+}
+
+
+def numbers(config, objective, options, batches, replicas, accumulate):
+    """Loss, norm and other metrics of each step, and the weights at the end."""
+    keras.utils.set_random_seed(0)
+    run = Run(model=config, objective=objective, data=Data(batch=8), replicas=replicas)
+    strategy = loop.make_strategy(run)
+    with strategy.scope():
+        model = registry.build_config(config)
+        variables = model.trainable_variables
+        optimizer = optim.build(options, STEPS, variables)
+    step = make_step(strategy, {"policy": model}, objective, optimizer, accumulate, 0.5)
+    dataset = tf.data.Dataset.from_generator(
+        lambda: batches,
+        output_signature={
+            k: tf.TensorSpec(x.shape, x.dtype) for k, x in batches[0].items()
+        },
+    )
+    if replicas > 1:
+        dataset = strategy.experimental_distribute_dataset(dataset)
+    metrics = [
+        {name: float(value) for name, value in step(batch).items()} for batch in dataset
+    ]
+    flat = np.concatenate([np.ravel(v.value.numpy()) for v in variables])
+    return {"metrics": metrics, "weights": flat.tolist()}
+
+
+def trained(folder, replicas):
+    """The loop itself, begun and gone on with, under one strategy."""
+    run = Run(
+        model=dense_net.Config(features=30, classes=2, widths=(4,), dropout=0.1),
+        objective=Classify(),
+        data=Data(source="sklearn:breast_cancer", batch=8, hold_out=0.2),
+        steps=6,
+        replicas=replicas,
+        log_every=3,
+        eval_every=3,
+        save_every=2,
+    )
+    loop.train(run, folder)
+    (folder / "checkpoints/00000006/state.safetensors").write_bytes(b"damaged")
+    first = (folder / "model/model.safetensors").read_bytes()
+    loop.train(run, folder)
+    return first == (folder / "model/model.safetensors").read_bytes()
+
+
+if __name__ == "__main__":
+    import pathlib
+
+    result = {
+        name: {f"{r} x {a}": numbers(*case, r, a) for r, a in PARTS}
+        for name, case in CASES.items()
+    }
+    result["resumed"] = trained(pathlib.Path(sys.argv[1]) / "two", 2)
+    print(json.dumps(result))
