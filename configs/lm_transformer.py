@@ -2,8 +2,8 @@
 
 python -m trainers.train --config=configs/lm_transformer.py --workdir=runs/demo
 
-With 1900 steps, on two cores of a Xeon with AVX-512: 1.467 bits per byte on the test
-books after 5 minutes. 1500 steps take about 4 minutes there.
+On two cores of a Xeon with AVX-512: 1.4785 bits per byte on the test books, after 3 min
+53 s of training at 8,700 tokens/s.
 """
 
 from trainers.config import Data, Optimizer, Run
@@ -29,8 +29,8 @@ def get_config():
         objective=LanguageModel(),
         data=Data(source="kjv", batch=4),
         optimizer=Optimizer(lr=2.5e-3, warmup=60, final=0.02),
-        steps=1500,
+        steps=1800,
         log_every=100,
-        eval_every=500,
-        save_every=500,
+        eval_every=600,
+        save_every=600,
     )
