@@ -21,6 +21,8 @@ def main(argv):
     knobs = {name: [value] for name, value in flags_lib.given(_KNOBS).items()}
     if "seed" in knobs:
         knobs["seed"] = [knobs["seed"][0] + i for i in range(len(_PROMPT.value))]
+    if "stop" in knobs:
+        knobs["stop"] = knobs["stop"] * len(_PROMPT.value)
     try:
         with c_api.Session(_SAVED_MODEL.value) as session:
             answers = session.run("generate", {"prompt": _PROMPT.value, **knobs})

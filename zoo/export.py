@@ -11,11 +11,26 @@ _OUTPUT = flags.DEFINE_string(
     "output", None, "The folder of versions that TF Serving watches.", required=True
 )
 _VERSION = flags.DEFINE_integer("version", 0, "Its number; 0 is the next free one.")
+_BATCH = flags.DEFINE_integer(
+    "batch",
+    0,
+    "The most rows that the graph merges calls into; 0 is off.",
+    lower_bound=0,
+)
+_CAPACITY = flags.DEFINE_integer(
+    "capacity", 1024, "Positions that start and step have room for.", lower_bound=1
+)
 
 
 def main(argv):
     del argv
-    folder = writer.write(_OUTPUT.value, directory.load(_MODEL.value), _VERSION.value)
+    folder = writer.write(
+        _OUTPUT.value,
+        directory.load(_MODEL.value),
+        _VERSION.value,
+        _BATCH.value,
+        _CAPACITY.value,
+    )
     print(folder)
 
 

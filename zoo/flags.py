@@ -17,6 +17,7 @@ def define_knobs() -> dict[str, flags.FlagHolder]:
             "repetition_penalty", None, "Above 0; 1 is off."
         ),
         "seed": flags.DEFINE_integer("seed", None, "Prompt i has seed + i."),
+        "stop": flags.DEFINE_multi_string("stop", None, "Ends a text; may repeat."),
     }
 
 

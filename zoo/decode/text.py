@@ -9,14 +9,16 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.decode import loop, samplers
+from zoo.decode.stops import Stops
+from zoo.text import graph_tokenizer
 
 
 class Generated(NamedTuple):
     """One answer.
 
     Attributes:
-      text: the continuation, without the prompt.
-      tokens: its ids, the end token included.
+      text: the continuation, without the prompt and without a stop string.
+      tokens: its ids, the end token or what completed the stop string included.
       finish_reason: "stop" or "length".
       logprob: of the tokens, under the model before any knob.
     """
@@ -37,7 +39,8 @@ def generate(model, tokenizer, prompts: list[str], generation) -> list[Generated
       generation: a `Generation`, for all prompts alike; row i has seed + i.
 
     Raises:
-      ValueError: a prompt and its new tokens exceed the model's context.
+      ValueError: a prompt and its new tokens exceed the model's context, or there are
+        stop strings and the tokenizer cannot be put in a graph.
     """
     rows = [tokenizer.encode(p) or [tokenizer.end_id] for p in prompts]
     longest = max(map(len, rows)) + generation.max_new_tokens
@@ -56,6 +59,7 @@ def generate(model, tokenizer, prompts: list[str], generation) -> list[Generated
         tokens_BT[i, : len(row)] = row
     lengths_B = tf.constant([len(row) for row in rows], tf.int32)
     knobs = dataclasses.asdict(generation)
+    stop = knobs.pop("stop")
     seeds = generation.seed + np.arange(len(rows), dtype=np.int64)
     knobs = samplers.Knobs(
         **{
@@ -63,14 +67,18 @@ def generate(model, tokenizer, prompts: list[str], generation) -> list[Generated
             for (name, kind), value in zip(_KINDS, knobs.values(), strict=True)
         }
     )._replace(seed=tf.constant(seeds))
-    out = _compiled(model, tokenizer)(tf.constant(tokens_BT), lengths_B, knobs)
+    stop_BS = tf.constant([stop] * len(rows), tf.string, [len(rows), len(stop)])
+    run = _compiled(model, tokenizer, bool(stop))
+    out = run(tf.constant(tokens_BT), lengths_B, knobs, stop_BS)
     answers = []
     for i in range(len(rows)):
         count = int(out.num_tokens[i])
         ids = out.tokens[i, :count].numpy().tolist()
         reason = "stop" if out.stopped[i] else "length"
         logprob = float(tf.reduce_sum(out.logprobs[i]))
-        answers.append(Generated(tokenizer.decode(ids), ids, reason, logprob))
+        text = tokenizer.decode(ids)
+        text = text[: min((text.find(s) for s in stop if s in text), default=None)]
+        answers.append(Generated(text, ids, reason, logprob))
     return answers
 
 
@@ -86,12 +94,14 @@ _KINDS = [
 _FUNCTIONS = weakref.WeakKeyDictionary()  # a model is compiled once
 
 
-def _compiled(model, tokenizer):
+def _compiled(model, tokenizer, stops):
     end_id, size = tokenizer.end_id, tokenizer.vocab_size
     functions = _FUNCTIONS.setdefault(model, {})
-    if (end_id, size) not in functions:
+    key = (end_id, size, stops and hash(tokenizer.json))
+    if key not in functions:
         rows = [tf.TensorSpec([None], kind) for _, kind in _KINDS]
         reference = weakref.ref(model)
+        graph = graph_tokenizer.build(tokenizer.json) if stops else None
 
         @functools.partial(
             tf.function,
@@ -100,10 +110,14 @@ def _compiled(model, tokenizer):
                 tf.TensorSpec([None, None], tf.int32),
                 tf.TensorSpec([None], tf.int32),
                 samplers.Knobs(*rows),
+                tf.TensorSpec([None, None], tf.string),
             ],
         )
-        def run(tokens_BT, lengths_B, knobs):
-            return loop.decode(reference(), tokens_BT, lengths_B, knobs, end_id, size)
+        def run(tokens_BT, lengths_B, knobs, stop_BS):
+            stop = Stops(stop_BS, graph.pieces) if graph else None
+            return loop.decode(
+                reference(), tokens_BT, lengths_B, knobs, end_id, size, stop=stop
+            )
 
-        functions[end_id, size] = run
-    return functions[end_id, size]
+        functions[key] = run
+    return functions[key]

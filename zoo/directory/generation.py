@@ -19,6 +19,7 @@ class Generation:
       min_p: 0 is off.
       repetition_penalty: above 0; 1 is off.
       seed: of sampling.
+      stop: strings that end a text, none of them empty.
     """
 
     max_new_tokens: int = 64
@@ -28,6 +29,7 @@ class Generation:
     min_p: float = 0.0
     repetition_penalty: float = 1.0
     seed: int = 0
+    stop: tuple[str, ...] = ()
 
     def __post_init__(self):
         registry.at_least("max_new_tokens", self.max_new_tokens, 1)
@@ -42,10 +44,16 @@ class Generation:
                 f"repetition_penalty: {self.repetition_penalty}, above 0 allowed."
             )
 
+        if "" in self.stop:
+            raise ValueError(f"stop: {self.stop}, no empty string allowed.")
+
     def to_json(self, end_id: int) -> dict[str, Any]:
         """As transformers reads it: temperature 0 is `do_sample` false."""
         value = dataclasses.asdict(self)
         del value["seed"]
+        stop = list(value.pop("stop"))
+        if stop:
+            value["stop_strings"] = stop
         greedy = value.pop("temperature") == 0
         if not greedy:
             value["temperature"] = self.temperature
@@ -60,6 +68,8 @@ class Generation:
         """
         known = {f.name for f in dataclasses.fields(cls)}
         fields = {k: v for k, v in value.items() if k in known and v is not None}
+        stop = value.get("stop_strings") or []
+        fields["stop"] = [stop] if isinstance(stop, str) else stop
         if not value.get("do_sample", False):
             fields["temperature"] = 0.0
         else:

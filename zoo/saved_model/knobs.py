@@ -10,7 +10,9 @@ import dataclasses
 import tensorflow as tf
 
 from zoo.decode.samplers import Knobs
+from zoo.text import graph_tokenizer
 
+_MOST_STOPS, _MOST_BYTES = 8, 256  # stop strings of a row, bytes of one
 KINDS = {
     "max_new_tokens": tf.int32,
     "temperature": tf.float32,
@@ -20,19 +22,22 @@ KINDS = {
     "repetition_penalty": tf.float32,
     "seed": tf.int64,
 }
+SPECS = {name: tf.TensorSpec([None], kind) for name, kind in KINDS.items()}
+SPECS["stop"] = tf.TensorSpec([None, None], tf.string)
 
 
 def defaults(generation) -> dict[str, tf.Tensor]:
-    """The `Generation` as tensors of shape [1], which gRPC callers may leave out."""
+    """The `Generation` as tensors of one row, which gRPC callers may leave out."""
     values = dataclasses.asdict(generation)
-    return {name: tf.constant([values[name]], kind) for name, kind in KINDS.items()}
+    tensors = {name: tf.constant([values[name]], kind) for name, kind in KINDS.items()}
+    return {**tensors, "stop": tf.constant([list(values["stop"]) or [""]])}
 
 
 def checked(given: dict[str, tf.Tensor], rows, vocab_size: int, most: int) -> Knobs:
     """The knobs, one value a row, each in its range.
 
     Args:
-      given: by name, [B], or [1] for all rows alike.
+      given: by name, [B], or [1] for all rows alike; `stop` is not read.
       rows: B.
       vocab_size: V, the most that top_k may be.
       most: that max_new_tokens may be.
@@ -47,19 +52,47 @@ def checked(given: dict[str, tf.Tensor], rows, vocab_size: int, most: int) -> Kn
     }
     values = {}
     for name in KINDS:
-        value = given[name]
-        size = tf.shape(value)[0]
-        fits = tf.debugging.Assert(
-            (size == rows) | (size == 1),
-            [tf.strings.format(f"{name}: {{}} rows, but {{}} prompts", (size, rows))],
-        )
-        with tf.control_dependencies([fits]):
-            value_B = tf.broadcast_to(value, [rows])
+        value_B = _broadcast(name, given[name], rows)
         if name in ranges:
             inside, allowed = ranges[name]
             value_B = require(inside(value_B), name, value_B, allowed)
         values[name] = value_B
     return Knobs(**values)
+
+
+def stops(stop, rows) -> tf.Tensor:
+    """The stop strings of each row, checked and filled up with "": string [B, 8]."""
+    count = tf.shape(stop)[1]
+    few = tf.debugging.Assert(
+        count <= _MOST_STOPS,
+        [
+            tf.strings.format(
+                f"stop: {{}} strings, at most {_MOST_STOPS} allowed", count
+            )
+        ],
+    )
+    with tf.control_dependencies([few]):
+        stop_BS = _broadcast("stop", stop, rows)
+        filling = tf.fill([rows, tf.maximum(_MOST_STOPS - count, 0)], "")
+    stop_BS = tf.ensure_shape(tf.concat([stop_BS, filling], 1), [None, _MOST_STOPS])
+    size_B = tf.reduce_max(tf.strings.length(stop_BS), 1)
+    allowed = f"bytes, at most {_MOST_BYTES} allowed"
+    stop_BS = require(size_B <= _MOST_BYTES, "stop", size_B, allowed, stop_BS)
+    odd_BS = ~graph_tokenizer.valid_utf8(stop_BS)
+    first_B = tf.gather(stop_BS, tf.argmax(tf.cast(odd_BS, tf.int32), 1), batch_dims=1)
+    good_B = ~tf.reduce_any(odd_BS, 1)
+    return require(good_B, "stop", first_B, "valid UTF-8 allowed", stop_BS)
+
+
+def _broadcast(name, value, rows):
+    """The value itself, or its one row for all."""
+    size = tf.shape(value)[0]
+    fits = tf.debugging.Assert(
+        (size == rows) | (size == 1),
+        [tf.strings.format(f"{name}: {{}} rows, but {{}} prompts", (size, rows))],
+    )
+    with tf.control_dependencies([fits]):
+        return tf.broadcast_to(value, tf.concat([[rows], tf.shape(value)[1:]], 0))
 
 
 def _finite(inside):

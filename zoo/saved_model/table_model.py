@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from zoo.saved_model.batching import Batching
 from zoo.saved_model.knobs import require, rows_of
 
 
@@ -10,12 +11,14 @@ class TableModel(tf.Module):
 
     Args:
       model: a `DenseNet`.
+      batch: the most rows of an in-graph batch; 0 is none.
     """
 
-    def __init__(self, model):
+    def __init__(self, model, batch=0):
         super().__init__()
         self.weights = [v.value for v in model.weights]
         self._call = lambda features: model(features, training=False)
+        self._batching = Batching(batch)
         c = model.config
         self._width, self._classes = c.features, c.classes
         self._labels = c.labels or tuple(str(i) for i in range(c.classes))
@@ -31,17 +34,22 @@ class TableModel(tf.Module):
 
     def classify(self, features):
         """The likeliest class of each row."""
-        probability_BC = tf.nn.softmax(self._call(_finite(features)))
+        return self._batching(self._classify, [_finite(features)])
+
+    def regress(self, features):
+        """The value of each row."""
+        return self._batching(
+            lambda features: {"value": self._call(features)}, [_finite(features)]
+        )
+
+    def _classify(self, features):
+        probability_BC = tf.nn.softmax(self._call(features))
         best_B = tf.argmax(probability_BC, -1)
         return {
             "label": tf.gather(tf.constant(self._labels), best_B),
             "probability": tf.reduce_max(probability_BC, -1),
             "probabilities": probability_BC,
         }
-
-    def regress(self, features):
-        """The value of each row."""
-        return {"value": self._call(_finite(features))}
 
 
 def _finite(features_BF):

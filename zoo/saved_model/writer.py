@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from zoo.directory import Loaded, files
 from zoo.models import dense_net
+from zoo.saved_model.graph import Graph
 from zoo.saved_model.table_model import TableModel
 from zoo.saved_model.text_generator import TextGenerator
 
@@ -23,16 +24,21 @@ _EXAMPLES = {
     "text": "In the beginning was the Word",
     "tokens": [1, 2, 3],
     "lengths": 3,
+    "token": 1,
 }
 
 
-def write(base, loaded: Loaded, version: int = 0) -> pathlib.Path:
+def write(
+    base, loaded: Loaded, version: int = 0, batch: int = 0, capacity: int = 1024
+) -> pathlib.Path:
     """Exports a model.
 
     Args:
       base: the folder of versions, as TF Serving takes it.
       loaded: what `zoo.load` gave.
       version: its number; 0 takes the next free one.
+      batch: the most rows of an in-graph batch; 0 leaves batching to the server.
+      capacity: positions that `start` and `step` have room for, if the model has them.
 
     Returns:
       The folder of the version.
@@ -47,35 +53,37 @@ def write(base, loaded: Loaded, version: int = 0) -> pathlib.Path:
     numbers = [int(p.name) for p in base.glob("*") if p.name.isdecimal()]
     folder = base / str(version or max(numbers, default=0) + 1)
     if isinstance(loaded.model.config, dense_net.Config):
-        module = TableModel(loaded.model)
+        module = TableModel(loaded.model, batch)
     elif loaded.tokenizer is None:
         raise ValueError("The model directory has no tokenizer.json, needed to export.")
     else:
-        module = TextGenerator(loaded.model, loaded.tokenizer, loaded.generation)
+        module = TextGenerator(
+            loaded.model, loaded.tokenizer, loaded.generation, batch, capacity
+        )
     with files.staged(folder) as new:
         _save(module, loaded, new)
     return folder
 
 
 def _save(module, loaded, folder) -> None:
-    functions, described = {}, {}
-    for name, (method, specs, defaults) in module.signatures().items():
-        functions[name] = _function(method, specs, defaults)
-        outputs = functions[name].get_concrete_function().structured_outputs
-        described[name] = {
-            "inputs": {key: _describe(spec, key) for key, spec in specs.items()},
-            "outputs": {key: _describe(value, "") for key, value in outputs.items()},
-        }
-        for key, value in defaults.items():
-            described[name]["inputs"][key]["default"] = value.numpy().tolist()[0]
+    parts = module.signatures()
+    functions = {name: _function(*part) for name, part in parts.items()}
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, os.fspath(folder), functions, options)
+    examples = dict(_EXAMPLES)
+    if isinstance(module, TableModel):
+        examples["features"] = [0.0] * loaded.model.config.features
+    described = {}
+    for name, signature in Graph(os.fspath(folder)).signatures.items():
+        inputs = {key: _describe(port) for key, port in signature.inputs.items()}
+        outputs = {key: _describe(port) for key, port in signature.outputs.items()}
+        for key in inputs.keys() & examples.keys():
+            inputs[key]["example"] = examples[key]
+        for key, value in parts[name][2].items():
+            inputs[key]["default"] = _plain(value.numpy().tolist())[0]
+        described[name] = {"inputs": inputs, "outputs": outputs}
     extra = folder / "assets.extra"
     extra.mkdir()
-    if "classify" in functions or "regress" in functions:
-        row = [0.0] * loaded.model.config.features
-        for signature in described.values():
-            signature["inputs"]["features"]["example"] = row
     files.write_json(extra / "signature.json", {"format": 1, "signatures": described})
 
 
@@ -100,8 +108,12 @@ def _function(method, specs, defaults):
     return tf.function(call, input_signature=named, autograph=False)
 
 
-def _describe(spec, name):
-    text = {"dtype": spec.dtype.name, "shape": list(spec.shape)}
-    if name in _EXAMPLES:
-        text["example"] = _EXAMPLES[name]
-    return text
+def _describe(port):
+    return {"dtype": port.dtype, "shape": list(port.shape)}
+
+
+def _plain(value):
+    """Nested lists with texts in the place of bytes."""
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value.decode() if isinstance(value, bytes) else value

@@ -22,7 +22,7 @@ def keep(wanted_N: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
 
 def keep_ragged(wanted_N: tf.Tensor, values_BT: tf.RaggedTensor) -> tf.RaggedTensor:
     """Of a ragged tensor [B, None] the values where `wanted_N` is true."""
-    values, row = keep(wanted_N, values_BT.values, values_BT.value_rowids())
+    values, row = keep(wanted_N, values_BT.values, row_of_each(values_BT))
     return ragged(values, row, values_BT.nrows())
 
 
@@ -34,3 +34,11 @@ def ragged(values_N: tf.Tensor, row_N: tf.Tensor, rows: tf.Tensor) -> tf.RaggedT
 def changes(row_N: tf.Tensor) -> tf.Tensor:
     """Whether a place has another value than the one before it, bool [N]."""
     return (row_N != tf.roll(row_N, 1, 0)) | (tf.range(tf.size(row_N)) == 0)
+
+
+def row_of_each(ragged):
+    """The row of each value [N]; `value_rowids` tabulates rows times the longest."""
+    index = tf.range(tf.size(ragged.values, out_type=tf.int64))
+    return tf.searchsorted(
+        ragged.row_splits[1:], index, side="right", out_type=tf.int64
+    )

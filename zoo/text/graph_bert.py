@@ -9,7 +9,7 @@ from collections.abc import Callable
 import tensorflow as tf
 from tokenizers import normalizers
 
-from zoo.text import graph_patterns, graph_unicode
+from zoo.text import graph_arrays, graph_patterns, graph_unicode
 
 _PRIVATE = range(0xF0000, 0x110000)
 
@@ -54,7 +54,7 @@ class Bert(tf.Module):
         if self._gone:
             text_B = tf.strings.regex_replace(text_B, self._gone, "")
         points_BN = tf.strings.unicode_decode(text_B, "UTF-8")
-        point_N, row_N = points_BN.values, row_of_each(points_BN)
+        point_N, row_N = points_BN.values, graph_arrays.row_of_each(points_BN)
         if not self._plain:
             return self._whole(point_N, row_N)
         return tf.cond(
@@ -72,11 +72,3 @@ def _changes(normalize: Callable[[str], str]) -> dict[int, tuple[int, ...]]:
         for point, text in changed.items()
         if text != chr(point)
     }
-
-
-def row_of_each(ragged):
-    """`value_rowids` without its table of rows times the longest row."""
-    index = tf.range(tf.size(ragged.values, out_type=tf.int64))
-    return tf.searchsorted(
-        ragged.row_splits[1:], index, side="right", out_type=tf.int64
-    )

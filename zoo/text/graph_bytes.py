@@ -80,13 +80,14 @@ class ByteLevel(tf.Module):
 
     def decode(self, tokens_BT: tf.RaggedTensor) -> tf.Tensor:
         """The texts of tokens, string [B]."""
-        tokens = tokens_BT.values
+        parts_BT = tokens_BT.with_values(self.pieces(tokens_BT.values))
+        return to_utf8(tf.strings.reduce_join(parts_BT, axis=-1))
+
+    def pieces(self, tokens: tf.Tensor) -> tf.Tensor:
+        """The bytes of each token; special ones and ids out of range have none."""
         nothing = tf.size(self._texts) - 1
         known = (tokens >= 0) & (tokens < nothing)
-        parts_BT = tokens_BT.with_values(
-            tf.gather(self._texts, tf.where(known, tokens, nothing))
-        )
-        return to_utf8(tf.strings.reduce_join(parts_BT, axis=-1))
+        return tf.gather(self._texts, tf.where(known, tokens, nothing))
 
     def _merge(self, words_M):
         """The tokens of words, one word after the other, and where each starts."""

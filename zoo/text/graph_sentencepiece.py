@@ -94,7 +94,7 @@ class SentencePiece(tf.Module):
         tokens_BT = graph_arrays.keep_ragged(
             tf.gather(self._known, tokens), tokens_BT.with_values(tokens)
         )
-        tokens, row = tokens_BT.values, tokens_BT.value_rowids()
+        tokens, row = tokens_BT.values, graph_arrays.row_of_each(tokens_BT)
         text, is_byte = tf.gather(self._texts, tokens), tf.gather(self._is_byte, tokens)
         # Of a character that is cut at the end, each byte is a token.
         cut_B = graph_bytes.cut(_join(text, row, tokens_BT.nrows()))
@@ -109,10 +109,18 @@ class SentencePiece(tf.Module):
         text_B = _join(text, row, tokens_BT.nrows())
         return tf.strings.regex_replace(text_B, "^ ", "") if self._strip else text_B
 
+    def pieces(self, tokens: tf.Tensor) -> tf.Tensor:
+        """The bytes of each token; special ones and ids out of range have none."""
+        nothing = tf.size(self._texts) - 1
+        tokens = tf.where((tokens >= 0) & (tokens < nothing), tokens, nothing)
+        return tf.where(
+            tf.gather(self._known, tokens), tf.gather(self._texts, tokens), ""
+        )
+
     def _merge(self, words_M):
         """The tokens of words, one word after the other, and where each starts."""
         points_MC = tf.strings.unicode_decode(words_M, "UTF-8")
-        point, word = points_MC.values, points_MC.value_rowids()
+        point, word = points_MC.values, graph_arrays.row_of_each(points_MC)
         symbol = self._letters.lookup(point)
         symbol, word = tf.cond(
             tf.reduce_any(symbol < 0),

@@ -14,7 +14,13 @@ import json
 import tensorflow as tf
 from tokenizers import Tokenizer
 
-from zoo.text import graph_added, graph_arrays, graph_bytes, graph_family
+from zoo.text import (
+    graph_added,
+    graph_arrays,
+    graph_bytes,
+    graph_family,
+    graph_patterns,
+)
 
 _CPU = "/CPU:0"
 
@@ -83,10 +89,39 @@ class GraphTokenizer(tf.Module):
             added = self._added if special else self._plain
             if not added:
                 return self._encode(text_B, tf.ones_like(text_B, tf.bool))
-            parts_BP, token_P = added.split(text_B)
+            return self.encode_parts(*added.split(text_B))
+
+    def split(self, text_B: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
+        """Cuts texts where the byte 0xFF is and at added tokens that are not special.
+
+        Args:
+          text_B: string; with any bytes that UTF-8 has not, too.
+
+        Returns:
+          What `encode_parts` takes.
+        """
+        with tf.device(_CPU):
+            if self._plain:
+                return self._plain.split(text_B)
+            parts_BP = graph_patterns.pieces(text_B)
+            return parts_BP, tf.fill(tf.shape(parts_BP.values), -1)
+
+    def encode_parts(self, parts_BP: tf.RaggedTensor, token_P: tf.Tensor):
+        """The tokens of texts that are cut into parts already.
+
+        Args:
+          parts_BP: string [B, None], valid UTF-8; no added token is looked for.
+          token_P: int32, for each part the token that stands in its place, or -1 where
+            the part is text.
+
+        Returns:
+          int32 [B, None].
+        """
+        with tf.device(_CPU):
             is_text_P = token_P < 0
             text_P = tf.where(is_text_P, parts_BP.values, "")
-            start_P = tf.gather(parts_BP.row_starts(), parts_BP.value_rowids())
+            row_P = graph_arrays.row_of_each(parts_BP)
+            start_P = tf.gather(parts_BP.row_starts(), row_P)
             part_P = tf.range(parts_BP.row_splits[-1])
             text_PT = self._encode(text_P, start_P == part_P)
             token, part = graph_arrays.keep(~is_text_P, token_P, part_P)
@@ -106,6 +141,15 @@ class GraphTokenizer(tf.Module):
         """
         with tf.device(_CPU):
             return self._family.decode(tokens_BT)
+
+    def pieces(self, tokens: tf.Tensor) -> tf.Tensor:
+        """The bytes that each token adds to a text, string, of the shape of `tokens`.
+
+        A character may be spread over several tokens. Special tokens and ids out of
+        range have none.
+        """
+        with tf.device(_CPU):
+            return self._family.pieces(tokens)
 
     def _encode(self, text_B, starts_B):
         if self._normalize is not None:

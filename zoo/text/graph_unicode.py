@@ -42,7 +42,9 @@ class Composed(tf.Module):
 
     def _normalize(self, text_B):
         points_BN = tf.strings.unicode_decode(text_B, "UTF-8")
-        point_N, row_N = self._expand(points_BN.values, points_BN.value_rowids())
+        point_N, row_N = self._expand(
+            points_BN.values, graph_arrays.row_of_each(points_BN)
+        )
         point_N, row_N = self._compose(*self._order.sort(point_N, row_N))
         points_BN = graph_arrays.ragged(point_N, row_N, tf.size(text_B, tf.int64))
         return tf.strings.unicode_encode(points_BN, "UTF-8")

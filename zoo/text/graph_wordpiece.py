@@ -93,7 +93,7 @@ class WordPiece(tf.Module):
         tokens_BT = graph_arrays.keep_ragged(
             tf.gather(self._known, tokens), tokens_BT.with_values(tokens)
         )
-        tokens, row = tokens_BT.values, tokens_BT.value_rowids()
+        tokens, row = tokens_BT.values, graph_arrays.row_of_each(tokens_BT)
         first, later = tf.gather(self._first, tokens), tf.gather(self._later, tokens)
         text = tf.where(graph_arrays.changes(row), first, later)
         return tf.strings.reduce_join(tokens_BT.with_values(text), axis=-1)

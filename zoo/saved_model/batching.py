@@ -1,0 +1,88 @@
+"""In-graph batching: calls that arrive together run as one batch.
+
+For servers without batching flags. What is wrong with a request must be found before
+it gets here, or strangers would share its error. Requests of different cost wait in
+different queues, so that a long one does not hold back the short ones.
+
+Source: Olston et al. 2017 (TensorFlow-Serving, arXiv:1712.06139), section 2.2.1.
+"""
+
+import tensorflow as tf
+
+_WAIT = 2000  # microseconds that the first of a batch waits for others
+_WAITING = 100  # batches in a queue; more is an error, UNAVAILABLE
+COSTS = (16, 64, 256)  # new tokens: the upper bounds of the queues but the last
+
+
+class Batching:
+    """Merges calls, or with a size of 0 only calls.
+
+    Args:
+      size: the most rows of a batch; a larger request is cut.
+    """
+
+    def __init__(self, size: int):
+        self._size = size
+
+    def __call__(self, function, inputs, cost_B=None) -> dict[str, tf.Tensor]:
+        """`function(*inputs)`, a dict of tensors [B, ...].
+
+        Args:
+          function: each of its rows depends on that row of the inputs alone.
+          inputs: tensors [B, ...], equal from request to request in all other
+            dimensions, and ragged int32 [B, None].
+          cost_B: int32, what a row takes; None where they are alike.
+        """
+        if not self._size:
+            return function(*inputs)
+        flat = [_flat(x) for x in inputs]
+        ragged = [isinstance(x, tf.RaggedTensor) for x in inputs]
+        names = []
+
+        @tf.function(autograph=False)
+        def merged(*flat):
+            outputs = function(
+                *(_ragged(x) if r else x for x, r in zip(flat, ragged, strict=True))
+            )
+            names[:] = outputs
+            return list(outputs.values())
+
+        specs = [tf.TensorSpec(x.shape, x.dtype) for x in flat]
+        merged = merged.get_concrete_function(*specs)
+
+        def queue(name):
+            return tf.raw_ops.BatchFunction(
+                in_tensors=flat,
+                captured_tensors=merged.captured_inputs,
+                f=merged,
+                Tout=[x.dtype for x in merged.outputs],
+                num_batch_threads=1,
+                max_batch_size=self._size,
+                batch_timeout_micros=_WAIT,
+                max_enqueued_batches=_WAITING,
+                shared_name=name,
+                enable_large_batch_splitting=True,
+            )
+
+        base = tf.compat.v1.get_default_graph().unique_name("batch")
+        if cost_B is None:
+            values = queue(base)
+        else:
+            number = tf.searchsorted(COSTS, [tf.reduce_max(cost_B)])[0]
+            branches = [lambda i=i: queue(f"{base}_{i}") for i in range(len(COSTS) + 1)]
+            values = tf.switch_case(number, branches)
+        for value, like in zip(values, merged.outputs, strict=True):
+            value.set_shape(like.shape)
+        return dict(zip(names, values, strict=True))
+
+
+def _flat(x):
+    """Rows of numbers as text: a batch takes rows of equal shape only."""
+    if isinstance(x, tf.RaggedTensor):
+        return tf.strings.reduce_join(tf.strings.as_string(x), axis=-1, separator=" ")
+    return x
+
+
+def _ragged(text_B):
+    words = tf.strings.split(text_B)
+    return words.with_values(tf.strings.to_number(words.values, tf.int32))
