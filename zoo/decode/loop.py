@@ -1,8 +1,8 @@
 """The one loop that generates tokens with any Decoder.
 
 A Decoder is a model with `start(tokens_BT, lengths_B, capacity)` and
-`step(token_B, state)`. The loop is plain graph operations: the same function runs under
-`generate`, inside an exported SavedModel, and in rollouts.
+`step(token_B, state, in_place)`. The loop is plain graph operations: the same function
+runs under `generate`, inside an exported SavedModel, and in rollouts.
 """
 
 from typing import Any, NamedTuple
@@ -30,7 +30,15 @@ class Decoded(NamedTuple):
 
 
 def decode(
-    model, tokens_BT, lengths_B, knobs, end_id, vocab_size=0, new_tokens=None, stop=None
+    model,
+    tokens_BT,
+    lengths_B,
+    knobs,
+    end_id,
+    vocab_size=0,
+    new_tokens=None,
+    stop=None,
+    in_place=True,
 ):
     """Continues each row until its end token, a stop, or its limit.
 
@@ -44,6 +52,8 @@ def decode(
         here on are never chosen. 0 means the model's.
       new_tokens: N, at least the largest limit; taken from the knobs where None.
       stop: `stop(tokens_BN, count_B) -> bool [B]`, asked after each token; or None.
+      in_place: whether a step may overwrite the state of the one before, which a
+        function that XLA compiles must not ask for.
 
     Returns:
       `Decoded`.
@@ -102,7 +112,7 @@ def decode(
         return _Out(tokens_BN, logprobs_BN, count_B, stopped_B, done_B)
 
     def body(i, token_B, seen_BV, out, *state):
-        logits_BV, state = model.step(token_B, state)
+        logits_BV, state = model.step(token_B, state, in_place)
         token_B, logprob_B, seen_BV = pick(i, logits_BV, seen_BV)
         return i + 1, token_B, seen_BV, write(i, out, token_B, logprob_B), *state
 

@@ -144,8 +144,9 @@ class RecurrentLM(keras.Model):
         _, state = self._body(tokens_BT, mask_TB=mask_TB)
         return self._next(state)
 
-    def step(self, token_B, state):
+    def step(self, token_B, state, in_place=False):
         """Reads one more token a row; returns the logits that follow, and the state."""
+        del in_place  # a state this small is made anew
         shapes.check("token", token_B, "B")
         x_BD, new, rest = self.embedding.call(token_B), [], list(state)
         for layer in self.recurrent:
