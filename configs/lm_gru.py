@@ -2,8 +2,8 @@
 
 python -m trainers.train --config=configs/lm_gru.py --workdir=runs/gru
 
-On two cores of a Xeon with AVX-512, shared with other work: 1.986 bits per byte on the test
-books after 5 min 55 s.
+On two cores of a Xeon with AVX-512, shared with other work: 1.986 bits per byte on the
+test books after 5 min 55 s.
 """
 
 from trainers.config import Data, Optimizer, Run

@@ -2,8 +2,8 @@
 
 python -m trainers.train --config=configs/lm_lstm.py --workdir=runs/lstm
 
-On two cores of a Xeon with AVX-512: 1.946 bits per byte on the test books after 3 min 29 s,
-at up to 9,900 tokens/s.
+On two cores of a Xeon with AVX-512: 1.946 bits per byte on the test books after 3 min
+29 s, at up to 9,900 tokens/s.
 """
 
 from trainers.config import Data, Optimizer, Run

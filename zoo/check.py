@@ -21,7 +21,9 @@ _CALLS = flags.DEFINE_integer(
     "calls", 50, "How many calls watch the memory; 0 is none.", lower_bound=0
 )
 _REQUESTS = flags.DEFINE_string(
-    "requests", None, "A JSON file of recorded requests and answers to compare with."
+    "requests",
+    None,
+    "A JSON file of recorded requests and answers; by default the artefact's own.",
 )
 _TENSORFLOW = flags.DEFINE_string(
     "tensorflow", None, "The folder of another tensorflow package to run on."

@@ -9,16 +9,17 @@ Source: Olston et al. 2017 (TensorFlow-Serving, arXiv:1712.06139), section 2.2.1
 
 import tensorflow as tf
 
-_WAIT = 2000  # microseconds that the first of a batch waits for others
+# Microseconds that the first of a batch waits for others: much less than it runs.
+_WAIT, _WAIT_TO_GENERATE = 1000, 10_000
 _WAITING = 100  # batches in a queue; more is an error, UNAVAILABLE
-COSTS = (16, 64, 256)  # new tokens: the upper bounds of the queues but the last
+_COSTS = (64, 256)  # new tokens: the upper bounds of the queues but the last
 
 
 class Batching:
     """Merges calls, or with a size of 0 only calls.
 
     Args:
-      size: the most rows of a batch; a larger request is cut.
+      size: the most rows of a batch; a larger request runs alone.
     """
 
     def __init__(self, size: int):
@@ -50,7 +51,7 @@ class Batching:
         specs = [tf.TensorSpec(x.shape, x.dtype) for x in flat]
         merged = merged.get_concrete_function(*specs)
 
-        def queue(name):
+        def queue(name, wait=_WAIT):
             return tf.raw_ops.BatchFunction(
                 in_tensors=flat,
                 captured_tensors=merged.captured_inputs,
@@ -58,19 +59,22 @@ class Batching:
                 Tout=[x.dtype for x in merged.outputs],
                 num_batch_threads=1,
                 max_batch_size=self._size,
-                batch_timeout_micros=_WAIT,
+                batch_timeout_micros=wait,
                 max_enqueued_batches=_WAITING,
                 shared_name=name,
-                enable_large_batch_splitting=True,
             )
 
         base = tf.compat.v1.get_default_graph().unique_name("batch")
-        if cost_B is None:
-            values = queue(base)
-        else:
-            number = tf.searchsorted(COSTS, [tf.reduce_max(cost_B)])[0]
-            branches = [lambda i=i: queue(f"{base}_{i}") for i in range(len(COSTS) + 1)]
-            values = tf.switch_case(number, branches)
+        branches = [lambda: list(merged(*flat)), lambda: queue(base)]
+        number = 1
+        if cost_B is not None:
+            number += tf.searchsorted(_COSTS, [tf.reduce_max(cost_B)])[0]
+            branches[1:] = [
+                lambda i=i: queue(f"{base}_{i}", _WAIT_TO_GENERATE)
+                for i in range(len(_COSTS) + 1)
+            ]
+        fits = tf.shape(flat[0])[0] <= self._size
+        values = tf.switch_case(tf.where(fits, number, 0), branches)
         for value, like in zip(values, merged.outputs, strict=True):
             value.set_shape(like.shape)
         return dict(zip(names, values, strict=True))

@@ -32,7 +32,8 @@ def check(
     Args:
       path: the folder with saved_model.pb.
       calls: how many calls watch the memory; 0 leaves that out, 2000 is a proof.
-      requests: a file of recorded requests and answers (see recorded.py).
+      requests: a file of recorded requests and answers (see recorded.py); by default
+        assets.extra/requests.json, where the artefact has it.
       tensorflow: the folder of a tensorflow package to run it on, such as that of
         another environment with an older release; by default the installed one.
 
@@ -44,6 +45,9 @@ def check(
     about = examples.documented(path)
     if calls < 0:
         raise ValueError(f"calls: {calls}, at least 0 allowed.")
+    own = pathlib.Path(path) / "assets.extra" / "requests.json"
+    if not requests and own.exists():
+        requests = str(own)
     if requests:
         recorded.load(requests)
     tensorflow = str(tensorflow or library.folder())

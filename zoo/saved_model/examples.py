@@ -95,10 +95,10 @@ def _plausible(port: Port) -> Tensor:
     if FORMATS.get(port.dtype) is None:
         raise ValueError(f"{port.tensor}: no example for an input of {port.dtype}.")
     step = 0.25 if port.dtype.startswith("float") else 1
-    numbers = ((1 + i % _SIZE) * step for i in range(count))
-    return Tensor(
-        port.dtype, shape, struct.pack(f"={count}{FORMATS[port.dtype]}", *numbers)
-    )
+    numbers = (step * (1 + i) for i in range(_SIZE))
+    few = struct.pack(f"={_SIZE}{FORMATS[port.dtype]}", *numbers)
+    data = few * math.ceil(count / _SIZE)  # a state may hold millions
+    return Tensor(port.dtype, shape, data[: count * len(few) // _SIZE])
 
 
 def other(value: Tensor, turn: int) -> Tensor:

@@ -6,6 +6,7 @@ Standard library only.
 import collections
 from collections.abc import Iterable, Iterator
 
+from zoo.saved_model import releases
 from zoo.saved_model.graph import Graph
 from zoo.saved_model.report import Result
 from zoo.saved_model.wire import Port
@@ -67,6 +68,7 @@ def check(graph: Graph, registry: dict[str, bool], about: dict) -> Iterator[Resu
     if about:
         yield from _described(graph, about)
     everything = list(graph.everything())
+    types = {node.op for _, node in everything}
     yield _verdict(
         "ops",
         "",
@@ -75,7 +77,7 @@ def check(graph: Graph, registry: dict[str, bool], about: dict) -> Iterator[Resu
             for w, n in everything
             if n.op not in registry and n.op not in graph.functions
         ],
-        f"{len({n.op for _, n in everything})} types, all in the core library",
+        f"{len(types)} types, all in the core library since {releases.first(types)}",
     )
     xla = [(where, n.op) for where, n in everything if "Xla" in n.op or n.compiled]
     xla += [(name, "jit_compile") for name in graph.compiled]

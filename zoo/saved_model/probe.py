@@ -5,7 +5,7 @@ and numpy are truly absent. Prints one JSON object a line:
 
     {"registry": {op: stateful}, "version": release of the library}
     {"check": ..., "signature": ..., "status": "pass" | "fail" | "warn", "detail": ...}
-    {"latency": {signature: {"first" | "1" | "3": milliseconds}}}
+    {"latency": {signature: {"first" | "1" | "8" | "1 long" | "8 long": milliseconds}}}
 """
 
 import argparse
@@ -19,6 +19,8 @@ from zoo.saved_model import c_api, examples, growth, library, recorded
 from zoo.saved_model.tensors import STRING, Tensor
 
 _TIMED = 5  # calls for a median
+_BATCHES = (1, 8)
+_LONGER = 16  # times the text of the example
 _THREADS = 4
 _LARGEST = 4 << 20  # bytes of an output that is searched for infinities
 
@@ -223,14 +225,27 @@ class _Probe:
             self._say("threads", False, words)
 
     def _latency(self) -> None:
-        for rows in (self.rows[:1], self.rows):
-            times = []
-            for _ in range(_TIMED):
-                start = time.perf_counter()
-                self._run(rows)
-                times.append(1e3 * (time.perf_counter() - start))
-            self.times[str(len(rows))] = statistics.median(times)
+        """By batch and by length of the texts, as far as the signature takes them."""
+        longer = {
+            name: value._replace(data=(b" ".join(value.data * _LONGER),))
+            for name, value in self.rows[0].items()
+            if name in self.varied and value.dtype == STRING and not value.shape
+        }
+        rows = {"": self.rows[0], " long": {**self.rows[0], **longer}}
+        for name, row in rows.items():
+            for size in _BATCHES if longer or not name else ():
+                if self._accepts(*[row] * size):
+                    self.times[f"{size}{name}"] = self._median([row] * size)
         _say(latency={self.name: self.times})
+
+    def _median(self, rows: list[examples.Row]) -> float:
+        """Milliseconds of a call."""
+        times = []
+        for _ in range(_TIMED):
+            start = time.perf_counter()
+            self._run(rows)
+            times.append(1e3 * (time.perf_counter() - start))
+        return statistics.median(times)
 
     def fresh(self, turn: int) -> None:
         """Calls it with a text that it has not seen, where it takes any."""

@@ -3,6 +3,13 @@
 import dataclasses
 from typing import Any
 
+_TIMES = {
+    "first": "first",
+    "1": "batch 1",
+    "8": "batch 8",
+    "1 long": "1, long",
+    "8 long": "8, long",
+}
 _MARKS = {"pass": "✓", "warn": "!", "fail": "✗"}
 
 
@@ -32,8 +39,9 @@ class Report:
       tensorflow: the release of the library that it ran on; "" if none did.
       results: in the order of the tests.
       ops: the op types that signatures reach, sorted.
-      latency: signature -> "first", "1" or "3" -> milliseconds of the first call and
-        the medians for batches of 1 and 3.
+      latency: signature -> "first", "1", "8", "1 long", "8 long" -> milliseconds: of
+        the first call, and medians by batch, with the example's text and with one 16
+        times as long. What the signature does not take is left out.
     """
 
     path: str
@@ -70,12 +78,12 @@ class Report:
                 found = [r for r in found if r.status != "pass"]
             lines += [_line(r.status, check, r.signature, r.detail) for r in found]
         if self.latency:
-            lines.append(
-                f"  {'ms':9} {'':24} {'first':>9} {'batch 1':>9} {'batch 3':>9}"
-            )
+            title = "".join(f" {name:>9}" for name in _TIMES.values())
+            lines.append(f"  {'ms':9} {'':24}{title}")
         for name, times in self.latency.items():
-            columns = "".join(f" {times[key]:9.2f}" for key in ("first", "1", "3"))
-            lines.append(f"  {'':9} {name:24}{columns}")
+            cells = (f"{times[key]:.2f}" if key in times else "" for key in _TIMES)
+            columns = "".join(f" {cell:>9}" for cell in cells)
+            lines.append(f"  {'':9} {name:24}{columns}".rstrip())
         lines.append(f"  ops       {len(self.ops)} types: {' '.join(self.ops)}")
         warnings = sum(result.status == "warn" for result in self.results)
         if self.ok:

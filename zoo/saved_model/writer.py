@@ -2,10 +2,12 @@
 
     BASE/<version>/saved_model.pb, variables/
     BASE/<version>/assets.extra/signature.json    what each signature takes and gives
+    BASE/<version>/...                            what `serving_files` adds
 
 Core TensorFlow operations only, no XLA, no Python, no state; see docs/serving.md.
 """
 
+import functools
 import inspect
 import os
 import pathlib
@@ -14,6 +16,7 @@ import tensorflow as tf
 
 from zoo.directory import Loaded, files
 from zoo.models import dense_net
+from zoo.saved_model import c_api, serving_files
 from zoo.saved_model.graph import Graph
 from zoo.saved_model.table_model import TableModel
 from zoo.saved_model.text_generator import TextGenerator
@@ -61,11 +64,11 @@ def write(
             loaded.model, loaded.tokenizer, loaded.generation, batch, capacity
         )
     with files.staged(folder) as new:
-        _save(module, loaded, new)
+        _save(module, loaded, new, batch)
     return folder
 
 
-def _save(module, loaded, folder) -> None:
+def _save(module, loaded, folder, batch) -> None:
     parts = module.signatures()
     functions = {name: _function(*part) for name, part in parts.items()}
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
@@ -85,6 +88,20 @@ def _save(module, loaded, folder) -> None:
     extra = folder / "assets.extra"
     extra.mkdir()
     files.write_json(extra / "signature.json", {"format": 1, "signatures": described})
+    sizes = 1, min(8, batch or 8)
+    with c_api.Session(os.fspath(folder)) as session:
+        asked = {name: functools.partial(_ask, session, name) for name in described}
+        serving_files.write(folder, described, asked, sizes, server_batching=not batch)
+
+
+def _ask(session, name, **inputs):
+    """Calls a signature as a server does, with tensors."""
+    values = {key: value.numpy().tolist() for key, value in inputs.items()}
+    try:
+        outputs = session.run(name, values)
+    except c_api.Error as error:
+        raise ValueError(f"{name}: refuses its own examples: {error}") from None
+    return {k: tf.constant(v.tolist(), v.dtype, v.shape) for k, v in outputs.items()}
 
 
 def _function(method, specs, defaults):
