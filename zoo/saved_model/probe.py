@@ -51,8 +51,12 @@ def main() -> None:
     for probe in probes:
         probe.later()
     if args.requests:
-        for name, *answer in recorded.compare(session, recorded.load(args.requests)):
-            _result("requests", name, *answer)
+        answers = list(recorded.compare(session, recorded.load(args.requests)))
+        for name, equal, detail in answers:
+            if not equal:
+                _result("requests", name, False, detail)
+        if all(equal for _, equal, _ in answers):
+            _result("requests", "", True, f"{len(answers)} answers as recorded")
 
 
 class _Probe:
