@@ -7,9 +7,11 @@ from absl import flags
 from zoo import directory
 from zoo import flags as flags_lib
 from zoo.decode import generate
+from zoo.text import chat
 
 _MODEL = flags.DEFINE_string("model", None, "A model directory.", required=True)
 _PROMPT = flags.DEFINE_multi_string("prompt", [""], "What to continue; may repeat.")
+_CHAT = flags.DEFINE_bool("chat", False, "Answer each prompt as a user's message.")
 # left out, a knob is what generation_config.json says
 _KNOBS = flags_lib.define_knobs()
 
@@ -21,9 +23,13 @@ def main(argv):
         raise ValueError(f"--model: {_MODEL.value} is no model of text.")
     generation = dataclasses.replace(loaded.generation, **flags_lib.given(_KNOBS))
     prompts = _PROMPT.value
-    answers = generate(loaded.model, loaded.tokenizer, prompts, generation)
+    asked = prompts
+    if _CHAT.value:
+        said = ([{"role": "user", "content": prompt}] for prompt in prompts)
+        asked = [chat.encode(loaded.tokenizer, messages) for messages in said]
+    answers = generate(loaded.model, loaded.tokenizer, asked, generation)
     for prompt, answer in zip(prompts, answers, strict=True):
-        print(prompt + answer.text)
+        print(answer.text if _CHAT.value else prompt + answer.text)
 
 
 def run():

@@ -29,20 +29,27 @@ class Generated(NamedTuple):
     logprob: float
 
 
-def generate(model, tokenizer, prompts: list[str], generation) -> list[Generated]:
+def generate(
+    model, tokenizer, prompts: list[str | list[int]], generation
+) -> list[Generated]:
     """Continues each prompt.
 
     Args:
       model: a language model of the zoo.
       tokenizer: its `Tokenizer`.
-      prompts: an empty one starts from the end token, as a new document does.
+      prompts: texts, or token ids such as a chat's. An empty text starts from the end
+        token, as a new document does.
       generation: a `Generation`, for all prompts alike; row i has seed + i.
 
     Raises:
       ValueError: a prompt and its new tokens exceed the model's context, or there are
         stop strings and the tokenizer cannot be put in a graph.
     """
-    rows = [tokenizer.encode(p) or [tokenizer.end_id] for p in prompts]
+    prefix = tokenizer.prefix
+    rows = [
+        prefix + tokenizer.encode(p) if isinstance(p, str) else list(p) for p in prompts
+    ]
+    rows = [row or [tokenizer.end_id] for row in rows]
     longest = max(map(len, rows)) + generation.max_new_tokens
     if model.limit and longest > model.limit:
         raise ValueError(

@@ -14,12 +14,14 @@ from zoo.layers import per_row
 from zoo.saved_model import knobs as knobs_lib
 from zoo.saved_model.batching import Batching
 from zoo.saved_model.knobs import require, rows_of
-from zoo.text import graph_tokenizer
+from zoo.text import chat, chat_template, graph_tokenizer
+from zoo.text.graph_chat import GraphChat
 
 _MOST_BYTES = 2**20  # of one text: a longer one is an error, not a long wait
 _MOST_TOKENS = 2**16  # of a prompt and what follows, where the model sets no limit
 
 _TEXT = tf.TensorSpec([None], tf.string)
+_TEXTS = tf.TensorSpec([None, None], tf.string)
 _IDS = tf.TensorSpec([None, None], tf.int32)
 _ROW = tf.TensorSpec([None], tf.int32)
 
@@ -34,6 +36,9 @@ class TextGenerator(tf.Module):
       batch: the most rows of an in-graph batch; 0 is none.
       capacity: how many positions `start` and `step` have room for.
 
+    Attributes:
+      no_chat: why there is no signature `chat`; "" where there is one.
+
     Raises:
       ValueError: the tokenizer cannot be put in the graph exactly.
     """
@@ -43,12 +48,23 @@ class TextGenerator(tf.Module):
         self.weights = [v.value for v in model.weights]
         self.graph_tokenizer = graph_tokenizer.build(tokenizer.json)
         self._decoder = _Untracked(model)
+        self._prefix = tokenizer.prefix
         self._end_id = tokenizer.end_id
         self._vocab_size = tokenizer.vocab_size
         self._limit = model.limit or _MOST_TOKENS
         self._capacity = min(capacity, self._limit)
         self._generation = generation
         self._batching = Batching(batch)
+        self.graph_chat, self.no_chat = None, "the tokenizer has no chat template"
+        if tokenizer.chat_template:
+            try:
+                machine = chat_template.compile_template(
+                    chat.template(tokenizer), **chat.named_tokens(tokenizer)
+                )
+                self.graph_chat = GraphChat(tokenizer, self.graph_tokenizer, machine)
+                self.no_chat = ""
+            except ValueError as error:
+                self.no_chat = str(error)
 
     def signatures(self) -> dict:
         """Name to (function, specs of its inputs, defaults of its inputs)."""
@@ -59,7 +75,10 @@ class TextGenerator(tf.Module):
             return {"text": self.generate(prompt, **knobs)["text"]}
 
         state = self._state_specs()
+        history = {"roles": _TEXTS, "contents": _TEXTS}
+        chats = {"chat": (self.chat, {**history, **specs}, knobs)}
         return {
+            **(chats if self.graph_chat else {}),
             "serving_default": (serving_default, {"prompt": _TEXT}, {}),
             "generate": (self.generate, {"prompt": _TEXT, **specs}, knobs),
             "score": (self.score, {"prompt": _TEXT, "completion": _TEXT}, {}),
@@ -73,6 +92,14 @@ class TextGenerator(tf.Module):
     def generate(self, prompt, **given):
         """Continues each prompt; the knobs are those of `Generation`."""
         return self._answers("prompt", self._prompts(prompt), given)
+
+    def chat(self, roles, contents, **given):
+        """Answers the last message of each history; "" is no message."""
+        size_B = tf.reduce_sum(tf.strings.length(rows_of("contents", contents)), 1)
+        allowed = f"bytes in all, at most {_MOST_BYTES} allowed"
+        contents = require(size_B <= _MOST_BYTES, "contents", size_B, allowed, contents)
+        ids = self.graph_chat(roles, contents, require)
+        return self._answers("contents", ids, given)
 
     def score(self, prompt, completion):
         """The log-probability of each completion after its prompt."""
@@ -216,8 +243,11 @@ class TextGenerator(tf.Module):
         return {"embedding": sum_BD / tf.cast(lengths_B, tf.float32)[:, None]}
 
     def _prompts(self, text, name="prompt"):
-        """Ids, ragged; an empty text begins a new document."""
+        """Ids, ragged, each row with a start: the tokenizer's, or an end if empty."""
         ids = self.graph_tokenizer.encode(_text(text, name))
+        if self._prefix:
+            start = tf.tile(tf.constant([self._prefix]), [ids.nrows(), 1])
+            return tf.concat([tf.RaggedTensor.from_tensor(start), ids], 1)
         empty_B = tf.cast(ids.row_lengths() == 0, tf.int64)
         ends = tf.RaggedTensor.from_row_lengths(
             tf.fill([tf.reduce_sum(empty_B)], self._end_id), empty_B

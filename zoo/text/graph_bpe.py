@@ -17,68 +17,102 @@ This needs merges of which each ranks behind those that make its parts; `graph_m
 sees to that.
 """
 
+import collections
+import itertools
+
 import tensorflow as tf
 
-from zoo.text import graph_arrays
+from zoo.text import graph_arrays, graph_merges, graph_windows
 
-# Ranks have 20 bits, three of them make the value of the table of pairs.
+# Numbers of symbols, which are ranks too, have 20 bits; three of them make the value
+# of the table of pairs.
 _BITS = 20
 NONE = 2**_BITS - 1
 _STEPS = 2
+_WINDOW = 2**15  # symbols; their arrays stay in the caches
 
 
 class Pairs(tf.Module):
-    """The merges as a table, and the loop that applies them."""
+    """The merges as a table, and the loop that applies them.
 
-    def __init__(self, merges, size: int):
+    Symbols have numbers of their own: first those that words are made of, as they were
+    given, then the separator of words, then the merges by rank.
+
+    Attributes:
+      separator: its number.
+    """
+
+    def __init__(self, merges, symbols: list[int]):
         """Builds the tables.
 
         Args:
           merges: what `graph_merges.prepare` gave.
-          size: the number of ids.
+          symbols: the ids of the symbols that words are made of.
+
+        Raises:
+          ValueError: there are too many merges.
         """
         super().__init__()
-        self.separator = size
-        self._base = size + 1
+        self.separator = len(symbols)
+        first = len(symbols) + 1
+        if first + len(merges.ids) > NONE:
+            raise ValueError(
+                f"model.merges: {len(merges.ids)} merges, at most {NONE - first}"
+            )
+        self._window = max(_WINDOW, 16 * merges.reach)
         self._reach = merges.reach
-        self._ids = tf.constant([0, *merges.ids], tf.int64)
+        self._ids = tf.constant([*symbols, -1, *merges.ids])
+        self._sizes = tf.constant([*[1] * first, *merges.sizes], tf.int64)
+        numbers = collections.defaultdict(list)
+        for number, token in enumerate(symbols):
+            numbers[token].append(number)
+        for number, token in enumerate(merges.ids, start=first):
+            numbers[token].append(number)
+        pairs = {}
+        for (left, right), ranks in merges.threats.items():
+            rank, low, high = (min(first + rank, NONE) for rank in ranks)
+            # From the right a pair of equal rank is no threat.
+            high = min(rank, high) + 1 if min(rank, high) < NONE else NONE
+            value = (rank << 2 * _BITS) + (min(rank, low) << _BITS) + high
+            for a, b in itertools.product(numbers[left], numbers[right]):
+                pairs[(a << _BITS) + b] = value
         none = (NONE << 2 * _BITS) + (NONE << _BITS) + NONE
-        pairs = {
-            left * self._base + right: (rank << 2 * _BITS) + (low - 1 << _BITS) + high
-            for (left, right), (rank, low, high) in merges.threats.items()
-        }
         self._pairs = graph_arrays.table(pairs, tf.int64, tf.int64, none)
 
-    def words(self, symbol_N: tf.Tensor, count) -> tuple[tf.Tensor, tf.Tensor]:
+    def words(self, symbol_N: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Merges the symbols of words.
 
         Args:
-          symbol_N: int64 ids, with a separator before, between and behind words.
-          count: the number of words, M.
+          symbol_N: int64 numbers, with a separator before, between and behind words.
 
         Returns:
-          The tokens of all words, int32, and where each word starts and the last one
-          ends, int64 [M + 1].
+          The tokens of all words, int32, still with the separators, -1, and the places
+          of those, int64.
         """
-        symbol_N = self._merge(symbol_N)
-        edge_N = tf.equal(symbol_N, self.separator)
-        # Of no words there are two separators too.
-        edges = tf.squeeze(tf.where(edge_N), 1)[: count + 1]
-        (tokens,) = graph_arrays.keep(~edge_N, tf.cast(symbol_N, tf.int32))
-        return tokens, edges - tf.range(tf.size(edges, tf.int64))
+        done, symbol_N = tf.cond(
+            tf.size(symbol_N) > self._window,
+            lambda: graph_windows.merge(
+                symbol_N, self._merge, self._sizes, self.separator, self._window
+            ),
+            lambda: (False, symbol_N),
+        )
+        symbol_N = tf.cond(done, lambda: symbol_N, lambda: self._merge(symbol_N))
+        edges = tf.squeeze(tf.where(tf.equal(symbol_N, self.separator)), 1)
+        return tf.gather(self._ids, symbol_N), edges
 
     def _merge(self, symbol_N):
         def found(symbol_N):
-            return self._pairs.lookup(symbol_N * self._base + tf.roll(symbol_N, -1, 0))
+            next_N = graph_arrays.behind(symbol_N, self.separator)
+            return self._pairs.lookup(symbol_N * 2**_BITS + next_N)
 
         def go(symbol_N, found_N):
             return tf.reduce_any(found_N < NONE << 2 * _BITS)
 
         def round_(symbol_N, found_N):
             rank_N, hit_N = self._certain(found_N)
-            new_N = tf.gather(self._ids, tf.where(hit_N, rank_N, 0))
-            symbol_N = tf.where(hit_N, new_N, symbol_N)
-            (symbol_M,) = graph_arrays.keep(~tf.roll(hit_N, 1, 0), symbol_N)
+            symbol_N = tf.where(hit_N, rank_N, symbol_N)
+            left = tf.where(~graph_arrays.before(hit_N, False))
+            symbol_M = tf.gather_nd(symbol_N, left)
             return symbol_M, found(symbol_M)
 
         one = tf.TensorShape([None])
@@ -92,36 +126,31 @@ class Pairs(tf.Module):
         left_N = tf.bitwise.bitwise_and(tf.bitwise.right_shift(found_N, _BITS), NONE)
         right_N = tf.bitwise.bitwise_and(found_N, NONE)
         valid_N = rank_N < NONE
-        clear_N = (
-            valid_N
-            & (_threat(rank_N, left_N, 1) >= rank_N)
-            & (_threat(rank_N, right_N, -1) >= rank_N)
+        clear_N = rank_N < _threat(left_N, right_N)
+        clear, valid = (
+            tf.reduce_sum(tf.cast(x, tf.int32)) for x in (clear_N, valid_N)
         )
-        plain_N = clear_N & (tf.roll(rank_N, 1, 0) != rank_N)
-        # Fewer than a quarter of all pairs.
-        surplus_N = tf.where(plain_N, 3, tf.where(valid_N, -1, 0))
-        hit_N = tf.cond(
-            tf.reduce_sum(surplus_N) < 0,
-            lambda: _every_other(
-                clear_N | (valid_N & (rank_N == _lowest_around(rank_N, self._reach))),
-                rank_N,
-            ),
-            lambda: plain_N,
-        )
+
+        def thorough():
+            left_N2, right_N2 = left_N, right_N
+            for _ in range(_STEPS):
+                further_N = graph_arrays.before(left_N2, NONE)
+                left_N2 = tf.maximum(left_N, tf.minimum(rank_N, further_N))
+                further_N = graph_arrays.behind(right_N2, NONE)
+                right_N2 = tf.maximum(right_N, tf.minimum(rank_N + 1, further_N))
+            lowest_N = valid_N & (rank_N == _lowest_around(rank_N, self._reach))
+            sure_N = lowest_N | (rank_N < _threat(left_N2, right_N2))
+            return _every_other(sure_N, rank_N)
+
+        hit_N = tf.cond(4 * clear < valid, thorough, lambda: clear_N)
         return rank_N, hit_N
 
 
-def _threat(rank_N, longer_N, side):
-    """The lowest rank at which a neighbour may take a symbol of the pair, [N].
-
-    Of the pairs beside a place, `rank_N` is the rank of the pair itself and `longer_N`
-    the lowest rank of a merge in which the outer part is longer than the neighbour.
-    """
-    threat_N = tf.minimum(rank_N, longer_N)
-    for _ in range(_STEPS):
-        further_N = tf.roll(threat_N, side, 0)
-        threat_N = tf.minimum(rank_N, tf.maximum(longer_N, further_N))
-    return tf.roll(threat_N, side, 0)
+def _threat(left_N, right_N):
+    """The lowest rank at which a neighbour may take a symbol of each pair."""
+    return tf.minimum(
+        graph_arrays.before(left_N, NONE), graph_arrays.behind(right_N, NONE)
+    )
 
 
 def _lowest_around(rank_N, reach):
@@ -129,15 +158,16 @@ def _lowest_around(rank_N, reach):
     size = tf.size(rank_N)
     padded = tf.pad(rank_N, [[0, -size % reach]], constant_values=NONE)
     block = tf.reduce_min(tf.reshape(padded, [-1, reach]), 1)
-    block = tf.minimum(block, tf.minimum(tf.roll(block, 1, 0), tf.roll(block, -1, 0)))
-    return tf.repeat(block, reach)[:size]
+    beside = graph_arrays.before(block, NONE), graph_arrays.behind(block, NONE)
+    block = tf.minimum(block, tf.minimum(*beside))
+    return tf.reshape(tf.tile(block[:, None], [1, reach]), [-1])[:size]
 
 
 def _every_other(sure_N, rank_N):
     """Of pairs that overlap, as in "aaaa", the first, the third and so on."""
-    again_N = sure_N & (tf.roll(rank_N, 1, 0) == rank_N)
+    again_N = sure_N & (graph_arrays.before(rank_N, NONE) == rank_N)
     # A pair that repeats one that is not sure is not sure either.
-    start_N = ~(again_N & tf.roll(sure_N, 1, 0))
+    start_N = ~(again_N & graph_arrays.before(sure_N, False))
     place_N = tf.range(tf.size(rank_N, tf.int64))
     (starts,) = graph_arrays.keep(start_N, place_N)
     first_N = tf.gather(starts, tf.cumsum(tf.cast(start_N, tf.int32)) - 1)

@@ -57,31 +57,32 @@ class ByteLevel(tf.Module):
             if all(letter in byte_of and letter in words for letter in token)
         }
         merges = graph_merges.prepare(symbols, graph_merges.read(model))
-        self._pairs = graph_bpe.Pairs(merges, size)
-        byte_ids = [words.get(letter, -1) for letter in letters]
-        self._all_known = min(byte_ids[:-1]) >= 0
-        # No UTF-8 text holds the separator: its place in the table is free.
-        self._byte_ids = tf.constant([*byte_ids[:-1], self._pairs.separator], tf.int64)
+        # The symbols are the bytes; no UTF-8 text holds the last one, which separates.
+        byte_ids = [words.get(letter, -1) for letter in letters[:-1]]
+        self._known = None if min(byte_ids) >= 0 else tf.constant([*byte_ids, 0])
+        self._pairs = graph_bpe.Pairs(merges, byte_ids)
         whole = set(symbols) - skipped if model.get("ignore_merges") else merges.whole
-        texts = {
-            bytes(map(byte_of.get, token)): number
-            for token, number in words.items()
-            if number in whole
-        }
-        self._whole = graph_arrays.table(texts, tf.string, tf.int32, -1)
+        self._whole = graph_words.table(
+            {
+                bytes(map(byte_of.get, token)): number
+                for token, number in words.items()
+                if number in whole
+            }
+        )
 
     def encode(self, text_B: tf.Tensor, starts_B: tf.Tensor) -> tf.RaggedTensor:
         """The tokens of texts, int32 [B, None]."""
         del starts_B  # A text behind an added token is encoded like any other.
         if self._prefix_space:
             text_B = tf.strings.regex_replace(text_B, "^([^ ])", r" \1")
-        words_BN = graph_patterns.split(text_B, self._replacements)
-        return graph_words.encode(words_BN, self._whole, self._merge)
+        words = graph_patterns.words(text_B, self._replacements)
+        return graph_words.encode(*words, self._whole, self._merge)
 
     def decode(self, tokens_BT: tf.RaggedTensor) -> tf.Tensor:
         """The texts of tokens, string [B]."""
-        parts_BT = tokens_BT.with_values(self.pieces(tokens_BT.values))
-        return to_utf8(tf.strings.reduce_join(parts_BT, axis=-1))
+        row = graph_arrays.row_of_each(tokens_BT)
+        text = self.pieces(tokens_BT.values)
+        return to_utf8(graph_arrays.join(text, row, tokens_BT.nrows()))
 
     def pieces(self, tokens: tf.Tensor) -> tf.Tensor:
         """The bytes of each token; special ones and ids out of range have none."""
@@ -90,14 +91,14 @@ class ByteLevel(tf.Module):
         return tf.gather(self._texts, tf.where(known, tokens, nothing))
 
     def _merge(self, words_M):
-        """The tokens of words, one word after the other, and where each starts."""
+        """What `graph_words` needs: the tokens of words, and where each starts."""
         edge = graph_patterns.SEPARATOR
         text = tf.strings.reduce_join(words_M, separator=edge)
         byte = tf.io.decode_raw(tf.strings.join([edge, text, edge]), tf.uint8)
-        symbol = tf.gather(self._byte_ids, tf.cast(byte, tf.int32))
-        if not self._all_known:
-            (symbol,) = graph_arrays.keep(symbol >= 0, symbol)
-        return self._pairs.words(symbol, tf.size(words_M))
+        symbol = tf.cast(byte, tf.int64)
+        if self._known is not None:
+            (symbol,) = graph_arrays.keep(tf.gather(self._known, symbol) >= 0, symbol)
+        return self._pairs.words(symbol)
 
 
 def to_utf8(text_B: tf.Tensor) -> tf.Tensor:

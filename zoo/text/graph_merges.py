@@ -13,7 +13,7 @@ at once on the latter, and gets a place right behind it.
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
-from zoo.text.graph_bpe import NONE
+NONE = 2**30  # behind all ranks
 
 
 @dataclasses.dataclass
@@ -21,7 +21,8 @@ class Merges:
     """What `graph_bpe` needs to know of a vocabulary.
 
     Attributes:
-      ids: the id that each merge makes, by rank; the first rank is 1.
+      ids: the id that each merge makes, by rank, from 0.
+      sizes: of how many symbols.
       threats: for a pair of ids its rank; the lowest rank of a merge of the right id
         with a longer token that ends with the left id; the lowest rank of a merge of
         the left id with a longer token that starts with the right id.
@@ -30,6 +31,7 @@ class Merges:
     """
 
     ids: list[int]
+    sizes: list[int]
     threats: dict[tuple[int, int], list[int]]
     reach: int
     whole: set[int]
@@ -52,14 +54,12 @@ def prepare(
       merges: left id, right id and the id they make, the first to be merged first.
 
     Raises:
-      ValueError: there are too many, or their order depends on the text.
+      ValueError: their order depends on the text.
     """
     ranks, made = {}, []
     for left, right, new in merges:
         ranks[left, right] = len(made)
         made.append(new)
-    if len(made) > NONE - 2:
-        raise ValueError(f"model.merges: {len(made)} merges, at most {NONE - 2}")
     whole, last = set(), {}
     for token, parts in symbols.items():
         result, pair = _merge(list(parts), ranks, made)
@@ -69,7 +69,7 @@ def prepare(
                 last[token] = pair
     ids = _in_order(sorted(last, key=lambda token: len(symbols[token])), last, ranks)
     threats = {}
-    for rank, token in enumerate(ids, start=1):
+    for rank, token in enumerate(ids):
         left, right = last[token]
         _note(threats, (left, right), 0, rank)
         end, start = left, right
@@ -79,8 +79,8 @@ def prepare(
         while start in last:
             start = last[start][0]
             _note(threats, (left, start), 2, rank)
-    reach = max((len(symbols[token]) for token in ids), default=1)
-    return Merges(ids, threats, reach, whole)
+    sizes = [len(symbols[token]) for token in ids]
+    return Merges(ids, sizes, threats, max(sizes, default=1), whole)
 
 
 def _merge(parts, ranks, made):

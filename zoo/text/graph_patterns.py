@@ -101,7 +101,7 @@ def digits() -> Replacements:
     return [(f"[{ranges(points)}]", SEPARATOR + rb"\0" + SEPARATOR)]
 
 
-def split(text_B: tf.Tensor, replacements: Replacements) -> tf.RaggedTensor:
+def words(text_B: tf.Tensor, replacements: Replacements) -> tuple[tf.Tensor, tf.Tensor]:
     """Splits texts into words.
 
     Args:
@@ -109,20 +109,20 @@ def split(text_B: tf.Tensor, replacements: Replacements) -> tf.RaggedTensor:
       replacements: what functions of this module gave.
 
     Returns:
-      string [B, None], without empty words.
+      The words, string [N], some of which are empty, and the row of each, int64 [N];
+      each row has a word.
     """
     for pattern, rewrite in replacements:
         text_B = tf.strings.regex_replace(text_B, pattern, rewrite)
-    return pieces(text_B)
+    found = tf.raw_ops.StringSplitV2(input=text_B, sep=SEPARATOR, maxsplit=-1)
+    return found.values, found.indices[:, 0]
 
 
 def pieces(text_B: tf.Tensor) -> tf.RaggedTensor:
     """What lies between separators and is not empty, string [B, None]."""
-    found = tf.raw_ops.StringSplitV2(input=text_B, sep=SEPARATOR, maxsplit=-1)
-    values, row = graph_arrays.keep(
-        tf.not_equal(found.values, ""), found.values, found.indices[:, 0]
-    )
-    return graph_arrays.ragged(values, row, tf.size(text_B, tf.int64))
+    word_N, row_N = words(text_B, [])
+    word_N, row_N = graph_arrays.keep(tf.not_equal(word_N, ""), word_N, row_N)
+    return graph_arrays.ragged(word_N, row_N, tf.size(text_B, tf.int64))
 
 
 def _last_space_apart(space: str, last: str) -> tuple[str, bytes]:

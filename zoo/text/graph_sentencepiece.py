@@ -53,13 +53,19 @@ class SentencePiece(tf.Module):
             },
             graph_merges.read(model),
         )
-        self._pairs = graph_bpe.Pairs(merges, size)
-        self._separator = self._pairs.separator
-        letters = {ord(token): words[token] for token in words if len(token) == 1}
-        self._letters = graph_arrays.table(letters, tf.int32, tf.int32, -1)
-        whole = {token: i for token, i in words.items() if i in merges.whole}
-        self._whole = graph_arrays.table(whole, tf.string, tf.int32, -1)
-        self._byte_ids = tf.constant([*byte_ids, -1])
+        letters = [token for token in words if len(token) == 1]
+        self._letters = graph_arrays.table(
+            {ord(token): number for number, token in enumerate(letters)},
+            tf.int32,
+            tf.int32,
+            -1,
+        )
+        symbols = [*map(words.get, letters), *byte_ids]
+        self._pairs = graph_bpe.Pairs(merges, symbols)
+        self._byte_symbols = tf.constant([*range(len(letters), len(symbols)), -1])
+        self._whole = graph_words.table(
+            {token: i for token, i in words.items() if i in merges.whole}
+        )
         self._before, self._at_start, self._after = before, at_start, after
         if not after and not any(re.search(f"[^{SPACE}]{SPACE}", t) for t in words):
             # No token goes on where a space follows another character.
@@ -83,8 +89,8 @@ class SentencePiece(tf.Module):
         for pattern, rewrite in self._at_start:
             changed_B = tf.strings.regex_replace(text_B, pattern, rewrite)
             text_B = tf.where(starts_B, changed_B, text_B)
-        words_BN = graph_patterns.split(text_B, self._after)
-        return graph_words.encode(words_BN, self._whole, self._merge)
+        words = graph_patterns.words(text_B, self._after)
+        return graph_words.encode(*words, self._whole, self._merge)
 
     def decode(self, tokens_BT: tf.RaggedTensor) -> tf.Tensor:
         """The texts of tokens, string [B]."""
@@ -97,16 +103,17 @@ class SentencePiece(tf.Module):
         tokens, row = tokens_BT.values, graph_arrays.row_of_each(tokens_BT)
         text, is_byte = tf.gather(self._texts, tokens), tf.gather(self._is_byte, tokens)
         # Of a character that is cut at the end, each byte is a token.
-        cut_B = graph_bytes.cut(_join(text, row, tokens_BT.nrows()))
+        cut_B = graph_bytes.cut(graph_arrays.join(text, row, tokens_BT.nrows()))
         end_B = tokens_BT.row_splits[1:] - tf.cast(cut_B, tf.int64)
         kept = tf.range(tf.size(row, tf.int64)) < tf.gather(end_B, row)
         text, is_byte, row = graph_arrays.keep(kept, text, is_byte, row)
         # Bytes that follow each other are characters all of them, or none.
-        first = graph_arrays.changes(is_byte) | graph_arrays.changes(row)
+        kind = tf.cast(is_byte, tf.int32)
+        first = graph_arrays.changes(kind) | graph_arrays.changes(row)
         run = tf.cumsum(tf.cast(first, tf.int64))
-        valid_R = graph_bytes.valid(_join(text, run, tf.size(run) + 1))
+        valid_R = graph_bytes.valid(graph_arrays.join(text, run, tf.size(run) + 1))
         text = tf.where(is_byte & ~tf.gather(valid_R, run), _BROKEN, text)
-        text_B = _join(text, row, tokens_BT.nrows())
+        text_B = graph_arrays.join(text, row, tokens_BT.nrows())
         return tf.strings.regex_replace(text_B, "^ ", "") if self._strip else text_B
 
     def pieces(self, tokens: tf.Tensor) -> tf.Tensor:
@@ -118,30 +125,29 @@ class SentencePiece(tf.Module):
         )
 
     def _merge(self, words_M):
-        """The tokens of words, one word after the other, and where each starts."""
+        """What `graph_words` needs: the tokens of words, and where each starts."""
         points_MC = tf.strings.unicode_decode(words_M, "UTF-8")
         point, word = points_MC.values, graph_arrays.row_of_each(points_MC)
         symbol = self._letters.lookup(point)
         symbol, word = tf.cond(
             tf.reduce_any(symbol < 0),
             lambda: self._with_bytes(symbol, point, word),
-            lambda: [symbol, word],
+            lambda: (symbol, word),
         )
-        count = tf.size(words_M, tf.int64)
-        place = tf.range(tf.size(symbol, tf.int64)) + word + 1
-        separators = tf.fill([tf.size(symbol, tf.int64) + count + 1], self._separator)
-        symbol = tf.tensor_scatter_nd_update(separators, place[:, None], symbol)
-        return self._pairs.words(tf.cast(symbol, tf.int64), count)
+        count = tf.size(symbol, tf.int64)
+        place = tf.range(count) + word + 1
+        edges = tf.fill([count + points_MC.nrows() + 1], self._pairs.separator)
+        symbol = tf.tensor_scatter_nd_update(edges, place[:, None], symbol)
+        return self._pairs.words(tf.cast(symbol, tf.int64))
 
     def _with_bytes(self, symbol_N, point_N, word_N):
-        """Puts the tokens of bytes in the place of characters that are no token."""
+        """Puts the symbols of bytes in the place of characters that are no token."""
         none_N4 = tf.fill([tf.size(symbol_N), 4], -1)
         known_N4 = tf.concat([symbol_N[:, None], none_N4[:, 1:]], 1)
-        bytes_N4 = tf.gather(self._byte_ids, _utf8(point_N))
+        bytes_N4 = tf.gather(self._byte_symbols, _utf8(point_N))
         symbol_N4 = tf.where(symbol_N[:, None] >= 0, known_N4, bytes_N4)
-        word_N4 = tf.repeat(word_N[:, None], 4, 1)
-        symbol, word = (tf.reshape(x, [-1]) for x in (symbol_N4, word_N4))
-        return graph_arrays.keep(symbol >= 0, symbol, word)
+        at = tf.where(symbol_N4 >= 0)
+        return tf.gather_nd(symbol_N4, at), tf.gather(word_N, at[:, 0])
 
 
 def _utf8(point_N):
@@ -154,8 +160,3 @@ def _utf8(point_N):
     first_N = bits_N4 + tf.gather([0, 0xC0, 0xE0, 0xF0], more_N)
     bytes_N4 = tf.where(place == 0, first_N, bits_N4 % 64 + 0x80)
     return tf.where(place <= more_N, bytes_N4, 256)
-
-
-def _join(text, group, groups):
-    """The texts of each group, in one string."""
-    return tf.strings.unsorted_segment_join(text, group, tf.cast(groups, tf.int32))

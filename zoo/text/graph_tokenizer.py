@@ -124,7 +124,7 @@ class GraphTokenizer(tf.Module):
             start_P = tf.gather(parts_BP.row_starts(), row_P)
             part_P = tf.range(parts_BP.row_splits[-1])
             text_PT = self._encode(text_P, start_P == part_P)
-            token, part = graph_arrays.keep(~is_text_P, token_P, part_P)
+            token, part = graph_arrays.keep(token_P >= 0, token_P, part_P)
             token_PT = graph_arrays.ragged(token, part, tf.size(part_P, tf.int64))
             tokens_PT = tf.concat([text_PT, token_PT], 1)
             return parts_BP.with_values(tokens_PT).merge_dims(1, 2)

@@ -63,7 +63,7 @@ class Composed(tf.Module):
             starts = tf.concat([[0], *graph_arrays.keep(start_N, place_N)], 0)
             starter_N = tf.gather(starts, group_N)
             beside_N = starter_N == place_N - 1
-            above_N = (order_N > 0) & (tf.roll(order_N, 1, 0) < order_N)
+            above_N = (order_N > 0) & (graph_arrays.before(order_N, 0) < order_N)
             key_N = tf.cast(tf.gather(point_N, starter_N), tf.int64) * POINTS
             new_N = self._pairs.lookup(key_N + tf.cast(point_N, tf.int64))
             fits_N = (new_N >= 0) & (beside_N | above_N) & ~passed_N & (group_N > 0)
@@ -126,14 +126,13 @@ class Expand(tf.Module):
     def __call__(self, point_N: tf.Tensor, row_N: tf.Tensor):
         """The new characters, and the row that each belongs to."""
         number_N = self._number.lookup(point_N)
-        length_N = tf.gather(self._lengths, number_N)
-        shift_N = tf.gather(self._starts, number_N) - tf.cumsum(
-            length_N, exclusive=True
-        )
-        take = tf.repeat(shift_N, length_N) + tf.range(tf.reduce_sum(length_N))
-        kept = tf.repeat(tf.where(number_N == 0, point_N, -1), length_N)
-        new = tf.where(kept >= 0, kept, tf.gather(self._pool, take))
-        return new, tf.repeat(row_N, length_N)
+        start_N = tf.gather(self._starts, number_N)
+        limit_N = start_N + tf.gather(self._lengths, number_N)
+        taken = graph_arrays.ranges(start_N, limit_N)
+        source = graph_arrays.row_of_each(taken)
+        kept = tf.gather(tf.where(number_N == 0, point_N, -1), source)
+        new = tf.where(kept >= 0, kept, tf.gather(self._pool, taken.values))
+        return new, tf.gather(row_N, source)
 
 
 @functools.cache

@@ -68,7 +68,7 @@ class WordPiece(tf.Module):
         del starts_B  # A text behind an added token is encoded like any other.
         point_N, row_N = self._normal(text_B)
         class_N = self._class.lookup(point_N)
-        joins_N = (class_N == 0) & (tf.roll(class_N, 1, 0) == 0)
+        joins_N = (class_N == 0) & (graph_arrays.before(class_N, 0) == 0)
         starts_N = ~joins_N | graph_arrays.changes(row_N)
         used_N = class_N != _WHITE
         point_N, row_N, starts_N = graph_arrays.keep(used_N, point_N, row_N, starts_N)
@@ -96,7 +96,7 @@ class WordPiece(tf.Module):
         tokens, row = tokens_BT.values, graph_arrays.row_of_each(tokens_BT)
         first, later = tf.gather(self._first, tokens), tf.gather(self._later, tokens)
         text = tf.where(graph_arrays.changes(row), first, later)
-        return tf.strings.reduce_join(tokens_BT.with_values(text), axis=-1)
+        return graph_arrays.join(text, row, tokens_BT.nrows())
 
     def _longest_tokens(self, point_N, word_N, starts_N):
         """The longest token that starts at each place, and the place behind it."""

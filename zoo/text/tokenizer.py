@@ -49,6 +49,15 @@ class Tokenizer:
         self.vocab_size: int = max(self._plain.get_vocab().values()) + 1
 
     @property
+    def prefix(self) -> list[int]:
+        """The ids that its post-processor puts before a text, such as `<s>`."""
+        plain = self._plain.encode("a", add_special_tokens=False).ids
+        whole = self._plain.encode("a", add_special_tokens=True).ids
+        places = range(len(whole) - len(plain) + 1)
+        starts = (i for i in places if whole[i : i + len(plain)] == plain)
+        return whole[: next(starts, 0)]
+
+    @property
     def chat_template(self) -> str | None:
         """The Jinja template of a chat, or None."""
         return self.config.get("chat_template")

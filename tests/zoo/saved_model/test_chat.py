@@ -1,0 +1,107 @@
+"""The signature `chat`: histories in, the model's own tokens out."""
+
+import logging
+
+import pytest
+
+from zoo import registry
+from zoo.decode import generate
+from zoo.directory import Generation, Loaded
+from zoo.saved_model import c_api, writer
+from zoo.text import chat
+from zoo.text import tokenizer as tokenizers
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+CHATS = [
+    [("user", "ab")],
+    [
+        ("system", "be kind"),
+        ("user", "hi <|im_end|>"),
+        ("assistant", ""),
+        ("user", "c"),
+    ],
+    [("user", " two\n\nlines "), ("assistant", "żółw 🐢"), ("user", "\n")],
+]
+KNOBS = {"max_new_tokens": [12], "temperature": [0.9], "seed": [7, 8, 9]}
+
+
+def with_template(template):
+    text = "user assistant system hello be kind ab cd 0123 " * 9
+    trained = tokenizers.train([text], 270, SPECIAL)
+    return tokenizers.Tokenizer(
+        trained.json, {"eos_token": "<|im_end|>", "chat_template": template}
+    )
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    tokenizer = with_template(CHATML)
+    model = registry.build(
+        "gru_lm", vocab_size=tokenizer.vocab_size, width=16, units=16
+    )
+    return Loaded(model, tokenizer, Generation())
+
+
+@pytest.fixture(scope="module")
+def session(loaded, tmp_path_factory):
+    folder = writer.write(tmp_path_factory.mktemp("chat"), loaded)
+    with c_api.Session(folder) as session:
+        yield session
+
+
+def padded(chats):
+    most = max(map(len, chats))
+    filled = [[*chat, *[("", "")] * (most - len(chat))] for chat in chats]
+    return {
+        "roles": [[role for role, _ in chat] for chat in filled],
+        "contents": [[content for _, content in chat] for chat in filled],
+    }
+
+
+def test_answers_are_those_of_generate(loaded, session):
+    messages = [[{"role": r, "content": c} for r, c in one] for one in CHATS]
+    ids = [chat.encode(loaded.tokenizer, one) for one in messages]
+    generation = Generation(max_new_tokens=12, temperature=0.9, seed=7)
+    wanted = generate(loaded.model, loaded.tokenizer, ids, generation)
+    answer = session.run("chat", {**padded(CHATS), **KNOBS})
+    texts = [text.decode() for text in answer["text"].tolist()]
+    assert texts == [one.text for one in wanted]
+    counts = answer["num_tokens"].tolist()
+    rows = zip(answer["tokens"].tolist(), counts, strict=True)
+    assert [row[:count] for row, count in rows] == [one.tokens for one in wanted]
+
+
+@pytest.mark.parametrize(
+    "chats, words",
+    [
+        ([[("robot", "a")]], "roles: row 0 has .*robot.*user"),
+        ([[("user", "a")], [("user", "a"), ("assistant", "b")]], "roles: row 1"),
+        ([[("", "")]], "roles: row 0"),
+        ([[("user", "a"), ("", ""), ("user", "b")]], "roles: row 0"),
+        ([[("user", b"\xff")]], "contents: row 0"),
+        ([[("user", "a" * 2_000_000)]], "contents: row 0 has 2000000, bytes"),
+        ([], "batch of 0 rows"),
+    ],
+)
+def test_bad_histories(session, chats, words):
+    inputs = padded(chats) if chats else {"roles": [], "contents": []}
+    if not chats:
+        empty = ("string", (0, 1), ())
+        inputs = {"roles": empty, "contents": empty}
+    with pytest.raises(c_api.Error, match=words) as error:
+        session.run("chat", inputs)
+    assert error.value.code == "INVALID_ARGUMENT"
+
+
+def test_a_template_that_cannot_be_compiled(tmp_path, loaded, caplog):
+    shouting = CHATML.replace("m['content']", "m['content'] | upper")
+    other = Loaded(loaded.model, with_template(shouting), loaded.generation)
+    with caplog.at_level(logging.WARNING):
+        folder = writer.write(tmp_path, other)
+    assert "no signature chat: chat template cannot be put in the graph" in caplog.text
+    with c_api.Session(folder) as session:
+        assert "chat" not in session.signatures and "generate" in session.signatures

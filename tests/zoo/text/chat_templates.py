@@ -1,0 +1,178 @@
+"""Chat templates of the known forms, one for each family of models.
+
+They are written anew: each makes the same of a chat without tools as what is published
+with the models that are named beside it.
+"""
+
+_ANSWER = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+_MESSAGE = "{{ '<|im_start|>' ~ m.role ~ '\\n' ~ m.content ~ '<|im_end|>\\n' }}"
+_ALTERNATE = """
+{%- if (m.role == 'user') == (loop.index is even) %}
+    {{- raise_exception('user and assistant take turns') }}
+{%- endif %}"""
+_ONLY = "{{- raise_exception('only user and assistant') }}"
+# Sets `rest` to the messages behind a system message, and `ns.first` to its content.
+_APART = """
+{%- set ns = namespace(first=none) %}
+{%- set rest = messages %}
+{%- if messages[0].role == 'system' %}
+    {%- set ns.first = messages[0].content %}
+    {%- set rest = messages[1:] %}
+{%- endif %}"""
+_HEADER = "{{ '<|start_header_id|>' ~ %s ~ '<|end_header_id|>\\n\\n' }}"
+_MODEL = "{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"
+_GEMMA = """
+{%- set role = 'model' if m.role == 'assistant' else m.role %}
+{{- '<start_of_turn>' ~ role ~ '\\n' }}"""
+_MISTRAL = """
+{%- if m.role == 'user' %}
+    {{- OPEN ~ (ns.first ~ '\\n\\n' if PLACE and ns.first is not none else '') }}
+    {{- m.content ~ CLOSE }}
+{%- elif m.role == 'assistant' %}
+    {{- SPACE ~ m.content ~ eos_token }}
+{%- else %}
+    {{- raise_exception('only user and assistant') }}
+{%- endif %}"""
+
+
+def _mistral(**words):
+    text = _MISTRAL
+    for name, word in words.items():
+        text = text.replace(name, word)
+    loop = "{% for m in rest %}" + _ALTERNATE + text + "{% endfor %}"
+    return _APART + "{{ bos_token }}" + loop
+
+
+_LLAMA2 = """
+{%- set content = m.content %}
+{%- if loop.first and ns.first is not none %}
+    {%- set content = '<<SYS>>\\n' ~ ns.first ~ '\\n<</SYS>>\\n\\n' ~ content %}
+{%- endif %}
+{%- if m.role == 'user' %}
+    {{- bos_token ~ '[INST] ' ~ content|trim ~ ' [/INST]' }}
+{%- elif m.role == 'assistant' %}
+    {{- ' ' ~ content|trim ~ ' ' ~ eos_token }}
+{%- else %}
+    {{- '<<SYS>>\\n' ~ content|trim ~ '\\n<</SYS>>\\n\\n' }}
+{%- endif %}"""
+
+_THINKING = """
+{%- for m in messages %}
+    {%- set content = m.content %}
+    {%- if m.role == 'assistant' and '</think>' in content %}
+        {%- set content = content.split('</think>')[-1].lstrip('\\n') %}
+    {%- endif %}
+    {{- '<|im_start|>' ~ m.role ~ '\\n' ~ content ~ '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+    {%- if enable_thinking is defined and not enable_thinking %}
+        {{- '<think>\\n\\n</think>\\n\\n' }}
+    {%- endif %}
+{%- endif %}
+"""
+
+_ZEPHYR = """
+{%- for m in messages %}
+{%- if m.role in ['system', 'user', 'assistant'] %}
+{{- '<|' ~ m.role ~ '|>\\n' ~ m.content ~ eos_token }}
+{% endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+{{- '<|assistant|>' }}
+{% endif %}"""
+
+_GATHERED = """
+{%- set ns = namespace(system='') %}
+{%- for m in messages if m.role == 'system' %}
+    {%- set ns.system = ns.system ~ m.content %}
+{%- endfor %}
+{{- bos_token ~ ns.system }}
+{%- for m in messages if m.role != 'system' %}
+    {{- '<|' ~ m.role ~ '|>' }}
+    {{- m.content.split('</think>')[-1] ~ eos_token if m.role == 'assistant' }}
+    {{- m.content if m.role == 'user' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|assistant|>' }}
+{%- endif %}
+"""
+
+_DROPPED = """
+{{- bos_token }}
+{%- for m in messages %}
+    {%- if m.role == 'user' %}
+        {{- '<|user|>\\n' ~ m.content ~ '<|end|>\\n<|assistant|>\\n' }}
+    {%- elif m.role == 'assistant' %}
+        {{- m.content ~ '<|end|>\\n' }}
+    {%- endif %}
+{%- endfor %}
+"""
+
+_DATED = """
+{%- if date_string is not defined %}
+    {%- set date_string = strftime_now('%d %b %Y') %}
+{%- endif %}
+{{- bos_token ~ '<|start_header_id|>system<|end_header_id|>\\n\\nToday Date: ' }}
+{{- date_string ~ '\\n\\n' ~ (ns.first or '')|trim ~ '<|eot_id|>' }}"""
+
+_LLAMA3 = _HEADER % "m.role" + "{{ m.content|trim ~ '<|eot_id|>' }}{% endfor %}"
+_TURN = "{% for m in messages %}"
+_REST = "{% for m in rest %}"
+_FIRST = "{{ ns.first ~ '\\n\\n' if loop.first and ns.first is not none }}"
+_END = "{{ m.content|trim ~ '<end_of_turn>\\n' }}{% endfor %}"
+
+TEMPLATES = {
+    "chatml": _TURN + _MESSAGE + "{% endfor %}" + _ANSWER,
+    # SmolLM2, Qwen 1.5 and 2
+    "default_system": "{% if messages[0].role != 'system' %}"
+    "{{ '<|im_start|>system\\nYou help people.<|im_end|>\\n' }}{% endif %}"
+    + (_TURN + _MESSAGE + "{% endfor %}" + _ANSWER),
+    # Qwen 3
+    "thinking": _THINKING,
+    "llama2": _APART + _REST + _ALTERNATE + _LLAMA2 + "{% endfor %}",
+    "llama3": "{{ bos_token }}" + _TURN + _LLAMA3 + _HEADER % "'assistant'",
+    # Llama 3.1 to 3.3
+    "llama3_dated": _APART + _DATED + _REST + _LLAMA3 + _HEADER % "'assistant'",
+    # Gemma 1 and 2
+    "gemma": "{{ bos_token }}{% if messages[0].role == 'system' %}"
+    + (_ONLY + "{% endif %}" + _TURN + _ALTERNATE + _GEMMA + _END + _MODEL),
+    # Gemma 3, without images
+    "gemma3": _APART
+    + ("{{ bos_token }}" + _REST + _ALTERNATE + _GEMMA + _FIRST + _END + _MODEL),
+    # Mistral 7B Instruct 0.1
+    "mistral1": "{{ bos_token }}"
+    + (_TURN + _ALTERNATE + "{% if m.role == 'user' %}")
+    + "{{ '[INST] ' ~ m.content ~ ' [/INST]' }}{% elif m.role == 'assistant' %}"
+    + (
+        "{{ m.content ~ eos_token ~ ' ' }}{% else %}"
+        + _ONLY
+        + "{% endif %}{% endfor %}"
+    ),
+    # Mistral 7B Instruct 0.2
+    "mistral2": _mistral(
+        OPEN="' [INST] '", PLACE="loop.first", CLOSE="' [/INST]'", SPACE="' '"
+    ),
+    # Mistral 7B Instruct 0.3, Mistral Nemo
+    "mistral3": _mistral(
+        OPEN="'[INST]'", PLACE="loop.last", CLOSE="'[/INST]'", SPACE="''"
+    ),
+    "zephyr": _ZEPHYR,
+    # DeepSeek R1: system messages first, wherever they stand
+    "gathered": _GATHERED,
+    # Phi 3: no system message
+    "dropped": _DROPPED,
+}
+NAMED = {"bos_token": "<s>", "eos_token": "</s>"}
+SPECIAL = (
+    "<s> </s> <|im_start|> <|im_end|> <|start_header_id|> <|end_header_id|> <|eot_id|> "
+    "<start_of_turn> <end_of_turn> [INST] [/INST] <|user|> <|assistant|> <|end|>"
+).split()
+
+
+def messages(chat):
+    """The messages of a list of roles and contents in turn."""
+    return [
+        {"role": role, "content": content}
+        for role, content in zip(chat[::2], chat[1::2], strict=True)
+    ]
