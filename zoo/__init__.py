@@ -10,7 +10,7 @@ The Python API, imported on first use so that `import zoo` costs nothing:
 
     zoo.names()                         the names of the models
     zoo.build(name, **fields)           a built keras.Model
-    zoo.load(directory)                 a model, its tokenizer and its settings
+    zoo.load(source)                    a model, its tokenizer and its settings
     zoo.save(directory, model, ...)     writes a model directory
 """
 

@@ -9,6 +9,7 @@ from zoo import models, registry
 _CAN = {
     "TransformerLM": "generate, score, evaluate, export",
     "RecurrentLM": "generate, score, evaluate, export",
+    "TextEncoder": "embed, export",
     "DenseNet": "classify or regress, evaluate, export",
 }
 

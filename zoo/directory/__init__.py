@@ -6,38 +6,29 @@
     tokenizer_config.json
     generation_config.json   the defaults of generation
 
-A Transformer LM that GPT-2 or Llama can express is written as one, so that other
-programs read it unchanged. Every other model has the model_type "zoo-<name>" and its
-Config in the field "zoo". Nothing in a directory can run code.
+A model that a Hugging Face family can express is written as one, so that other programs
+read it unchanged. Every other model has the model_type "zoo-<name>" and its Config in
+the field "zoo". Nothing in a directory can run code.
+
+Directories of others are read as well: from the Hub or a folder, with the weights in
+one file or in shards, in float32, float16 or bfloat16, and with any of the usual files
+of a tokenizer. Files of other formats are read where their suffix says what they are.
 """
 
+import functools
+import os
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any
 
-import keras
 import numpy as np
-import safetensors.numpy
 
 from zoo import models, registry
-from zoo.directory import files, hf
+from zoo.directory import files, hf, hf_bert, hub, sentence_files, weights
 from zoo.directory.generation import Generation
-from zoo.text import tokenizer as tokenizers
+from zoo.directory.pretrained import Loaded, Pretrained, assemble, by_path, table
+from zoo.text import importing
 
-__all__ = ["Generation", "Loaded", "fields_of", "load", "save"]
-
-
-class Loaded(NamedTuple):
-    """What a model directory holds.
-
-    Attributes:
-      model: a built keras.Model in float32.
-      tokenizer: a `Tokenizer`, or None for a model of features.
-      generation: the defaults of generation.
-    """
-
-    model: Any
-    tokenizer: tokenizers.Tokenizer | None
-    generation: Generation
+__all__ = ["Generation", "Loaded", "Pretrained", "fields_of", "load", "read", "save"]
 
 
 def save(directory, model, tokenizer=None, generation=None, replace=False) -> None:
@@ -53,31 +44,37 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
     Raises:
       ValueError: the folder is not empty.
     """
-    values = {
-        name: np.asarray(v.value, np.float32) for name, v in _variables(model).items()
-    }
     config = fields_of(model.config)
-    if "zoo" not in config:
-        values = _to_theirs(hf.rows(config["model_type"], model.config), values)
-    end_id = None if tokenizer is None else tokenizer.end_id
+    rows, variables = table(model, config["model_type"]), by_path(model)
+    shapes = {}
+    for row in rows:
+        wanted = row.shapes(tuple(variables[row.ours].shape))
+        shapes |= dict(zip(row.theirs, wanted, strict=True))
+
+    def arrays():
+        for row in rows:
+            value = np.asarray(variables[row.ours].value, np.float32)
+            yield from row.to_theirs(value).items()
+
+    ends = {}
     if tokenizer is not None:
-        config |= {"bos_token_id": end_id, "eos_token_id": end_id}
+        ends = _ends(tokenizer)
+        config |= ends
     with files.staged(directory, replace) as folder:
+        if config.pop(hf_bert.SENTENCE, None):
+            sentence_files.write(folder, model.config)
         files.write_json(folder / "config.json", config)
-        safetensors.numpy.save_file(
-            {k: np.ascontiguousarray(v) for k, v in values.items()},
-            folder / "model.safetensors",
-            {"format": "pt"},  # what transformers asks for
-        )
+        weights.write(folder / weights.FILE, shapes, arrays())
         if tokenizer is not None:
             tokenizer.save(folder)
-            generation = (generation or Generation()).to_json(end_id)
-            files.write_json(folder / "generation_config.json", generation)
+            said = (generation or Generation()).to_json(tokenizer.end_id)
+            said["eos_token_id"] = ends["eos_token_id"]
+            files.write_json(folder / "generation_config.json", said)
 
 
 def fields_of(config) -> dict[str, Any]:
     """What config.json says of a model's Config."""
-    if isinstance(config, models.transformer_lm.Config):
+    if isinstance(config, models.transformer_lm.Config | models.text_encoder.Config):
         fields = hf.to_hf(config)
         if fields is not None:
             return fields
@@ -85,124 +82,124 @@ def fields_of(config) -> dict[str, Any]:
     return {"model_type": f"zoo-{name}", "zoo": registry.to_fields(config)}
 
 
-def load(directory) -> Loaded:
-    """Reads a model directory into a model that computes in float32.
+def load(source, revision: str | None = None) -> Loaded:
+    """Reads a pretrained model into one that computes in float32.
+
+    Args:
+      source: as of `read`.
+      revision: as of `read`.
 
     Raises:
       ValueError: a file is missing or not what it should be, the family is unknown,
         or a tensor is missing, extra, of another shape, or not finite.
     """
-    folder = pathlib.Path(directory)
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: there is no such model directory.")
-    value = files.read_json(folder / "config.json")
-    config = _config(value, folder / "config.json")
-    tensors = _tensors(folder / "model.safetensors")
-    if getattr(config, "layers", 0) > len(tensors):
-        raise ValueError(
-            f"{folder}: config.json says {config.layers} layers, model.safetensors "
-            f"has {len(tensors)} tensors."
-        )
-    family = value["model_type"]
-    family = None if family.startswith("zoo-") else family
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        # a model without memory first: config.json may ask for any amount of it
-        with keras.StatelessScope(initialize_variables=False):
-            outline = registry.build_config(config)
-        values = _values(outline, tensors, family, folder / "model.safetensors")
-        model = registry.build_config(config)
-    finally:
-        keras.config.set_dtype_policy(policy)
-    for name, variable in _variables(model).items():
-        variable.assign(values[name])
-    if not (folder / "tokenizer.json").exists():
-        return Loaded(model, None, Generation())
-    tokenizer = tokenizers.load(folder)
-    if tokenizer.vocab_size > getattr(config, "vocab_size", 0):
-        raise ValueError(
-            f"{folder}: tokenizer.json has {tokenizer.vocab_size} tokens, the model "
-            f"{getattr(config, 'vocab_size', 0)}."
-        )
-    generation, path = Generation(), folder / "generation_config.json"
-    if path.exists():
-        generation = Generation.from_json(files.read_json(path), str(path))
-    return Loaded(model, tokenizer, generation)
+    return assemble(read(source, revision))
 
 
-def _variables(model) -> dict[str, Any]:
-    """The weights by paths that are the same in every process.
+def read(source, revision: str | None = None) -> Pretrained:
+    """Reads what a source holds, without building its model.
 
-    Keras begins some with the model's name, which it numbers.
+    Args:
+      source: a model directory, a file *.gguf, *.keras or *.weights.h5, a folder with
+        a checkpoint of TensorFlow, or owner/name on the Hugging Face Hub.
+      revision: for the Hub: a branch, a tag or a commit.
+
+    Raises:
+      ValueError: there is no such source, or its files are not what they should be.
     """
-    return {v.path.removeprefix(f"{model.name}/"): v for v in model.weights}
+    path = pathlib.Path(source)
+    on_hub = not path.exists() and hub.is_id(source)
+    if revision is not None and not on_hub:
+        raise ValueError(f"revision {revision!r}: {source} is not a name on the Hub.")
+    if on_hub:
+        return _folder(hub.fetch(source, revision))
+    if path.is_dir():
+        return _folder(path) if _has_config(path) else _first_gpt2(path)
+    if not path.exists():
+        raise ValueError(f"{path}: there is no such model directory.")
+    if path.suffix == ".gguf":
+        from zoo.directory import gguf
+
+        return gguf.read(path)
+    if path.name.endswith((".keras", ".weights.h5")):
+        from zoo.directory import keras_files
+
+        return keras_files.read(path)
+    weights.refuse_pickle(path)
+    raise ValueError(
+        f"{path}: is a file; a model directory, a file *.gguf, *.keras or "
+        "*.weights.h5, or owner/name on the Hugging Face Hub allowed."
+    )
 
 
-def _config(value, path):
-    family = value.get("model_type", "")
-    if not isinstance(family, str) or not family.startswith("zoo-"):
-        return hf.from_hf(value, str(path))
-    fields = value.get("zoo")
-    if not isinstance(fields, dict):
-        raise ValueError(f"{path}: the field 'zoo' is missing or not an object.")
-    fields = dict(fields)
-    name = fields.pop("name", None)
-    if not isinstance(name, str) or family != f"zoo-{name}":
+def _has_config(folder) -> bool:
+    """False only for a folder as GPT-2's authors published theirs."""
+    there = [os.path.lexists(folder / n) for n in ("config.json", "hparams.json")]
+    return there != [False, True]
+
+
+def _first_gpt2(folder) -> Pretrained:
+    from zoo.directory import tf_checkpoint
+
+    return tf_checkpoint.read(folder)
+
+
+def _folder(folder: pathlib.Path) -> Pretrained:
+    config = files.read_json(files.inside(folder, "config.json"))
+    if "auto_map" in config:
         raise ValueError(
-            f"{path}: model_type {family!r}, but the config's is {name!r}."
+            f"{folder / 'config.json'}: auto_map {config['auto_map']!r} asks for code "
+            "of the folder's own, and none of it is run here."
         )
-    try:
-        return registry.config(name, **fields)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    if config.get("model_type") in list(hf.ENCODERS):
+        config[hf_bert.SENTENCE] = sentence_files.read(folder)
+    tensors = _tensors(folder, config)
+    said, generation = {}, Generation()
+    if os.path.lexists(folder / "generation_config.json"):
+        path = files.inside(folder, "generation_config.json")
+        said = files.read_json(path)
+        generation = Generation.from_json(said, str(path))
+    for name in importing.FILES:
+        if os.path.lexists(folder / name):
+            files.inside(folder, name)
+    end_ids = [
+        *_end_ids(config, folder / "config.json"),
+        *_end_ids(said, folder / "generation_config.json"),
+    ]
+    tokenizer = functools.partial(importing.load, str(folder), end_ids)
+    return Pretrained(str(folder), config, tensors, tokenizer, generation)
 
 
-def _tensors(path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise ValueError(f"{path}: there is no such file.")
-    try:
-        return safetensors.numpy.load_file(path)
-    except Exception as error:  # the library has one class for each kind of damage
-        raise ValueError(f"{path}: cannot be read as safetensors: {error}") from None
+def _tensors(folder, config):
+    names = (weights.FILE, weights.INDEX)
+    if not any(os.path.lexists(folder / name) for name in names):
+        from zoo.directory import tf_checkpoint
+
+        if os.path.lexists(folder / tf_checkpoint.H5):
+            return tf_checkpoint.h5(folder, config.get("model_type"))
+    return weights.read(folder)
 
 
-def _to_theirs(table, values):
-    out = {}
-    for row in table:
-        parts = np.split(values.pop(row.ours), np.cumsum(row.sizes)[:-1])
-        for name, part in zip(row.theirs, parts, strict=True):
-            out[name] = part.T if row.transposed else part
-    assert not values, f"not in the table: {sorted(values)}"
-    return out
+def _end_ids(value, path) -> list[int]:
+    """The tokens that end a text: `eos_token_id` is a number, a list or absent."""
+    ids = value.get("eos_token_id")
+    ids = [] if ids is None else ids if isinstance(ids, list) else [ids]
+    for number in ids:
+        if type(number) is not int or not 0 <= number < 2**31:
+            raise ValueError(f"{path}: eos_token_id {number!r}, a token id allowed.")
+    return ids
 
 
-def _values(model, tensors, family, path) -> dict[str, np.ndarray]:
-    """The value of each variable, every tensor checked by name, shape and value."""
-    variables, values = _variables(model), {}
-    if family:
-        table = hf.rows(family, model.config)
-    else:
-        table = [hf.Row(name, (name,), v.shape[:1]) for name, v in variables.items()]
-    for row in table:
-        variable = variables[row.ours]
-        parts = []
-        for name, size in zip(row.theirs, row.sizes, strict=True):
-            if name not in tensors:
-                raise ValueError(f"{path}: the tensor {name} is missing.")
-            part = tensors.pop(name)
-            part = part.T if row.transposed else part
-            wanted = (size, *variable.shape[1:])
-            if part.shape != wanted:
-                raise ValueError(
-                    f"{path}: the tensor {name} has shape {part.shape}, expected "
-                    f"{wanted}{' transposed' if row.transposed else ''}."
-                )
-            parts.append(part)
-        value = np.concatenate(parts) if len(parts) > 1 else parts[0]
-        if not np.isfinite(value).all():
-            raise ValueError(f"{path}: the tensor {row.theirs[0]} has NaN or Inf.")
-        values[row.ours] = value
-    if tensors:
-        raise ValueError(f"{path}: unknown tensors: {', '.join(sorted(tensors)[:5])}.")
-    return values
+def _ends(tokenizer) -> dict[str, Any]:
+    """The ids of the first token of a text, and of those that end one."""
+
+    def number(token):
+        name = token["content"] if isinstance(token, dict) else token
+        ids = tokenizer.encode(name, special=True) if name else []
+        return ids[0] if len(ids) == 1 else tokenizer.end_id
+
+    last = [number(name) for name in tokenizer.config.get("end_tokens", [])]
+    return {
+        "bos_token_id": number(tokenizer.config.get("bos_token")),
+        "eos_token_id": last or tokenizer.end_id,
+    }

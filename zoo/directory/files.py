@@ -1,12 +1,14 @@
-"""Writes folders whole or not at all, and reads small JSON files with care."""
+"""Writes folders whole or not at all, and reads the files of others with care."""
 
 import contextlib
 import json
 import os
 import pathlib
 import shutil
+from typing import Any
 
-_LARGEST_JSON = 64 * 2**20
+# A parsed file takes up to 24 times its size: `{},` is an empty dict.
+_LARGEST_JSON = 8 * 2**20
 
 
 @contextlib.contextmanager
@@ -72,11 +74,44 @@ def _flush_one(path) -> None:
         os.close(handle)
 
 
-def read_json(path) -> dict:
-    """Reads a JSON object.
+def inside(folder, name: str, below: str = "") -> pathlib.Path:
+    """The path of a file in a folder that may come from anybody.
+
+    A symbolic link may lead to another file of the folder or, as in the cache of the
+    Hub (`snapshots/<commit>/` beside `blobs/`), to a blob of the same repository.
+
+    Args:
+      folder: the whole folder.
+      name: of the file.
+      below: of the folder in it that holds the file; "" is the whole folder.
 
     Raises:
-      ValueError: the file is missing, too large, not JSON, or not an object.
+      ValueError: the name is a path, there is no such file, it leads out of the
+        folder, or it is a device or a folder.
+    """
+    folder = pathlib.Path(folder)
+    path = folder / below / name
+    for part in (name, below) if below else (name,):
+        if not part or part in (".", "..") or {"/", os.sep, "\0"} & set(part):
+            raise ValueError(f"{folder}: {part!r} is not the name of a file in it.")
+    if not path.exists():
+        raise ValueError(f"{path}: there is no such file.")
+    real, home = path.resolve(), folder.resolve()
+    homes = [home]
+    if home.parent.name == "snapshots":
+        homes.append(home.parent.parent / "blobs")
+    if not any(real.is_relative_to(place) for place in homes):
+        raise ValueError(f"{path}: is a link out of the folder, to {real}.")
+    if not real.is_file():
+        raise ValueError(f"{path}: is not a regular file.")
+    return path
+
+
+def read_json(path, kind: type = dict) -> Any:
+    """Reads a JSON object, or a list where `kind` is one.
+
+    Raises:
+      ValueError: the file is missing, too large, not JSON, or of another kind.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -85,10 +120,11 @@ def read_json(path) -> dict:
         raise ValueError(f"{path}: larger than {_LARGEST_JSON} bytes.")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of UTF-8, JSON, or a long number
         raise ValueError(f"{path}: is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: holds a {type(value).__name__}, expected an object.")
+    if not isinstance(value, kind):
+        wanted = "a list" if kind is list else "an object"
+        raise ValueError(f"{path}: holds a {type(value).__name__}, expected {wanted}.")
     return value
 
 

@@ -6,33 +6,68 @@ by `tf.where`; a product followed by a scaled sum would be rewritten by the grap
 optimizer into a slow fused kernel.
 
 Sources: Vaswani et al. 2017 (arXiv:1706.03762); Ainslie et al. 2023 (grouped
-queries, arXiv:2305.13245); Su et al. 2021 (rotary positions, arXiv:2104.09864).
+queries, arXiv:2305.13245); Beltagy et al. 2020 (windows, arXiv:2004.05150); Dehghani
+et al. 2023 (norms of queries and keys, arXiv:2302.05442); Gemma Team 2024 (softcap,
+arXiv:2408.00118).
 """
 
+from typing import NamedTuple
+
 import keras
-import numpy as np
 import tensorflow as tf
 
-from zoo.layers import fused, per_row
+from zoo.layers import rotary
 from zoo.layers.linear import Linear
+from zoo.layers.norm import Norm
 
 _NEVER = -30000.0  # finite in bfloat16, and exp() of it is 0
+
+
+class Scores(NamedTuple):
+    """What becomes of the products of queries and keys.
+
+    Attributes:
+      scale: they are multiplied by it; 0 means the root of 1 / head width.
+      softcap: then they become softcap * tanh(scores / softcap); 0 is off.
+      window: a position sees itself and window - 1 before it; 0 means all.
+    """
+
+    scale: float = 0.0
+    softcap: float = 0.0
+    window: int = 0
+
+
+PLAIN = Scores()
 
 
 class Attention(keras.layers.Layer):
     """The projections around attention; `attend` decides who sees what.
 
-    One weight `qkv` holds queries, keys and values, in this order.
+    One weight `qkv` holds queries, keys and values, in this order. With `qk_norm`, the
+    kind and the epsilon of a norm, every head of queries and of keys is normalised.
     """
 
     def __init__(
-        self, width, heads, kv_heads, head_width, qkv_bias, out_bias, stddev, **kwargs
+        self,
+        width,
+        heads,
+        kv_heads,
+        head_width,
+        qkv_bias,
+        out_bias,
+        stddev,
+        qk_norm=None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.heads, self.kv_heads, self.head_width = heads, kv_heads, head_width
         outputs = (heads + 2 * kv_heads) * head_width
+        self.q_norm = self.k_norm = None
         with keras.name_scope(self.name):
             self.qkv = Linear(width, outputs, qkv_bias, name="qkv")
+            if qk_norm is not None:
+                self.q_norm = Norm(head_width, *qk_norm, name="q_norm")
+                self.k_norm = Norm(head_width, *qk_norm, name="k_norm")
             self.out = Linear(heads * head_width, width, out_bias, stddev, name="out")
         self.built = True
 
@@ -42,52 +77,33 @@ class Attention(keras.layers.Layer):
         Args:
           x_ND: rows of one or more sequences.
           attend: `attend(q, k, v) -> [N, H * head width]`, of flat q, k and v.
-          rotation: what `rotation` gave for the rows, or None.
+          rotation: what `rotary.rotation` gave for the rows, or None.
           training: whether gradients will be asked for.
         """
         h, k = self.heads * self.head_width, self.kv_heads * self.head_width
         y = self.qkv(x_ND)
-        if rotation is None:
+        if rotation is None and self.q_norm is None:
             return self.out(attend(*tf.split(y, [h, k, k], 1)))
         turned, v = tf.split(y, [h + k, k], 1)
         turned = tf.reshape(turned, (-1, self.heads + self.kv_heads, self.head_width))
-        turned = rotate(turned, *rotation, training=training)
+        if self.q_norm is not None:
+            turned = self._normalised(turned, training)
+        if rotation is not None:
+            turned = rotary.rotate(turned, *rotation, training=training)
         q, k = tf.split(tf.reshape(turned, (-1, h + k)), [h, k], 1)
         return self.out(attend(q, k, v))
 
-
-def rotation(positions_N, head_width, theta):
-    """The cosines and signed sines [N, 1, head width] that `rotate` multiplies by."""
-    half = head_width // 2
-    inverse = theta ** -(np.arange(0, head_width, 2, dtype=np.float32) / head_width)
-    inverse = np.pad(inverse.astype(np.float32), (0, -half % per_row.LANES))
-    angle = tf.cast(positions_N, tf.float32)[:, None] * inverse
-    cos, sin = tf.cos(angle)[:, :half], tf.sin(angle)[:, :half]
-    return tf.concat([cos, cos], 1)[:, None], tf.concat([-sin, sin], 1)[:, None]
-
-
-def rotate(x, cos, sin, training=False):
-    """Turns each pair (i, i + half) of the last dimension by its position's angle."""
-    if not training:
-        return _turn(x, cos, sin)
-
-    @tf.custom_gradient
-    def turn(x):
-        return _turn_fused(x, cos, sin), lambda dy: _turn_fused(dy, cos, -sin)
-
-    return turn(x)
+    def _normalised(self, x_NHd, training):
+        """Queries and keys, each head by itself."""
+        parts = tf.split(x_NHd, [self.heads, self.kv_heads], 1)
+        for i, norm in enumerate((self.q_norm, self.k_norm)):
+            rows = tf.reshape(parts[i], (-1, self.head_width))
+            rows = norm.call(rows, training)
+            parts[i] = tf.reshape(rows, (-1, parts[i].shape[1], self.head_width))
+        return tf.concat(parts, 1)
 
 
-def _turn(x, cos, sin):
-    wide = tf.cast(x, tf.float32)
-    left, right = tf.split(wide, 2, -1)
-    return tf.cast(wide * cos + tf.concat([right, left], -1) * sin, x.dtype)
-
-
-_turn_fused = fused.cluster(_turn)
-
-
-def causal(q, k, v, batch, heads, kv_heads, blocks=1, training=False):
+def causal(q, k, v, batch, heads, kv_heads, blocks=1, training=False, scores=PLAIN):
     """Attention of whole sequences in which a position sees itself and the past.
 
     Args:
@@ -97,10 +113,12 @@ def causal(q, k, v, batch, heads, kv_heads, blocks=1, training=False):
       heads, kv_heads: H and K; K divides H.
       blocks: into how many blocks the queries are cut; divides T.
       training: whether gradients will be asked for.
+      scores: a `Scores`.
 
     Returns:
       [B*T, H * head width].
     """
+    window, softcap = scores.window, scores.softcap
     d = q.shape[-1] // heads
 
     def split(x, n):
@@ -121,29 +139,37 @@ def causal(q, k, v, batch, heads, kv_heads, blocks=1, training=False):
         size = T // blocks
         parts = []
         for i in range(blocks):
-            end = (i + 1) * size
-            qi, ki, vi = grouped(q[:, :, i * size : end]), k[:, :, :end], v[:, :, :end]
-            scores = tf.matmul(qi, ki, transpose_b=True)
-            seen = tf.range(i * size, end)[:, None] >= tf.range(end)[None]
+            start, end = i * size, (i + 1) * size
+            # T is known where there are more blocks than one
+            first = max(0, start - window + 1) if i and window else 0
+            qi = grouped(q[:, :, start:end])
+            ki, vi = k[:, :, first:end], v[:, :, first:end]
+            z, slope = _capped(tf.matmul(qi, ki, transpose_b=True), softcap)
+            now, then = tf.range(start, end)[:, None], tf.range(first, end)[None]
+            seen = now >= then
+            if window:
+                seen &= now - then < window
             seen = tf.tile(seen, (heads // kv_heads, 1))
-            p = tf.nn.softmax(tf.where(seen, scores, tf.cast(_NEVER, q.dtype)))
-            parts.append((end, qi, ki, vi, p, tf.matmul(p, vi)))
+            p = tf.nn.softmax(tf.where(seen, z, tf.cast(_NEVER, q.dtype)))
+            parts.append((first, end, qi, ki, vi, p, slope, tf.matmul(p, vi)))
         return tf.concat([apart(part[-1]) for part in parts], 2), parts
 
     def gradient(dout, parts):
-        dq, dk, dv, start = [], 0, 0, 0
-        for end, qi, ki, vi, p, oi in parts:
+        dq, dk, dv, start, last = [], 0, 0, 0, parts[-1][1]
+        for first, end, qi, ki, vi, p, slope, oi in parts:
             di = grouped(dout[:, :, start:end])
             row = tf.reduce_sum(di * oi, -1, keepdims=True)
             ds = p * (tf.matmul(di, vi, transpose_b=True) - row)
+            if slope is not None:
+                ds *= slope
             dq.append(apart(tf.matmul(ds, ki)))
-            rest = ((0, 0), (0, 0), (0, parts[-1][0] - end), (0, 0))
+            rest = ((0, 0), (0, 0), (first, last - end), (0, 0))
             dk += tf.pad(tf.matmul(ds, qi, transpose_a=True), rest)
             dv += tf.pad(tf.matmul(p, di, transpose_a=True), rest)
             start = end
         return tf.concat(dq, 2), dk, dv
 
-    scale = tf.cast(d**-0.5, q.dtype)
+    scale = tf.cast(scores.scale or d**-0.5, q.dtype)
 
     @tf.custom_gradient
     def attend(q, k, v):
@@ -164,7 +190,15 @@ def causal(q, k, v, batch, heads, kv_heads, blocks=1, training=False):
     return join(forward(q, k, v)[0], heads)
 
 
-def cached(q, k, v, keys_BKSd, values_BKSd, position_B):
+def _capped(z, softcap):
+    """Scores under their cap, and the slope that their gradient meets, or None."""
+    if not softcap:
+        return z, None
+    t = tf.tanh(z / softcap)
+    return softcap * t, 1 - t * t
+
+
+def cached(q, k, v, keys_BKSd, values_BKSd, position_B, scores=PLAIN, in_place=False):
     """Attention of one new token a row against its cache.
 
     Args:
@@ -172,6 +206,9 @@ def cached(q, k, v, keys_BKSd, values_BKSd, position_B):
       k, v: [B, K * head width], of the new token.
       keys_BKSd, values_BKSd: what came before, and free room behind it.
       position_B: int32, where the row's new token stands; below S.
+      scores: a `Scores`.
+      in_place: whether the caches may be overwritten, which spares a copy of them;
+        XLA has no such operation.
 
     Returns:
       [B, H * head width], and the two caches with the new token in them.
@@ -179,17 +216,23 @@ def cached(q, k, v, keys_BKSd, values_BKSd, position_B):
     B, K, S, d = tf.unstack(tf.shape(keys_BKSd))
     kv_heads, width = keys_BKSd.shape[1], keys_BKSd.shape[3]
     rows = tf.reshape(tf.range(B * K) * S, (B, K)) + position_B[:, None]
-    rows = tf.reshape(rows, (-1, 1))
+    rows = tf.reshape(rows, [-1])
 
     def insert(cache, new):
-        flat = tf.reshape(cache, (-1, width))
-        flat = tf.tensor_scatter_nd_update(flat, rows, tf.reshape(new, (-1, width)))
+        flat, new = tf.reshape(cache, (-1, width)), tf.reshape(new, (-1, width))
+        if in_place:
+            flat = tf.raw_ops.InplaceUpdate(x=flat, i=rows, v=new)
+        else:
+            flat = tf.tensor_scatter_nd_update(flat, rows[:, None], new)
         return tf.reshape(flat, (B, kv_heads, S, width))
 
     keys_BKSd, values_BKSd = insert(keys_BKSd, k), insert(values_BKSd, v)
-    q = tf.reshape(q * tf.cast(width**-0.5, q.dtype), (B, kv_heads, -1, width))
-    scores = tf.matmul(q, keys_BKSd, transpose_b=True)
+    scale = tf.cast(scores.scale or width**-0.5, q.dtype)
+    q = tf.reshape(q * scale, (B, kv_heads, -1, width))
+    z, _ = _capped(tf.matmul(q, keys_BKSd, transpose_b=True), scores.softcap)
     seen = tf.range(S)[None] <= position_B[:, None]
-    p = tf.where(seen[:, None, None], scores, tf.cast(_NEVER, q.dtype))
-    out = tf.matmul(tf.nn.softmax(p), values_BKSd)
+    if scores.window:
+        seen &= tf.range(S)[None] > position_B[:, None] - scores.window
+    z = tf.where(seen[:, None, None], z, tf.cast(_NEVER, q.dtype))
+    out = tf.matmul(tf.nn.softmax(z), values_BKSd)
     return tf.reshape(out, (B, -1)), keys_BKSd, values_BKSd

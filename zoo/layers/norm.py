@@ -12,13 +12,16 @@ import tensorflow as tf
 from zoo.layers import per_row
 from zoo.layers.linear import read
 
+KINDS = ("layernorm", "rmsnorm", "rmsnorm_1p")
+
 
 class Norm(keras.layers.Layer):
     """Normalises the last dimension of [N, D], then scales (and shifts) it.
 
     Args:
       width: D.
-      kind: "layernorm" (centres, has a bias) or "rmsnorm" (neither).
+      kind: "layernorm" (centres, has a bias), "rmsnorm" (neither), or "rmsnorm_1p",
+        whose weights are what the scale differs from 1 by (Gemma).
       epsilon: added to the mean square.
     """
 
@@ -26,7 +29,10 @@ class Norm(keras.layers.Layer):
         super().__init__(**kwargs)
         self.kind, self.epsilon = kind, epsilon
         self.scale = self.add_weight(
-            shape=(width,), initializer="ones", name="scale", autocast=False
+            shape=(width,),
+            initializer="zeros" if kind == "rmsnorm_1p" else "ones",
+            name="scale",
+            autocast=False,
         )
         self.bias = None
         if kind == "layernorm":
@@ -38,6 +44,8 @@ class Norm(keras.layers.Layer):
     def call(self, x_ND, training=False):
         """Returns [N, D] in the dtype of x; `training` keeps what gradients need."""
         scale_D = read(self.scale, tf.float32)
+        if self.kind == "rmsnorm_1p":
+            scale_D = 1 + scale_D
         bias_D = None if self.bias is None else read(self.bias, tf.float32)
         if training:
             return normalise(x_ND, scale_D, bias_D, self.epsilon)

@@ -3,7 +3,14 @@
 `build` and `names` are those of the registry.
 """
 
-from zoo.models import dense_net, recurrent_lm, transformer_lm
+from zoo.models import dense_net, recurrent_lm, text_encoder, transformer_lm
 from zoo.registry import build, names
 
-__all__ = ["build", "dense_net", "names", "recurrent_lm", "transformer_lm"]
+__all__ = [
+    "build",
+    "dense_net",
+    "names",
+    "recurrent_lm",
+    "text_encoder",
+    "transformer_lm",
+]

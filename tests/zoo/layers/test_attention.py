@@ -13,7 +13,7 @@ def rows(heads, seed):
     return tf.random.stateless_normal([B * T, heads * D], [seed, 0])
 
 
-def plain(q, k, v, heads, kv_heads):
+def plain(q, k, v, heads, kv_heads, given=attention.PLAIN):
     """Softmax attention with an infinite mask, one key head for each query head."""
 
     def split(x, n):
@@ -22,8 +22,13 @@ def plain(q, k, v, heads, kv_heads):
     def repeat(x):
         return tf.repeat(split(x, kv_heads), heads // kv_heads, 1)
 
-    scores = tf.einsum("bhtd,bhsd->bhts", split(q, heads), repeat(k)) / D**0.5
+    scores = tf.einsum("bhtd,bhsd->bhts", split(q, heads), repeat(k))
+    scores *= given.scale or D**-0.5
+    if given.softcap:
+        scores = given.softcap * tf.tanh(scores / given.softcap)
     past = np.tril(np.ones((T, T), bool))
+    if given.window:  # all but what lies further back
+        past &= ~np.tril(np.ones((T, T), bool), -given.window)
     p = tf.nn.softmax(tf.where(past, scores, -np.inf))
     out = tf.einsum("bhts,bhsd->bhtd", p, repeat(v))
     return tf.reshape(tf.transpose(out, (0, 2, 1, 3)), (B * T, heads * D))
@@ -39,21 +44,47 @@ def gradients(f, inputs):
     return y, tape.gradient(loss, inputs)
 
 
-@pytest.mark.parametrize("blocks", [1, 2, 4])
-@pytest.mark.parametrize("heads, kv_heads", [(4, 4), (4, 2), (4, 1)])
-def test_causal_is_plain_attention(heads, kv_heads, blocks):
+def check_causal(heads, kv_heads, blocks, scores=attention.PLAIN):
     inputs = [rows(heads, 1), rows(kv_heads, 2), rows(kv_heads, 3)]
 
     def ours(q, k, v, training=True):
-        return attention.causal(q, k, v, B, heads, kv_heads, blocks, training)
+        return attention.causal(q, k, v, B, heads, kv_heads, blocks, training, scores)
 
     y, grads = gradients(ours, inputs)
-    wanted, wanted_grads = gradients(lambda *x: plain(*x, heads, kv_heads), inputs)
+    wanted, wanted_grads = gradients(
+        lambda *x: plain(*x, heads, kv_heads, scores), inputs
+    )
     np.testing.assert_allclose(y, wanted, atol=1e-5)
     for grad, other in zip(grads, wanted_grads, strict=True):
-        assert np.abs(other).max() > 0.1
+        assert np.abs(other).max() > 0.1 or scores.window == 1  # nothing to choose
         np.testing.assert_allclose(grad, other, atol=1e-5)
     np.testing.assert_array_equal(ours(*inputs, training=False), y)
+    return y
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 4])
+@pytest.mark.parametrize("heads, kv_heads", [(4, 4), (4, 2), (4, 1)])
+def test_causal_is_plain_attention(heads, kv_heads, blocks):
+    check_causal(heads, kv_heads, blocks)
+
+
+SCORES = {
+    "scale": attention.Scores(scale=0.9),
+    "softcap": attention.Scores(softcap=0.8),
+    "window of one": attention.Scores(window=1),
+    "window": attention.Scores(window=3),
+    "window as long as a block": attention.Scores(window=2),
+    "window beyond the text": attention.Scores(window=T + 5),
+    "all": attention.Scores(0.9, 0.8, 3),
+}
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 4])
+@pytest.mark.parametrize("name", SCORES)
+def test_causal_with_other_scores(name, blocks):
+    y = check_causal(4, 2, blocks, SCORES[name])
+    changed = np.abs(y - check_causal(4, 2, blocks)).max()
+    assert changed == 0 if name == "window beyond the text" else changed > 0.01
 
 
 def test_causal_in_bfloat16_is_near():
@@ -65,10 +96,14 @@ def test_causal_in_bfloat16_is_near():
     np.testing.assert_allclose(tf.cast(y, tf.float32), wanted, atol=0.05)
 
 
-@pytest.mark.parametrize("heads, kv_heads", [(4, 4), (4, 2)])
-def test_cached_is_the_last_row_of_causal(heads, kv_heads):
+@pytest.mark.parametrize(
+    "heads, kv_heads, name",
+    [(4, 4, ""), (4, 2, ""), *((4, 2, name) for name in SCORES)],
+)
+def test_cached_is_the_last_row_of_causal(heads, kv_heads, name):
+    scores = SCORES.get(name, attention.PLAIN)
     q, k, v = rows(heads, 1), rows(kv_heads, 2), rows(kv_heads, 3)
-    wanted = tf.reshape(plain(q, k, v, heads, kv_heads), (B, T, -1))
+    wanted = tf.reshape(plain(q, k, v, heads, kv_heads, scores), (B, T, -1))
     room = T + 3
     position = tf.constant([T - 1, 4])  # the rows stand at places of their own
 
@@ -83,7 +118,7 @@ def test_cached_is_the_last_row_of_causal(heads, kv_heads):
         return tf.gather(x, position, axis=1, batch_dims=1)
 
     out, keys, values = attention.cached(
-        new(q), new(k), new(v), cache(k), cache(v), position
+        new(q), new(k), new(v), cache(k), cache(v), position, scores
     )
     at = tf.gather(wanted, position, axis=1, batch_dims=1)
     np.testing.assert_allclose(out, at, atol=1e-5)
@@ -92,51 +127,40 @@ def test_cached_is_the_last_row_of_causal(heads, kv_heads):
     assert values.shape == (B, kv_heads, room, D)
 
 
-def turned(x, positions, theta):
-    """Rotary positions as complex numbers."""
-    half = x.shape[-1] // 2
-    angle = positions[:, None] * theta ** (-np.arange(half) / half)
-    z = (x[..., :half] + 1j * x[..., half:]) * np.exp(1j * angle)[:, None]
-    return np.concatenate([z.real, z.imag], -1)
+def layer(qk_norm):
+    made = attention.Attention(12, 4, 2, D, True, True, 0.02, qk_norm)
+    for i, v in enumerate(made.weights):
+        noise = tf.random.stateless_normal(v.shape, [i, 7], stddev=0.5)
+        v.assign(tf.convert_to_tensor(v.value) + noise)
+    return made
 
 
-def test_rotation_is_a_complex_product():
-    x = tf.random.stateless_normal([6, 3, 8], [1, 2])
-    positions = np.array([0, 1, 2, 7, 100, 1000])
-    turn = attention.rotation(tf.constant(positions), 8, 10000.0)
-    wanted = turned(x.numpy(), positions, 10000.0)
-    np.testing.assert_allclose(attention.rotate(x, *turn), wanted, atol=3e-4)
-    near = slice(0, 4)  # float32 angles of large positions are coarse
-    np.testing.assert_allclose(
-        attention.rotate(x, *turn)[near], wanted[near], atol=1e-5
-    )
+@pytest.mark.parametrize("kind", ["layernorm", "rmsnorm", "rmsnorm_1p"])
+@pytest.mark.parametrize("training", [False, True])
+def test_every_head_is_normalised_by_itself(kind, training):
+    made = layer((kind, 1e-6))
+    x = tf.random.stateless_normal([5, 12], [1, 1])
+    given = []
+    made.call(x, lambda *qkv: given.extend(qkv) or qkv[0], training=training)
+    q, k, v = tf.split(made.qkv(x), [4 * D, 2 * D, 2 * D], 1)
+    for got, raw, norm in ((given[0], q, made.q_norm), (given[1], k, made.k_norm)):
+        z = raw.numpy().reshape(5, -1, D)
+        if kind == "layernorm":
+            z = z - z.mean(-1, keepdims=True)
+        z = z / np.sqrt((z**2).mean(-1, keepdims=True) + 1e-6)
+        z = z * (norm.scale.numpy() + (kind == "rmsnorm_1p"))
+        z = z + (norm.bias.numpy() if kind == "layernorm" else 0)
+        np.testing.assert_allclose(got, z.reshape(5, -1), atol=2e-5)
+    np.testing.assert_array_equal(given[2], v)
 
 
-@pytest.mark.parametrize("width", [6, 8, 64])
-def test_a_position_has_the_same_bits_at_any_place(width):
-    cos, sin = attention.rotation(tf.range(100), width, 10000.0)
-    for start, end in ((0, 1), (3, 20), (37, 100)):
-        part = attention.rotation(tf.range(start, end), width, 10000.0)
-        np.testing.assert_array_equal(part[0], cos[start:end])
-        np.testing.assert_array_equal(part[1], sin[start:end])
-
-
-def test_rotation_has_the_gradient_of_autodiff():
-    x = tf.random.stateless_normal([6, 3, 8], [1, 2])
-    turn = attention.rotation(tf.range(6), 8, 10000.0)
-    y, (grad,) = gradients(lambda x: attention.rotate(x, *turn, training=True), [x])
-    wanted, (other,) = gradients(lambda x: attention.rotate(x, *turn), [x])
-    np.testing.assert_allclose(y, wanted, atol=1e-6)
-    np.testing.assert_allclose(grad, other, atol=1e-6)
-
-
-def test_rotated_products_depend_on_distance_only():
-    q, k = tf.random.stateless_normal([2, 1, 1, 8], [3, 4])
-
-    def product(i, j):
-        turn = [attention.rotation(tf.constant([p]), 8, 100.0) for p in (i, j)]
-        a, b = attention.rotate(q, *turn[0]), attention.rotate(k, *turn[1])
-        return float(tf.reduce_sum(a * b))
-
-    assert product(3, 1) == pytest.approx(product(12, 10), abs=1e-5)
-    assert product(3, 1) != pytest.approx(product(3, 2), abs=1e-3)
+def test_a_normalised_row_has_the_same_bits_at_any_place():
+    made, given = layer(("rmsnorm", 1e-6)), []
+    x = tf.random.stateless_normal([37, 12], [1, 1])
+    order = np.random.default_rng(0).permutation(37)
+    for rows_of_x in (x, tf.gather(x, order), x[:3]):
+        made.call(rows_of_x, lambda *qkv: given.append(qkv) or qkv[0])
+    for first, moved, few in zip(*given, strict=True):
+        # the product before it may round differently for few rows
+        np.testing.assert_array_equal(moved, first.numpy()[order])
+        np.testing.assert_allclose(few, first[:3], atol=1e-5)

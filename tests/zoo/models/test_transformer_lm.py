@@ -1,6 +1,7 @@
 """The Transformer LM: causal in every form, saved by Keras, and what it refuses."""
 
 import dataclasses
+import json
 
 import keras
 import numpy as np
@@ -33,6 +34,36 @@ FORMS = {
         "mlp_width": 20,
         "logit_softcap": 5.0,
     },
+    "neox": {"positions": "rotary", "rope_share": 0.25, "residual": "parallel"},
+    "phi": {
+        "positions": "rotary",
+        "rope_share": 0.5,
+        "residual": "parallel_shared",
+        "qk_norm": True,
+        "tied_head": False,
+        "head_bias": True,
+    },
+    "opt": {"position_offset": 2, "activation": "relu"},
+    "gemma": {
+        "layers": 3,
+        "kv_heads": 2,
+        "norm": "rmsnorm_1p",
+        "norm_place": "both",
+        "scaled_embedding": True,
+        "positions": "rotary",
+        "rope_theta": 1e6,
+        "rope_local_theta": 100.0,
+        "rope_scaling": "yarn",
+        "rope_context": 32,
+        "rope_factor": 4.0,
+        "window": 10,
+        "global_layers": (1,),
+        "qk_norm": True,
+        "query_scalar": 5,
+        "attention_softcap": 4.0,
+        "gated": True,
+        "logit_softcap": 6.0,
+    },
 }
 
 
@@ -54,7 +85,7 @@ def tokens(batch, length, seed=0):
 def test_a_later_token_changes_no_earlier_logit(form, training):
     model = built(form)
     before = tokens(2, 128)  # cut into two blocks of queries
-    for place in (1, 63, 64, 127):
+    for place in (63, 64):
         other = (before[:, place] + 1) % 50
         after = tf.concat(
             [before[:, :place], other[:, None], before[:, place + 1 :]], 1
@@ -63,6 +94,32 @@ def test_a_later_token_changes_no_earlier_logit(form, training):
         right = model(after, training=training).numpy()
         np.testing.assert_array_equal(left[:, :place], right[:, :place])
         assert np.abs(left[:, place:] - right[:, place:]).max() > 1e-3
+
+
+@pytest.mark.parametrize("form", ["neox", "phi", "opt", "gemma"])
+def test_a_row_has_the_same_bits_whoever_stands_beside_it(form):
+    model = built(form)
+
+    @tf.function(autograph=False)
+    def graph(prompts, lengths, rest):
+        logits, state = model.start(prompts, lengths, 24)
+        rows = [logits]
+        for token in tf.unstack(rest, axis=1):
+            logits, state = model.step(token, state)
+            rows.append(logits)
+        return tf.stack(rows, 1)
+
+    given = tokens(5, 19), tf.constant([1, 14, 9, 19, 12]), tokens(5, 3, seed=1)
+    first = graph(*given).numpy()
+    order = [3, 0, 4, 1, 2]
+    moved = graph(*(tf.gather(x, order) for x in given))
+    np.testing.assert_array_equal(moved, first[order])
+    others = [tokens(5, 19, 8).numpy(), np.full(5, 19, np.int32), tokens(5, 3, 9)]
+    others[2] = others[2].numpy()
+    for other, mine in zip(others, given, strict=True):
+        other[1] = mine[1]
+    beside_others = graph(*(tf.constant(x) for x in others))
+    np.testing.assert_array_equal(beside_others[1], first[1])
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -87,7 +144,8 @@ def test_takes_lengths_that_are_not_known():
 @pytest.mark.parametrize("form", FORMS)
 def test_gradients_are_those_of_autodiff(form):
     """The whole model with its own gradients, and with TensorFlow's."""
-    model = built(form, context=16, layers=1)
+    # a global layer where there is a local one
+    model = built(form, context=16, layers=2 if "window" in FORMS[form] else 1)
     given = tokens(2, 16)
     grads = []
     for training in (True, False):
@@ -112,7 +170,7 @@ def test_dropout_is_for_training_only():
 
 # Keras' own saving asks numpy in a way that is going out of use
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ["llama", "gemma"])
 def test_keras_saves_and_loads_it(form, tmp_path):
     model = built(form)
     model.save(tmp_path / "model.keras")
@@ -153,6 +211,32 @@ def test_initial_loss_is_that_of_guessing():
         ({"layers": 0}, "layers: 0, at least 1 allowed"),
         ({"layers": 2.0}, "layers: 2.0 is a float, expected int"),
         ({"gated": 1}, "gated: 1 is a int, expected bool"),
+        ({"residual": "both"}, "residual: 'both'. Allowed: parallel, "),
+        (
+            {"residual": "parallel", "norm_place": "post"},
+            "norm_place: 'post', pre with residual parallel allowed",
+        ),
+        ({"head_bias": True}, "head_bias: True, False with tied_head allowed"),
+        ({"global_layers": (1,)}, "global_layers: (1,), nothing without a window"),
+        ({"rope_local_theta": 9.0}, "rope_local_theta: 9.0, nothing without a window"),
+        ({"window": 4, "global_layers": (2,)}, "global_layers: (2,), some of 0 to 1"),
+        ({"window": 4, "global_layers": (-1,)}, "global_layers: (-1,), some of 0 to 1"),
+        ({"window": 4, "global_layers": (1, 0)}, "some of 0 to 1 in order"),
+        ({"window": -1}, "window: -1, at least 0 allowed"),
+        ({"positions": "rotary", "rope_theta": 1.0}, "rope_theta: 1.0, above 1"),
+        ({"positions": "rotary", "rope_share": 0.4}, "rope_share: 3 is odd"),
+        ({"positions": "rotary", "rope_share": 0.1}, "rope_share: 0.1, from a pair"),
+        ({"positions": "rotary", "rope_share": 2.0}, "rope_share: 2.0, from a pair"),
+        (
+            {"positions": "rotary", "rope_scaling": "yarn"},
+            "rope_context: 0, at least 1 allowed",
+        ),
+        (
+            {"positions": "rotary", "rope_scaling": "llama3", "rope_context": 8}
+            | {"rope_slow": 4.0, "rope_fast": 4.0},
+            "rope_slow: 4.0, 0 to rope_fast 4.0 allowed",
+        ),
+        ({"rope_factor": 0.5}, "rope_factor: 0.5, at least 1 allowed"),
     ],
 )
 def test_refuses(fields, words):
@@ -170,3 +254,9 @@ def test_config_is_plain_data():
     config = Config(**SMALL)
     assert dataclasses.replace(config, heads=2).head_size == 16
     assert config.head_size == 8
+
+
+def test_config_is_the_same_after_json():
+    config = Config(**{**SMALL, **FORMS["gemma"]})
+    fields = json.loads(json.dumps(registry.to_fields(config)))
+    assert registry.config(fields.pop("name"), **fields) == config

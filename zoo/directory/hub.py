@@ -1,0 +1,90 @@
+"""Directories from the Hugging Face Hub, through its own cache.
+
+Only the files that a model needs are fetched. A download that was cut goes on where it
+stopped, and what is in the cache is found without network, by the library itself.
+"""
+
+import pathlib
+import re
+
+from zoo.directory import sentence_files, weights
+from zoo.text import importing
+
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_FIRST = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    weights.INDEX,
+    *sentence_files.NAMES,
+)
+_LAYOUT = (
+    f"config.json, {weights.FILE} (or {weights.INDEX} and the files it names), "
+    "tokenizer.json (or vocab.json and merges.txt, tokenizer.model, vocab.txt), and "
+    "if there are any tokenizer_config.json and generation_config.json"
+)
+
+
+def is_id(source) -> bool:
+    """Whether a source can be the name of a repository, owner/name."""
+    return isinstance(source, str) and bool(_ID.fullmatch(source))
+
+
+def fetch(name: str, revision: str | None = None) -> pathlib.Path:
+    """Brings a model of the Hub into its cache.
+
+    Args:
+      name: owner/name.
+      revision: a branch, a tag or a commit; None is the main branch.
+
+    Returns:
+      The folder of the snapshot, all of one commit.
+
+    Raises:
+      ValueError: it is neither on the Hub nor in the cache, or one cannot get it; the
+        message says which files to provide by hand.
+    """
+    folder = _snapshot(name, revision, _FIRST)
+    commit = folder.name  # so that a branch that moves on does not mix two states
+    more = [n for n in importing.FILES if n not in _FIRST]
+    if (folder / "tokenizer.json").exists():
+        more = []
+    if (folder / weights.INDEX).exists():
+        more += weights.shards(folder)
+    else:
+        more.append(weights.FILE)
+    _snapshot(name, commit, more)
+    needed = ["config.json", *(n for n in more if n.endswith(".safetensors"))]
+    missing = [n for n in needed if not (folder / n).exists()]
+    if missing:
+        reason = f"{folder} has no {missing[0]}"
+        if missing[0] == weights.FILE:
+            reason += "; pickles (*.bin) can run code and are not fetched"
+        raise ValueError(_advice(name, reason))
+    return folder
+
+
+def _snapshot(name, revision, wanted) -> pathlib.Path:
+    import huggingface_hub
+
+    try:
+        return pathlib.Path(
+            huggingface_hub.snapshot_download(
+                name, revision=revision, allow_patterns=list(wanted)
+            )
+        )
+    except Exception as error:  # of the library, of its HTTP client, of the system
+        lines = str(error).strip().splitlines() or [""]
+        reason = f"{type(error).__name__}: {lines[0]}"
+        raise ValueError(_advice(name, reason)) from None
+
+
+def _advice(name, reason):
+    return (
+        f"{name}: is no folder here, and not to be had from the Hugging Face Hub or "
+        f"its cache ({reason}). Without network, give the path of a folder with "
+        f"{_LAYOUT}."
+    )

@@ -1,0 +1,208 @@
+"""A bidirectional Transformer that turns a text into one vector.
+
+Sources: Devlin et al. 2018 (BERT, arXiv:1810.04805); Liu et al. 2019 (RoBERTa,
+arXiv:1907.11692); Reimers and Gurevych 2019 (Sentence-BERT, arXiv:1908.10084).
+"""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from zoo import registry, shapes
+from zoo.layers import per_row
+from zoo.layers.bidirectional import bidirectional
+from zoo.layers.embedding import Embedding
+from zoo.layers.mlp import ACTIVATIONS
+from zoo.layers.norm import Norm
+from zoo.models import transformer_lm
+
+POOLINGS = ("mean", "cls")
+NORMALIZATIONS = ("none", "l2")
+_LEAST_SQUARE = 1e-24  # of a vector's length, so that zeros stay zeros
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class Config:
+    """The shape of the model; the defaults are BERT's choices at a small size.
+
+    Attributes:
+      vocab_size: V, the number of token ids.
+      context: the longest text, in tokens, those that frame it included.
+      width: D, of the residual stream and of the embedding.
+      layers: the number of blocks.
+      heads: H; divides the width.
+      mlp_width: of the feed-forward part; 0 means 4 * width.
+      types: kinds of tokens, such as those of a first and of a second text.
+      padding_id: the token behind the end of a text.
+      position_offset: the row of the position table for position 0; RoBERTa's is the
+        one behind that of `padding_id`.
+      activation: of the feed-forward part.
+      norm_epsilon: added to the mean square.
+      pooling: the embedding is the "mean" of all tokens, or what stands at the first
+        one ("cls").
+      normalization: "l2" gives the embedding the length 1, "none" leaves it.
+      dropout: of embeddings and of what each part adds.
+    """
+
+    vocab_size: int = 8192
+    context: int = 256
+    width: int = 256
+    layers: int = 4
+    heads: int = 4
+    mlp_width: int = 0
+    types: int = 2
+    padding_id: int = 0
+    position_offset: int = 0
+    activation: str = "gelu"
+    norm_epsilon: float = 1e-12
+    pooling: str = "mean"
+    normalization: str = "none"
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        for field in ("vocab_size", "context", "width", "layers", "heads", "types"):
+            registry.at_least(f"text_encoder.{field}", getattr(self, field), 1)
+        for field in ("mlp_width", "padding_id", "position_offset", "norm_epsilon"):
+            registry.at_least(f"text_encoder.{field}", getattr(self, field), 0)
+        registry.one_of("text_encoder.activation", self.activation, ACTIVATIONS)
+        registry.one_of("text_encoder.pooling", self.pooling, POOLINGS)
+        registry.one_of(
+            "text_encoder.normalization", self.normalization, NORMALIZATIONS
+        )
+        registry.share("text_encoder.dropout", self.dropout)
+        if self.width % self.heads:
+            raise ValueError(
+                f"text_encoder.heads: {self.heads} does not divide width {self.width}."
+            )
+        if self.padding_id >= self.vocab_size:
+            raise ValueError(
+                f"text_encoder.padding_id: {self.padding_id}, below vocab_size "
+                f"{self.vocab_size} allowed."
+            )
+
+    def block(self) -> transformer_lm.Config:
+        """The choices of its blocks, which are those of a language model."""
+        return transformer_lm.Config(
+            vocab_size=self.vocab_size,
+            context=self.context,
+            width=self.width,
+            layers=self.layers,
+            heads=self.heads,
+            mlp_width=self.mlp_width,
+            norm_place="post",
+            norm_epsilon=self.norm_epsilon,
+            activation=self.activation,
+            dropout=self.dropout,
+        )
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class TextEncoder(keras.Model):
+    """Maps `tokens_BT` to features `x_BTD`, and by `embed` to embeddings [B, D]."""
+
+    def __init__(self, config: Config, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_jit = False  # the training path holds small compiled clusters
+        c, block = config, config.block()
+        self.config = c
+        rows = c.context + c.position_offset
+        self.embedding = Embedding(c.vocab_size, c.width, name="embedding")
+        self.position = Embedding(rows, c.width, name="position")
+        self.type_embedding = Embedding(c.types, c.width, name="type_embedding")
+        self.norm = Norm(c.width, "layernorm", c.norm_epsilon, name="norm")
+        self.dropout = keras.layers.Dropout(c.dropout)
+        self.blocks = [
+            transformer_lm.Block(block, name=f"block_{i}") for i in range(c.layers)
+        ]
+        self.built = True
+
+    @property
+    def limit(self) -> int:
+        """The most positions that it can see."""
+        return self.config.context
+
+    def get_config(self):
+        return {"config": registry.to_fields(self.config), "name": self.name}
+
+    @classmethod
+    def from_config(cls, config):
+        fields = dict(config["config"])
+        return cls(registry.config(fields.pop("name"), **fields), name=config["name"])
+
+    def call(self, tokens_BT, lengths_B=None, types_BT=None, training=False):
+        """Float32 features [B, T, D]; the arguments are those of `features`."""
+        # under a Strategy, `fit` builds the model with the mean of the replicas' tokens
+        tokens_BT = tf.cast(tokens_BT, tf.int32)
+        x_BTD = self.features(tokens_BT, lengths_B, types_BT, training)
+        return tf.cast(x_BTD, tf.float32)
+
+    def features(self, tokens_BT, lengths_B=None, types_BT=None, training=False):
+        """What a head sees: [B, T, D] in the compute dtype.
+
+        Behind a row's end stands what belongs to no text; it changes nothing before it.
+
+        Args:
+          tokens_BT: int32, right-padded with any id.
+          lengths_B: int32; where None, the padding ids at the end of a row are not
+            part of it.
+          types_BT: int32, the kinds of the tokens; where None, all are of kind 0.
+          training: whether gradients will be asked for.
+
+        Raises:
+          ValueError: the rank is another, or there are more positions than `context`.
+        """
+        T = shapes.check("tokens", tokens_BT, "BT")["T"]
+        c = self.config
+        if T is not None and T > c.context:
+            raise ValueError(f"tokens: {T} positions, at most {c.context} allowed.")
+        if lengths_B is None:
+            lengths_B = self.lengths(tokens_BT)
+        B, T = tf.unstack(tf.shape(tokens_BT))
+
+        def attend(q, k, v):
+            return bidirectional(q, k, v, lengths_B, c.heads)
+
+        types_N = [0] if types_BT is None else tf.reshape(types_BT, [-1])
+        positions_N = tf.tile(tf.range(T), [B]) + c.position_offset
+        x_ND = self.embedding.call(tf.reshape(tokens_BT, [-1]))
+        x_ND = x_ND + self.type_embedding.call(types_N)
+        x_ND = x_ND + self.position.call(positions_N)
+        x_ND = self.norm.call(x_ND, training)
+        x_ND = self.dropout(x_ND, training=training)
+        for block in self.blocks:
+            x_ND = block.call(x_ND, attend, None, training)
+        return tf.reshape(x_ND, (B, T, c.width))
+
+    def embed(self, tokens_BT, lengths_B=None, training=False):
+        """One vector a text, float32 [B, D], by the Config's pooling."""
+        if lengths_B is None:
+            lengths_B = self.lengths(tokens_BT)
+        x_BTD = self.features(tokens_BT, lengths_B, training=training)
+        return self.pool(x_BTD, lengths_B)
+
+    def pool(self, x_BTD, lengths_B):
+        """The embeddings [B, D], float32, of features."""
+        x_BTD = tf.cast(x_BTD, tf.float32)
+        if self.config.pooling == "cls":
+            x_BD = x_BTD[:, 0]
+        else:
+            real_BT = tf.sequence_mask(lengths_B, tf.shape(x_BTD)[1])
+            sum_BD = tf.reduce_sum(tf.where(real_BT[..., None], x_BTD, 0.0), 1)
+            x_BD = sum_BD / tf.cast(tf.maximum(lengths_B, 1), tf.float32)[:, None]
+        if self.config.normalization == "l2":
+            square_B1 = tf.reduce_sum(tf.square(x_BD), -1, keepdims=True)
+            square_B1 = tf.maximum(square_B1, _LEAST_SQUARE)
+            x_BD = x_BD * per_row.apply(tf.math.rsqrt, square_B1)
+        return x_BD
+
+    def lengths(self, tokens_BT):
+        """How far each row goes until nothing but padding ids follows, int32 [B]."""
+        end_T = tf.range(1, tf.shape(tokens_BT)[1] + 1)
+        real_BT = tokens_BT != self.config.padding_id
+        return tf.reduce_max(tf.where(real_BT, end_T, 0), 1)
+
+
+registry.register(
+    "text_encoder", Config, TextEncoder, "bidirectional Transformer: text to a vector"
+)
