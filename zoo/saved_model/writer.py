@@ -13,12 +13,14 @@ import os
 import pathlib
 
 import tensorflow as tf
+from absl import logging
 
 from zoo.directory import Loaded, files
-from zoo.models import dense_net
+from zoo.models import dense_net, text_encoder
 from zoo.saved_model import c_api, serving_files
 from zoo.saved_model.graph import Graph
 from zoo.saved_model.table_model import TableModel
+from zoo.saved_model.text_encoder import TextEncoderModule
 from zoo.saved_model.text_generator import TextGenerator
 
 _EXAMPLES = {
@@ -28,6 +30,8 @@ _EXAMPLES = {
     "tokens": [1, 2, 3],
     "lengths": 3,
     "token": 1,
+    "roles": ["user"],
+    "contents": ["What is the capital of France?"],
 }
 
 
@@ -59,10 +63,14 @@ def write(
         module = TableModel(loaded.model, batch)
     elif loaded.tokenizer is None:
         raise ValueError("The model directory has no tokenizer.json, needed to export.")
+    elif isinstance(loaded.model.config, text_encoder.Config):
+        module = TextEncoderModule(loaded.model, loaded.tokenizer, batch)
     else:
         module = TextGenerator(
             loaded.model, loaded.tokenizer, loaded.generation, batch, capacity
         )
+        if loaded.tokenizer.chat_template and module.no_chat:
+            logging.warning("no signature chat: %s", module.no_chat)
     with files.staged(folder) as new:
         _save(module, loaded, new, batch)
     return folder
