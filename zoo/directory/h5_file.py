@@ -4,6 +4,7 @@ HDF5 can point out of a file, into any other of the system, and can say that a f
 are terabytes of zeros. Nobody writes weights so.
 """
 
+import contextlib
 import os
 
 import h5py
@@ -16,15 +17,17 @@ def arrays(path, where: str) -> dict[str, h5py.Dataset]:
       ValueError: it is no HDF5 file or broken, it points out of itself, or says that it
         holds more than its size.
     """
-    try:
-        file = h5py.File(path, "r")
-        found = {}
-        _walk(file, found, where, set())
-    except (OSError, RuntimeError, KeyError) as error:
-        raise ValueError(f"{where}: cannot be read as HDF5: {error}") from None
-    total, size = sum(array.nbytes for array in found.values()), os.path.getsize(path)
-    if total > size:
-        raise ValueError(f"{where}: says it holds {total} bytes, but has {size}.")
+    found, size = {}, os.path.getsize(path)
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(h5py.File(path, "r"))
+            _walk(file, found, where, set())
+        except (OSError, RuntimeError, KeyError) as error:
+            raise ValueError(f"{where}: cannot be read as HDF5: {error}") from None
+        total = sum(array.nbytes for array in found.values())
+        if total > size:
+            raise ValueError(f"{where}: says it holds {total} bytes, but has {size}.")
+        stack.pop_all()  # it is closed with the last of its arrays
     return found
 
 

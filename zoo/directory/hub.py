@@ -56,7 +56,9 @@ def fetch(name: str, revision: str | None = None) -> pathlib.Path:
         more += weights.shards(folder)
     else:
         more.append(weights.FILE)
-    _snapshot(name, commit, more)
+    absent = [n for n in more if not (folder / n).exists()]
+    if absent:
+        _snapshot(name, commit, absent)
     needed = ["config.json", *(n for n in more if n.endswith(".safetensors"))]
     missing = [n for n in needed if not (folder / n).exists()]
     if missing:

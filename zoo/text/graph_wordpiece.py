@@ -76,9 +76,11 @@ class WordPiece(tf.Module):
         start_W = tf.cast(tf.squeeze(tf.where(starts_N), 1), tf.int32)
         end_W = tf.concat([start_W[1:], tf.size(word_N)[None]], 0)
         end_W = end_W[: tf.size(start_W)]
-        token_N, end_N = self._longest_tokens(point_N, word_N, starts_N)
-        on_path_N, known_W = _path(start_W, end_W, token_N, end_N)
-        known_W &= end_W - start_W <= self._longest
+        # A longer word is unknown, whatever it is.
+        short_W = end_W - start_W <= self._longest
+        place_A = tf.cast(tf.where(tf.gather(short_W, word_N))[:, 0], tf.int32)
+        token_N, end_N = self._longest_tokens(point_N, word_N, starts_N, place_A)
+        on_path_N, known_W = _path(start_W, end_W, short_W, token_N, end_N)
         known_N = tf.gather(known_W, word_N)
         token_N = tf.where(known_N, token_N, self._unknown)
         taken_N = tf.where(known_N, on_path_N, starts_N)
@@ -98,10 +100,10 @@ class WordPiece(tf.Module):
         text = tf.where(graph_arrays.changes(row), first, later)
         return graph_arrays.join(text, row, tokens_BT.nrows())
 
-    def _longest_tokens(self, point_N, word_N, starts_N):
-        """The longest token that starts at each place, and the place behind it."""
+    def _longest_tokens(self, point_N, word_N, starts_N, place_A):
+        """The longest token that starts at some places, and the place behind it."""
         count = tf.size(point_N)
-        place = tf.range(count)
+        node_N = tf.where(starts_N, tf.constant(_FIRST, tf.int64), _NEXT)
         key_N = tf.cast(point_N, tf.int64)
 
         def go(length, place_A, node_A, token_N, end_N):
@@ -128,10 +130,10 @@ class WordPiece(tf.Module):
             step,
             [
                 0,
-                place,
-                tf.where(starts_N, tf.constant(_FIRST, tf.int64), _NEXT),
+                place_A,
+                tf.gather(node_N, place_A),
                 tf.fill([count], -1),
-                place,
+                tf.range(count),
             ],
             shape_invariants=[tf.TensorShape([]), one, one, one, one],
         )[3:]
@@ -167,8 +169,8 @@ def _grow(tree, tokens, node, text, number):
     tokens[node] = number if text else -1
 
 
-def _path(start_W, end_W, token_N, end_N):
-    """The places at which tokens start, and whether each word ends with one."""
+def _path(start_W, end_W, short_W, token_N, end_N):
+    """The places at which tokens start, and whether each short word ends with one."""
 
     def go(place_A, word_A, on_path_N, known_W):
         return tf.size(place_A) > 0
@@ -189,10 +191,9 @@ def _path(start_W, end_W, token_N, end_N):
         go,
         step,
         [
-            start_W,
-            tf.range(tf.size(start_W)),
+            *graph_arrays.keep(short_W, start_W, tf.range(tf.size(start_W))),
             tf.zeros_like(token_N, tf.bool),
-            tf.ones_like(start_W, tf.bool),
+            short_W,
         ],
         shape_invariants=[one, one, one, one],
     )[2:]

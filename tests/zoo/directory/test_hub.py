@@ -20,7 +20,6 @@ from zoo.directory import hub, weights
 
 NAME = "owner/small-model"
 EXTRAS = ("README.md", "pytorch_model.bin", "flax_model.msgpack", "vocab.json")
-# what the library spreads over the names of a process
 NEVER = "http://127.0.0.1:9"
 
 
@@ -199,28 +198,31 @@ def test_from_the_cache_without_network(server, offline, models):
     offline(NEVER)
     same(directory.load(NAME), model)
     same(directory.load(NAME, B), other)
-    with pytest.raises(ValueError, match=f"{NAME}: is no folder here, and not to be"):
-        directory.load(NAME, "c" * 40)
+
+
+def switch(monkeypatch, on):
+    """Sets what HF_HUB_OFFLINE says when the library is imported."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", on)
+    huggingface_hub.close_session()  # which asked for it when it was made
 
 
 def test_in_offline_mode(server, models, monkeypatch):
     (first, model), _ = models
     server.commits, server.branches = {A: first}, {"main": A}
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    huggingface_hub.close_session()  # it asked for the mode when it was made
-    with pytest.raises(ValueError, match="not to be had from the Hugging Face Hub"):
+    switch(monkeypatch, True)
+    with pytest.raises(ValueError, match=f"{NAME}: is no folder here, and not to be"):
         directory.load(NAME)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    huggingface_hub.close_session()
+    switch(monkeypatch, False)
     hub.fetch(NAME)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    huggingface_hub.close_session()
+    switch(monkeypatch, True)
     server.log.clear()
+    with pytest.raises(ValueError, match="not to be had from the Hugging Face Hub"):
+        directory.load(NAME, B)
     same(directory.load(NAME), model)
     assert not server.log
 
 
-def test_a_cache_that_another_program_filled(offline, models, tmp_path):
+def test_a_cache_that_another_program_filled(offline, models, tmp_path, monkeypatch):
     """Folders as the library lays them out: refs, snapshots, blobs."""
     (first, model), _ = models
     repository = tmp_path / "cache" / "models--owner--small-model"
@@ -234,6 +236,7 @@ def test_a_cache_that_another_program_filled(offline, models, tmp_path):
         (snapshot / path.name).symlink_to(os.path.relpath(blob, snapshot))
     same(directory.load(NAME), model)
     (snapshot / "model.safetensors").unlink()
+    switch(monkeypatch, True)
     with pytest.raises(ValueError) as error:
         directory.load(NAME)
     assert f"{A} has no model.safetensors; pickles" in str(error.value)
