@@ -39,13 +39,16 @@ class Stops:
         """The texts of the tokens up to the first stop string."""
 
         def search():
+            end_B = self._tail(tokens_BN, count_B)
+            # U+FFFD may stand in the text for what were other bytes: no stop string
+            stopped_B = self._find(end_B) < tf.strings.length(end_B)
             # what no longer makes a whole character is not in the text
-            size_B = tf.strings.length(self._tail(tokens_BN, count_B)) + 4
+            size_B = tf.strings.length(end_B) + 4
             start_B = tf.maximum(tf.strings.length(text_B) - size_B, 0)
             tail_B = tf.strings.substr(text_B, start_B, size_B)
-            return tf.strings.substr(
-                text_B, tf.zeros_like(start_B), start_B + self._find(tail_B)
-            )
+            place_B = start_B + self._find(tail_B)
+            place_B = tf.where(stopped_B, place_B, tf.strings.length(text_B))
+            return tf.strings.substr(text_B, tf.zeros_like(start_B), place_B)
 
         return tf.cond(self._longest > 0, search, lambda: text_B)
 

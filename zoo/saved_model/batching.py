@@ -24,6 +24,7 @@ class Batching:
 
     def __init__(self, size: int):
         self._size = size
+        self._queues = 0
 
     def __call__(self, function, inputs, cost_B=None) -> dict[str, tf.Tensor]:
         """`function(*inputs)`, a dict of tensors [B, ...].
@@ -64,7 +65,8 @@ class Batching:
                 shared_name=name,
             )
 
-        base = tf.compat.v1.get_default_graph().unique_name("batch")
+        self._queues += 1  # equal names are one queue, whatever the signature
+        base = f"batch_{self._queues}"
         branches = [lambda: list(merged(*flat)), lambda: queue(base)]
         number = 1
         if cost_B is not None:

@@ -62,6 +62,7 @@ def checked(given: dict[str, tf.Tensor], rows, vocab_size: int, most: int) -> Kn
 
 def stops(stop, rows) -> tf.Tensor:
     """The stop strings of each row, checked and filled up with "": string [B, 8]."""
+    stop = _shaped(stop)
     count = tf.shape(stop)[1]
     few = tf.debugging.Assert(
         count <= _MOST_STOPS,
@@ -86,6 +87,7 @@ def stops(stop, rows) -> tf.Tensor:
 
 def _broadcast(name, value, rows):
     """The value itself, or its one row for all."""
+    value = _shaped(value)
     size = tf.shape(value)[0]
     fits = tf.debugging.Assert(
         (size == rows) | (size == 1),
@@ -116,7 +118,16 @@ def require(holds_B, name: str, value_B, allowed: str, result=None):
 
 def rows_of(name: str, value):
     """The input itself, if it has at least one row."""
+    value = _shaped(value)
     message = f"{name}: a batch of 0 rows, at least 1 allowed"
     some = tf.debugging.Assert(tf.shape(value)[0] > 0, [message])
     with tf.control_dependencies([some]):
         return tf.identity(value)
+
+
+def _shaped(value):
+    """The input itself, if its shape is that of the signature.
+
+    Servers check types but not shapes, and operations that broadcast take many.
+    """
+    return tf.ensure_shape(value, value.shape)
