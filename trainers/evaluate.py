@@ -31,6 +31,8 @@ def main(argv):
     del argv
     loaded = directory.load(_MODEL.value)
     if loaded.tokenizer is not None:
+        if not hasattr(loaded.model, "logits"):
+            raise ValueError(f"--model: {_MODEL.value} is no language model.")
         _text(loaded)
     elif hasattr(loaded.model.config, "labels"):
         _table(loaded.model)

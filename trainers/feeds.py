@@ -54,6 +54,11 @@ def text(run: Run) -> Feed:
             f"config.model: {type(model).__module__} has no vocabulary, and the "
             f"objective {run.objective.name} learns from text."
         )
+    if run.objective.name == "language_model" and hasattr(model, "pooling"):
+        raise ValueError(
+            f"config.model: {type(model).__module__} sees the whole text, and the "
+            "objective language_model predicts each token from those before it."
+        )
     train, valid = documents(data)
     tokenizer = _tokenizer(run, train)
     if tokenizer.vocab_size > model.vocab_size:

@@ -12,7 +12,9 @@ from zoo.directory import files
 _SOURCE = flags.DEFINE_string(
     "source",
     None,
-    "A model directory, a .gguf file, or owner/name on the Hugging Face Hub.",
+    "A model directory, a file *.gguf, *.keras or *.weights.h5, a folder with a "
+    "checkpoint of TensorFlow, owner/name on the Hugging Face Hub, or keras_hub: and "
+    "the name or folder of a preset.",
     required=True,
 )
 _OUTPUT = flags.DEFINE_string(

@@ -19,8 +19,8 @@ _KNOBS = flags_lib.define_knobs()
 def main(argv):
     del argv
     loaded = directory.load(_MODEL.value)
-    if loaded.tokenizer is None:
-        raise ValueError(f"--model: {_MODEL.value} is no model of text.")
+    if loaded.tokenizer is None or not hasattr(loaded.model, "logits"):
+        raise ValueError(f"--model: {_MODEL.value} is no language model.")
     generation = dataclasses.replace(loaded.generation, **flags_lib.given(_KNOBS))
     prompts = _PROMPT.value
     asked = prompts

@@ -5,6 +5,7 @@
     tokenizer.json           for models of text
     tokenizer_config.json
     generation_config.json   the defaults of generation
+    modules.json, ...        for text encoders, see `sentence_files`
 
 A model that a Hugging Face family can express is written as one, so that other programs
 read it unchanged. Every other model has the model_type "zoo-<name>" and its Config in
@@ -29,6 +30,8 @@ from zoo.directory.pretrained import Loaded, Pretrained, assemble, by_path, tabl
 from zoo.text import importing
 
 __all__ = ["Generation", "Loaded", "Pretrained", "fields_of", "load", "read", "save"]
+
+_PRESET = "keras_hub:"
 
 
 def save(directory, model, tokenizer=None, generation=None, replace=False) -> None:
@@ -101,16 +104,22 @@ def read(source, revision: str | None = None) -> Pretrained:
 
     Args:
       source: a model directory, a file *.gguf, *.keras or *.weights.h5, a folder with
-        a checkpoint of TensorFlow, or owner/name on the Hugging Face Hub.
+        a checkpoint of TensorFlow, owner/name on the Hugging Face Hub, or keras_hub:
+        and the name or folder of a preset of KerasHub.
       revision: for the Hub: a branch, a tag or a commit.
 
     Raises:
       ValueError: there is no such source, or its files are not what they should be.
     """
+    preset = str(source).partition(_PRESET)[2] if _is_preset(source) else ""
     path = pathlib.Path(source)
-    on_hub = not path.exists() and hub.is_id(source)
+    on_hub = not preset and not path.exists() and hub.is_id(source)
     if revision is not None and not on_hub:
         raise ValueError(f"revision {revision!r}: {source} is not a name on the Hub.")
+    if preset:
+        from zoo.directory import keras_hub
+
+        return keras_hub.read(preset)
     if on_hub:
         return _folder(hub.fetch(source, revision))
     if path.is_dir():
@@ -130,6 +139,10 @@ def read(source, revision: str | None = None) -> Pretrained:
         f"{path}: is a file; a model directory, a file *.gguf, *.keras or "
         "*.weights.h5, or owner/name on the Hugging Face Hub allowed."
     )
+
+
+def _is_preset(source) -> bool:
+    return isinstance(source, str) and source.startswith(_PRESET)
 
 
 def _has_config(folder) -> bool:

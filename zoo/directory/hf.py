@@ -76,23 +76,25 @@ def from_hf(value: dict[str, Any], where: str) -> Config | text_encoder.Config:
         raise ValueError(f"{where}: {error}") from None
 
 
-def rows(family: str, config: Config) -> list[Row]:
+def rows(family: str, config: Config | text_encoder.Config) -> list[Row]:
     """The table of a family: one row for each variable of the model."""
     return list(_ALL[family].rows(filled(config)))
 
 
-def canonical(family: str, config: Config, name: str) -> str | None:
+def canonical(
+    family: str, config: Config | text_encoder.Config, name: str
+) -> str | None:
     """The name that `rows` has for a tensor that a file calls otherwise.
 
     Returns:
-      None for what is no weight: masks and angles that old files hold, and the head of
-      a model whose head is its embedding.
+      None for what is no weight: masks and angles that old files hold, the head of a
+      model whose head is its embedding, and the pooler and the heads of an encoder.
     """
     for pattern, theirs in _ALL[family].names:
         if theirs is None and re.search(pattern, name):
             return None
         name = name if theirs is None else re.sub(pattern, theirs, name)
-    tied = family in _FAMILIES and config.tied_head
+    tied = getattr(config, "tied_head", False)
     if tied and name in ("lm_head.weight", "embed_out.weight"):
         return None
     return name

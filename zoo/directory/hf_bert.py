@@ -12,17 +12,20 @@ from zoo.directory.hf_parts import Family, Row
 SENTENCE = "sentence_transformers"
 
 
-def _read(value, where):
+def _read(value, where, padding_id, offset=0):
     parts.refuse(value, where, "position_embedding_type", "absolute")
     parts.refuse(value, where, "is_decoder", False)
     parts.refuse(value, where, "add_cross_attention", False)
     return dict(
         vocab_size=value["vocab_size"],
-        context=parts.whole(value, where, "max_position_embeddings"),
+        context=parts.whole(value, where, "max_position_embeddings") - offset,
         width=value["hidden_size"],
         layers=value["num_hidden_layers"],
         heads=value["num_attention_heads"],
         mlp_width=value["intermediate_size"],
+        types=value.get("type_vocab_size", 2),
+        padding_id=padding_id,
+        position_offset=offset,
         activation=parts.activation(value.get("hidden_act", "gelu"), where),
         norm_epsilon=value.get("layer_norm_eps", 1e-12),
         dropout=value.get("hidden_dropout_prob", 0.1),
@@ -51,10 +54,8 @@ def _write(c, architecture):
 
 
 def _read_bert(value, where):
-    fields = _read(value, where)
-    fields["types"] = value.get("type_vocab_size", 2)
     padding_id = value.get("pad_token_id")
-    return fields | {"padding_id": 0 if padding_id is None else padding_id}
+    return _read(value, where, 0 if padding_id is None else padding_id)
 
 
 def _write_bert(c):
@@ -62,12 +63,8 @@ def _write_bert(c):
 
 
 def _read_roberta(value, where):
-    fields = _read(value, where)
-    fields["types"] = value.get("type_vocab_size", 2)
-    value = {"pad_token_id": 1, **value}
-    padding_id = parts.whole(value, where, "pad_token_id")
-    fields["context"] -= padding_id + 1
-    return fields | {"padding_id": padding_id, "position_offset": padding_id + 1}
+    padding_id = parts.whole({"pad_token_id": 1, **value}, where, "pad_token_id")
+    return _read(value, where, padding_id, offset=padding_id + 1)
 
 
 def _write_roberta(c):

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo.models import text_encoder
-from zoo.models.transformer_config import Config
 from zoo.shapes import suggest
 
 _ACTIVATIONS = {
@@ -86,12 +85,12 @@ class Family(NamedTuple):
     """
 
     read: Callable[[dict[str, Any], str], dict[str, Any]]
-    write: Callable[[Config], dict[str, Any]]
-    rows: Callable[[Config], Iterator[Row]]
+    write: Callable[[Any], dict[str, Any]]
+    rows: Callable[[Any], Iterator[Row]]
     names: tuple[tuple[str, str | None], ...] = ()
 
 
-def filled(config: Config) -> Config:
+def filled(config: Any) -> Any:
     """The same Config, with numbers where 0 stands for the usual."""
     if isinstance(config, text_encoder.Config):
         width = config.mlp_width or 4 * config.width

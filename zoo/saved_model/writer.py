@@ -7,7 +7,6 @@
 Core TensorFlow operations only, no XLA, no Python, no state; see docs/serving.md.
 """
 
-import functools
 import inspect
 import os
 import pathlib
@@ -17,7 +16,7 @@ from absl import logging
 
 from zoo.directory import Loaded, files
 from zoo.models import dense_net, text_encoder
-from zoo.saved_model import c_api, serving_files
+from zoo.saved_model import serving_files
 from zoo.saved_model.graph import Graph
 from zoo.saved_model.table_model import TableModel
 from zoo.saved_model.text_encoder import TextEncoderModule
@@ -97,19 +96,8 @@ def _save(module, loaded, folder, batch) -> None:
     extra.mkdir()
     files.write_json(extra / "signature.json", {"format": 1, "signatures": described})
     sizes = 1, min(8, batch or 8)
-    with c_api.Session(os.fspath(folder)) as session:
-        asked = {name: functools.partial(_ask, session, name) for name in described}
-        serving_files.write(folder, described, asked, sizes, server_batching=not batch)
-
-
-def _ask(session, name, **inputs):
-    """Calls a signature as a server does, with tensors."""
-    values = {key: value.numpy().tolist() for key, value in inputs.items()}
-    try:
-        outputs = session.run(name, values)
-    except c_api.Error as error:
-        raise ValueError(f"{name}: refuses its own examples: {error}") from None
-    return {k: tf.constant(v.tolist(), v.dtype, v.shape) for k, v in outputs.items()}
+    served = tf.saved_model.load(os.fspath(folder)).signatures
+    serving_files.write(folder, described, served, sizes, server_batching=not batch)
 
 
 def _function(method, specs, defaults):

@@ -22,7 +22,7 @@ import itertools
 
 import tensorflow as tf
 
-from zoo.text import graph_arrays, graph_merges, graph_windows
+from zoo.text import graph_arrays, graph_windows
 
 # Numbers of symbols, which are ranks too, have 20 bits; three of them make the value
 # of the table of pairs.
@@ -127,9 +127,7 @@ class Pairs(tf.Module):
         right_N = tf.bitwise.bitwise_and(found_N, NONE)
         valid_N = rank_N < NONE
         clear_N = rank_N < _threat(left_N, right_N)
-        clear, valid = (
-            tf.reduce_sum(tf.cast(x, tf.int32)) for x in (clear_N, valid_N)
-        )
+        clear, valid = (tf.reduce_sum(tf.cast(x, tf.int32)) for x in (clear_N, valid_N))
 
         def thorough():
             left_N2, right_N2 = left_N, right_N

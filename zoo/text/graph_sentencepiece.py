@@ -62,7 +62,7 @@ class SentencePiece(tf.Module):
         )
         symbols = [*map(words.get, letters), *byte_ids]
         self._pairs = graph_bpe.Pairs(merges, symbols)
-        self._byte_symbols = tf.constant([*range(len(letters), len(symbols)), -1])
+        self._byte_symbols = tf.range(len(letters), len(symbols))
         self._whole = graph_words.table(
             {token: i for token, i in words.items() if i in merges.whole}
         )
@@ -126,37 +126,42 @@ class SentencePiece(tf.Module):
 
     def _merge(self, words_M):
         """What `graph_words` needs: the tokens of words, and where each starts."""
-        points_MC = tf.strings.unicode_decode(words_M, "UTF-8")
-        point, word = points_MC.values, graph_arrays.row_of_each(points_MC)
-        symbol = self._letters.lookup(point)
-        symbol, word = tf.cond(
-            tf.reduce_any(symbol < 0),
-            lambda: self._with_bytes(symbol, point, word),
-            lambda: (symbol, word),
+        edge = graph_patterns.SEPARATOR
+        text = tf.strings.reduce_join(words_M, separator=edge)
+        text = tf.strings.join([edge, text, edge])
+        point_N, start_N = tf.strings.unicode_decode_with_offsets(text, "UTF-8")
+        # The edge gives the character of broken bytes, but that would have three bytes.
+        size_N = graph_arrays.behind(start_N, -1) - start_N
+        broken_N = tf.equal(point_N, ord(_BROKEN))
+        edge_N = broken_N & (size_N <= 1)
+        symbol_N = self._letters.lookup(point_N)
+        symbol_N = tf.where(edge_N, self._pairs.separator, symbol_N)
+        symbol_N = tf.cond(
+            tf.reduce_any(symbol_N < 0),
+            lambda: self._with_bytes(symbol_N, point_N),
+            lambda: symbol_N,
         )
-        count = tf.size(symbol, tf.int64)
-        place = tf.range(count) + word + 1
-        edges = tf.fill([count + points_MC.nrows() + 1], self._pairs.separator)
-        symbol = tf.tensor_scatter_nd_update(edges, place[:, None], symbol)
-        return self._pairs.words(tf.cast(symbol, tf.int64))
+        return self._pairs.words(tf.cast(symbol_N, tf.int64))
 
-    def _with_bytes(self, symbol_N, point_N, word_N):
+    def _with_bytes(self, symbol_N, point_N):
         """Puts the symbols of bytes in the place of characters that are no token."""
-        none_N4 = tf.fill([tf.size(symbol_N), 4], -1)
-        known_N4 = tf.concat([symbol_N[:, None], none_N4[:, 1:]], 1)
-        bytes_N4 = tf.gather(self._byte_symbols, _utf8(point_N))
-        symbol_N4 = tf.where(symbol_N[:, None] >= 0, known_N4, bytes_N4)
-        at = tf.where(symbol_N4 >= 0)
-        return tf.gather_nd(symbol_N4, at), tf.gather(word_N, at[:, 0])
+        at_U1 = tf.where(symbol_N < 0)
+        bytes_U4, size_U = _utf8(tf.gather_nd(point_N, at_U1))
+        symbol_U4 = tf.gather(self._byte_symbols, bytes_U4)
+        pool = tf.concat([symbol_N, tf.reshape(symbol_U4, [-1])], 0)
+        count = tf.size(symbol_N)
+        start_N, start_U = tf.range(count), count + 4 * tf.range(tf.size(size_U))
+        limit_N = tf.tensor_scatter_nd_update(start_N + 1, at_U1, start_U + size_U)
+        start_N = tf.tensor_scatter_nd_update(start_N, at_U1, start_U)
+        return tf.gather(pool, graph_arrays.ranges(start_N, limit_N).values)
 
 
 def _utf8(point_N):
-    """The bytes of characters, int32 [N, 4]; 256 behind the last one."""
+    """The bytes of characters, int32 [N, 4], and how many there are, int32 [N]."""
     long_N3 = point_N[:, None] >= tf.constant([0x80, 0x800, 0x10000])
-    more_N = tf.reduce_sum(tf.cast(long_N3, tf.int32), 1, keepdims=True)
-    place = tf.range(4)
-    shift_N4 = 6 * tf.maximum(more_N - place, 0)
+    more_N1 = tf.reduce_sum(tf.cast(long_N3, tf.int32), 1, keepdims=True)
+    shift_N4 = 6 * tf.maximum(more_N1 - tf.range(4), 0)
     bits_N4 = tf.bitwise.right_shift(point_N[:, None], shift_N4)
-    first_N = bits_N4 + tf.gather([0, 0xC0, 0xE0, 0xF0], more_N)
-    bytes_N4 = tf.where(place == 0, first_N, bits_N4 % 64 + 0x80)
-    return tf.where(place <= more_N, bytes_N4, 256)
+    first_N1 = bits_N4[:, :1] + tf.gather([0, 0xC0, 0xE0, 0xF0], more_N1)
+    bytes_N4 = tf.concat([first_N1, bits_N4[:, 1:] % 64 + 0x80], 1)
+    return bytes_N4, more_N1[:, 0] + 1

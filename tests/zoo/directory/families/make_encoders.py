@@ -30,12 +30,12 @@ SIZES |= {"intermediate_size": 40}
 def wordpiece():
     """The tokenizer of BERT, with letters and a few words."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "sea", "##lm", "was"]
-    letters = "abcdefghijklmnopqrstuvwxyz"
+    letters = "abcdefghijklmnopqrstuvwxyzé"
     words += [*letters, *(f"##{x}" for x in letters), *"!&',.<>?[]"]
     vocabulary = {word: i for i, word in enumerate(words)}
     engine = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     engine.add_special_tokens(words[:5])
-    engine.normalizer = normalizers.BertNormalizer()
+    engine.normalizer = normalizers.BertNormalizer(strip_accents=False)
     engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     engine.decoder = decoders.WordPiece()
     engine.post_processor = processors.TemplateProcessing(

@@ -1,0 +1,30 @@
+"""A text encoder where a language model is needed: one clear error."""
+
+import pathlib
+
+import pytest
+
+from trainers import feeds
+from trainers.config import Run
+from trainers.objectives.language_model import LanguageModel
+from zoo.models import text_encoder
+
+ROOT = pathlib.Path(__file__).parents[2]
+ENCODER = ROOT / "tests/zoo/directory/families/encoders/bert"
+
+
+@pytest.mark.parametrize(
+    "module, args",
+    [("zoo.generate", ["--prompt=x"]), ("trainers.evaluate", ["--source=kjv"])],
+)
+def test_commands_refuse_it(module, args, commands):
+    done = commands(module, f"--model={ENCODER}", *args)
+    assert done.code == 1
+    assert done.errors == [f"error: --model: {ENCODER} is no language model."]
+
+
+def test_the_objective_refuses_it(corpus):
+    run = Run(model=text_encoder.Config(), objective=LanguageModel())
+    run.data.source = f"text:{corpus}"
+    with pytest.raises(ValueError, match="^config.model: .*text_encoder sees"):
+        feeds.make(run)

@@ -1,0 +1,133 @@
+"""Exported models of every family, each made once for all workers of a test run."""
+
+import fcntl
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import pytest
+
+CONTEXT, CAPACITY, BATCH = 64, 24, 4
+_SMALL = {"context": CONTEXT, "width": 32, "layers": 1}
+_COLD = {"max_new_tokens": 6}
+_HOT = {
+    "max_new_tokens": 12,
+    "temperature": 0.8,
+    "top_k": 40,
+    "repetition_penalty": 1.1,
+    "seed": 5,
+    "stop": ("never there", "e"),
+}
+# family -> fields of its Config, of its Generation, options of the export, and, since
+# each costs seconds, its signatures; the tokenizer has 300 tokens, and a model may
+# have ids beyond those
+_MODELS = {
+    "transformer_lm": (
+        {"vocab_size": 300, "heads": 2},
+        _COLD,
+        {"capacity": CAPACITY},
+        "serving_default generate score embed tokenize detokenize start step",
+    ),
+    "lstm_lm": (
+        {"vocab_size": 320, "units": 32},
+        _COLD,
+        {"batch": BATCH},
+        "generate score embed start step",
+    ),
+    "gru_lm": (
+        {"vocab_size": 320, "units": 24},
+        _HOT,
+        {},
+        "serving_default generate",
+    ),
+    "rnn_lm": ({"vocab_size": 300, "units": 24}, _COLD, {}, "generate"),
+}
+
+
+class Served(NamedTuple):
+    """A model directory and what `zoo.export` made of it.
+
+    Attributes:
+      source: the model directory.
+      folder: the version.
+      loaded: what `zoo.load` gives.
+      session: a c_api.Session.
+    """
+
+    source: pathlib.Path
+    folder: pathlib.Path
+    loaded: Any
+    session: Any
+
+    def run(self, signature, **inputs):
+        """The outputs as nested lists."""
+        outputs = self.session.run(signature, inputs)
+        return {name: value.tolist() for name, value in outputs.items()}
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory, tokenizer):
+    """`served(family) -> Served`; recurrent ones have a few of the signatures."""
+    import zoo
+    from zoo.saved_model import c_api
+
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # of all workers
+    if "EXP_CACHE" in os.environ:
+        root = pathlib.Path(os.environ["EXP_CACHE"])
+        root.mkdir(exist_ok=True)
+    found = {}
+
+    def get(family):
+        if family not in found:
+            source, base = root / f"{family}.model", root / f"{family}.served"
+            with open(root / f"{family}.lock", "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not base.exists():
+                    _make(family, tokenizer, source, base)
+            session = c_api.Session(str(base / "1"))
+            found[family] = Served(source, base / "1", zoo.load(source), session)
+        return found[family]
+
+    yield get
+    for one in found.values():
+        one.session.close()
+
+
+@pytest.fixture(scope="session")
+def plain(served):
+    """A transformer with every signature, without batching."""
+    return served("transformer_lm")
+
+
+@pytest.fixture(scope="session")
+def batched(served):
+    """An LSTM that merges calls into batches of four."""
+    return served("lstm_lm")
+
+
+def _make(family, tokenizer, source, base):
+    import tensorflow as tf
+
+    import zoo
+    from zoo.directory import Generation
+    from zoo.saved_model import serving_files, text_generator, writer
+
+    fields, knobs, options, names = _MODELS[family]
+    model = zoo.build(family, **_SMALL, **fields)
+    for i, weight in enumerate(model.weights):  # far from uniform: choices are clear
+        noise = tf.random.stateless_normal(weight.shape, [i, 3], stddev=0.3)
+        weight.assign(noise + (1.0 if weight.path.endswith("scale") else 0.0))
+    zoo.save(source, model, tokenizer, Generation(**knobs))
+    whole = text_generator.TextGenerator.signatures
+
+    def some(module):
+        parts = whole(module)
+        return {name: parts[name] for name in names.split()}
+
+    with pytest.MonkeyPatch.context() as patch:
+        # it calls every signature twice, and has tests of its own
+        patch.setattr(serving_files, "write", lambda *args, **options: None)
+        patch.setattr(text_generator.TextGenerator, "signatures", some)
+        writer.write(base, zoo.load(source), **options)

@@ -1,0 +1,201 @@
+"""The folder of a version: its number, its files, and nothing after a failure."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tokenizers
+from tensorflow.core.protobuf import saved_model_pb2
+
+from zoo import models
+from zoo.directory import Generation, Loaded
+from zoo.saved_model import c_api, examples, writer
+from zoo.saved_model.text_generator import TextGenerator
+from zoo.text.tokenizer import END, Tokenizer
+
+FAMILIES = ["transformer_lm", "lstm_lm", "gru_lm", "rnn_lm"]
+
+
+@pytest.fixture
+def net():
+    """The model that is the quickest to export."""
+    return Loaded(models.build("dense_net", features=2, classes=2), None, Generation())
+
+
+def language_model(tokenizer):
+    fields = {"vocab_size": 300, "context": 16, "width": 8, "layers": 1, "heads": 2}
+    return Loaded(models.build("transformer_lm", **fields), tokenizer, Generation())
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# ---- versions ----
+
+
+def test_numbers(tmp_path, net):
+    base = tmp_path / "not" / "there"
+    assert writer.write(base, net) == base / "1"
+    assert writer.write(base, net, version=7) == base / "7"
+    (base / "notes").mkdir()
+    (base / "11.old").mkdir()
+    assert writer.write(base, net) == base / "8"
+    assert writer.write(base, net, version=3) == base / "3"
+    assert names(base) == ["1", "11.old", "3", "7", "8", "notes"]
+
+
+def test_a_version_that_is_there_is_refused(tmp_path, net):
+    (tmp_path / "2").mkdir()
+    (tmp_path / "2" / "file").write_text("kept")
+    with pytest.raises(ValueError, match=r"2: is not empty"):
+        writer.write(tmp_path, net, version=2)
+    assert names(tmp_path) == ["2"] and names(tmp_path / "2") == ["file"]
+
+
+def test_a_base_that_is_a_file_is_refused(tmp_path, net):
+    (tmp_path / "base").write_text("kept")
+    with pytest.raises(ValueError, match="base: is a file; a folder for versions"):
+        writer.write(tmp_path / "base", net)
+    assert (tmp_path / "base").read_text() == "kept"
+
+
+@pytest.mark.parametrize("place", [(tf.saved_model, "save"), (writer, "Graph")])
+def test_nothing_is_left_of_an_export_that_fails(tmp_path, net, monkeypatch, place):
+    writer.write(tmp_path, net)
+    save, seen = tf.saved_model.save, []
+
+    def fail(*args):
+        if place[1] == "save":
+            save(*args)
+        seen.extend(names(tmp_path))
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*place, fail)
+        with pytest.raises(OSError, match="no space left"):
+            writer.write(tmp_path, net)
+    assert len(seen) == 2 and "2" not in seen  # nor is it seen before it is whole
+    assert names(tmp_path) == ["1"]
+    assert writer.write(tmp_path, net) == tmp_path / "2"
+
+
+# ---- what cannot be exported ----
+
+
+def test_a_language_model_without_a_tokenizer_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="has no tokenizer.json, needed to export"):
+        writer.write(tmp_path / "base", language_model(None))
+    assert not (tmp_path / "base").exists()
+
+
+def test_a_tokenizer_that_has_no_exact_graph_is_refused(tmp_path, tokenizer):
+    words = tokenizers.models.WordLevel({END: 0, "a": 1}, unk_token=END)
+    dropping = json.loads(tokenizer.json)
+    dropping["model"]["dropout"] = 0.1
+    for text, reason in (
+        (tokenizers.Tokenizer(words).to_str(), "model.type 'WordLevel', allowed: "),
+        (json.dumps(dropping), "model.dropout 0.1, allowed: None"),
+    ):
+        with pytest.raises(ValueError) as error:
+            writer.write(tmp_path / "base", language_model(Tokenizer(text)))
+        message = str(error.value)
+        assert message.startswith("tokenizer.json cannot be put in the graph: ")
+        assert reason in message
+    assert not (tmp_path / "base").exists()
+
+
+# ---- what is in it ----
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_variables_are_the_weights_once(served, family):
+    one = served(family)
+    reader = tf.train.load_checkpoint(str(one.folder / "variables" / "variables"))
+    stored = [n for n in reader.get_variable_to_shape_map() if "OBJECT" not in n]
+    weights = one.loaded.model.weights
+    wanted = {f"weights/{i}/.ATTRIBUTES/VARIABLE_VALUE" for i in range(len(weights))}
+    assert set(stored) == wanted
+    for i, weight in enumerate(weights):
+        value = reader.get_tensor(f"weights/{i}/.ATTRIBUTES/VARIABLE_VALUE")
+        np.testing.assert_array_equal(value, weight.numpy())
+    size = sum(f.stat().st_size for f in (one.folder / "variables").iterdir())
+    weights = (one.source / "model.safetensors").stat().st_size
+    assert abs(size - weights) < 8192  # names and the graph of objects
+
+
+@pytest.mark.parametrize("family", ["transformer_lm", "lstm_lm"])
+def test_no_keras_object_is_in_it(served, family):
+    one = served(family)
+    assert not list(one.folder.glob("**/*keras*"))
+    content = (one.folder / "saved_model.pb").read_bytes()
+    (meta_graph,) = saved_model_pb2.SavedModel.FromString(content).meta_graphs
+    nodes = meta_graph.object_graph_def.nodes
+    children = {child.local_name for child in nodes[0].children}
+    assert children == {"weights", "graph_tokenizer", "signatures"}
+    kinds = {node.user_object.identifier for node in nodes}
+    assert not [kind for kind in kinds if "keras" in kind]
+    variables = [node.variable for node in nodes if node.HasField("variable")]
+    assert len(variables) == len(one.loaded.model.weights)
+
+
+@pytest.mark.parametrize("family", ["transformer_lm", "gru_lm"])
+def test_signature_json_is_what_the_graph_says(served, family):
+    one = served(family)
+    text = (one.folder / "assets.extra" / "signature.json").read_text(encoding="utf-8")
+    content = json.loads(text)
+    assert content["format"] == 1
+    session, described = one.session, content["signatures"]
+    assert set(described) == set(session.signatures)
+    for name, about in described.items():
+        signature = session.signatures[name]
+        for ports, said in (
+            (signature.inputs, about["inputs"]),
+            (signature.outputs, about["outputs"]),
+        ):
+            assert {key: (p.dtype, list(p.shape)) for key, p in ports.items()} == {
+                key: (entry["dtype"], entry["shape"]) for key, entry in said.items()
+            }
+        defaults = {
+            k: e["default"] for k, e in about["inputs"].items() if "default" in e
+        }
+        assert set(defaults) == set(signature.defaults)
+    inputs, said = described["generate"]["inputs"], one.loaded.generation
+    wanted = dataclasses.asdict(said) | {"stop": list(said.stop) or [""]}
+    for name, value in wanted.items():
+        default = inputs[name]["default"]
+        assert default == (value if name == "stop" else pytest.approx(value, rel=1e-6))
+
+
+def test_documented_examples_are_answered(plain):
+    described = examples.documented(str(plain.folder))
+    for name, about in described.items():
+        if name == "step":
+            continue  # nobody can give the state an example
+        row, known = examples.row(plain.session.signatures[name], about)
+        assert known
+        outputs = plain.session.run(name, examples.batch([row, row]))
+        for key, entry in about["outputs"].items():
+            assert outputs[key].shape[0] == 2
+            assert outputs[key].dtype == entry["dtype"]
+
+
+@pytest.mark.parametrize("capacity, wanted", [(6, 6), (16, 16), (1024, 16)])
+def test_the_capacity_is_at_most_the_context(tokenizer, capacity, wanted):
+    module = TextGenerator(*language_model(tokenizer), capacity=capacity)
+    assert module.start(tf.constant(["a"]))["state_1"].shape == (1, 2, wanted, 4)
+
+
+def test_a_dense_net(tmp_path, net):
+    folder = writer.write(tmp_path, net)
+    about = examples.documented(str(folder))["classify"]
+    assert about["inputs"] == {
+        "features": {"dtype": "float32", "shape": [None, 2], "example": [0.0, 0.0]}
+    }
+    with c_api.Session(str(folder)) as session:
+        row, known = examples.row(session.signatures["classify"], about)
+        assert known and set(session.run("classify", examples.batch([row]))) == set(
+            about["outputs"]
+        )
