@@ -163,7 +163,7 @@ def test_h5_files_that_are_refused(tmp_path):
         file["transformer/again"] = file["transformer"]
 
     def bomb(file):
-        file.create_dataset("transformer/zeros", [2**40], "f4", chunks=[2**20])
+        file.create_dataset("transformer/zeros", [2**40], "f4", chunks=(2**20,))
 
     def elsewhere(file):
         external = [("/etc/passwd", 0, 32)]
