@@ -14,7 +14,7 @@ demo: $(VENV)/ready
 	$(RUN) -m zoo.ask --saved_model=$(DEMO)/served/1 --prompt="And Jesus said unto them," --prompt="In the beginning" --temperature=0.7 --top_p=0.95 --seed=1
 
 test: $(VENV)/ready lint
-	$(RUN) -m pytest -n 2 --dist loadfile
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .

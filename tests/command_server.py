@@ -7,6 +7,7 @@ JSON lines and answers each by one:
     {"file": "probe.py", "args": [...], "out": path}          ->  {"pid": 123}
     {"wait": 123}                                             ->  {"code": -9}
 
+A request may name the folder "cwd" to run in.
 A code below 0 is the number of the signal that killed the command.
 """
 
@@ -49,6 +50,7 @@ def start(request) -> int:
     out = os.open(request["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for descriptor in (1, 2):
         os.dup2(out, descriptor)
+    os.chdir(request.get("cwd") or ".")
     code = run(request)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -21,6 +21,11 @@ def pytest_configure(config):
     config.option.markexpr = config.option.markexpr or "not long"
 
 
+def pytest_collection_modifyitems(items):
+    """Puts behind all others the tests that switch XLA off for their process."""
+    items.sort(key=lambda item: "saved_model" in item.path.parts)
+
+
 def random_text(seed=0, lines=400):
     """Lines of words of ten letters: enough for a vocabulary of 300."""
     rng = random.Random(seed)
@@ -83,13 +88,15 @@ class Commands:
         self.server.stdin.flush()
         return json.loads(self.server.stdout.readline())
 
-    def start(self, what, *args):
+    def start(self, what, *args, cwd=""):
         """Starts a module, or a file that ends in .py; returns the process's id."""
         self.count += 1
         out = str(self.folder / f"{self.count}.out")
         kind = "file" if str(what).endswith(".py") else "module"
         args = [str(arg) for arg in args]
-        pid = self.ask(**{kind: str(what), "args": args, "out": out})["pid"]
+        pid = self.ask(**{kind: str(what), "args": args, "out": out, "cwd": str(cwd)})[
+            "pid"
+        ]
         self.outputs[pid] = pathlib.Path(out)
         return pid
 
@@ -97,8 +104,8 @@ class Commands:
         code = self.ask(wait=pid)["code"]
         return Done(code, self.outputs[pid].read_text(encoding="utf-8"))
 
-    def __call__(self, what, *args):
-        return self.wait(self.start(what, *args))
+    def __call__(self, what, *args, cwd=""):
+        return self.wait(self.start(what, *args, cwd=cwd))
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ of Keras in which variables have shapes only.
 """
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -25,7 +26,7 @@ def build(config):
       The model, and all variables that were made with it (weights and the states of
       random generators), each to be given to `initialise`.
     """
-    pending = global_state.get_global_attribute(_PENDING, [], set_to_default=True)
+    pending: Any = global_state.get_global_attribute(_PENDING, [], set_to_default=True)
     before = len(pending)
     try:
         with keras.StatelessScope(initialize_variables=False):

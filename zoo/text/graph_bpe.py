@@ -9,9 +9,10 @@ A pair of rank r is pre-empted if, before its turn, its left symbol merges with 
 left of it or its right symbol with what is right of it. The left symbol can do so
 directly (the pair on the left has a rank below r), or after its left neighbour has
 itself merged to the left, if there is a merge of a rank below r whose left part ends
-with that neighbour. That is a recursion from pair to pair, written `_threat` below, and
-cut off after a few steps on the safe side. Where little is certain in that way, a pair
-may also merge if no pair of a lower rank is as near as the longest token is long.
+with that neighbour. The table of pairs knows the lower of these ranks on each side. For
+the second way the neighbour must be able to merge to the left, and so on: a recursion
+from pair to pair, which is followed for some steps where little is certain. There a
+pair may also merge if no pair of a lower rank is as near as the longest token is long.
 
 This needs merges of which each ranks behind those that make its parts; `graph_merges`
 sees to that.
@@ -129,6 +130,7 @@ class Pairs(tf.Module):
         clear_N = rank_N < _threat(left_N, right_N)
         clear, valid = (tf.reduce_sum(tf.cast(x, tf.int32)) for x in (clear_N, valid_N))
 
+        # Where fewer than a quarter of all pairs are certain, it pays to know more.
         def thorough():
             left_N2, right_N2 = left_N, right_N
             for _ in range(_STEPS):

@@ -157,10 +157,10 @@ def _byte_level(vocabulary, merges, settings):
     if name == "GPT2Tokenizer":
         sentencepiece_file.frame(engine, settings, begins=False)
     else:
-        sep, cls = (_content(settings[x]) for x in ("sep_token", "cls_token"))
-        ends = [(x, engine.token_to_id(x)) for x in (sep, cls)]
         engine.post_processor = processors.RobertaProcessing(
-            *ends, add_prefix_space=space
+            sep=_numbered(engine, settings, "sep_token"),
+            cls_token=_numbered(engine, settings, "cls_token"),
+            add_prefix_space=space,
         )
     return engine
 
@@ -180,11 +180,12 @@ def _wordpiece(vocabulary, settings):
     engine.decoder = decoders.WordPiece()
     names = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]"}
     _fill(engine, settings, names | {"cls_token": "[CLS]", "mask_token": "[MASK]"})
-    cls, sep = (_content(settings[name]) for name in ("cls_token", "sep_token"))
+    around = [_numbered(engine, settings, name) for name in ("cls_token", "sep_token")]
+    cls, sep = (name for name, _ in around)
     engine.post_processor = processors.TemplateProcessing(
         single=f"{cls} $A {sep}",
         pair=f"{cls} $A {sep} $B:1 {sep}:1",
-        special_tokens=[(name, engine.token_to_id(name)) for name in (cls, sep)],
+        special_tokens=around,
     )
     return engine
 
@@ -194,6 +195,15 @@ def _fill(engine, settings, names) -> None:
     for name, token in names.items():
         if name not in settings and engine.token_to_id(token) is not None:
             settings[name] = token
+
+
+def _numbered(engine, settings, name) -> tuple[str, int]:
+    """A special token and its id."""
+    token = _content(settings.get(name))
+    number = engine.token_to_id(token) if isinstance(token, str) else None
+    if number is None:
+        raise ValueError(f"{name} {token!r} is not in the vocabulary.")
+    return token, number
 
 
 # ------------------------------------------------------------------ added tokens

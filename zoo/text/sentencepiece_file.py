@@ -5,6 +5,8 @@ where the joined one is a piece too, the better one first. Kudo and Richardson 2
 (arXiv:1808.06226).
 """
 
+from typing import Any
+
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
@@ -96,7 +98,7 @@ def frame(engine, settings: dict, begins: bool) -> None:
 def _parse(path):
     try:
         from google.protobuf.message import DecodeError
-        from sentencepiece import sentencepiece_model_pb2
+        from sentencepiece import sentencepiece_model_pb2 as messages
     except ImportError:
         raise ValueError(
             f"{path}: reading it needs the package sentencepiece (pip install "
@@ -104,7 +106,7 @@ def _parse(path):
         ) from None
     with open(path, "rb") as file:
         text = file.read()
-    proto = sentencepiece_model_pb2.ModelProto()
+    proto: Any = getattr(messages, "ModelProto")()  # noqa: B009, made when imported
     try:
         proto.ParseFromString(text)
     except DecodeError:

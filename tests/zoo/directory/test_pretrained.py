@@ -272,3 +272,29 @@ def test_a_tokenizer_that_is_read_late(saved, tokenizer):
     }
     with pytest.raises(ValueError, match="the tokenizer has 300 tokens, the model 299"):
         loaded(config | {"vocab_size": 299}, tensors, lambda: tokenizer)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_memory_at_the_peak(kind, commands, tmp_path):
+    """At most 1.3 of the float32 weights, half of which are one table."""
+    fields = {"vocab_size": 80_000, "width": 512, "layers": 12, "heads": 8}
+    model = models.build("transformer_lm", **{**LLAMA, **fields, "tied_head": True})
+    directory.save(tmp_path / "m", model)
+    if kind == "bfloat16":
+        tensors = weights.read(tmp_path / "m")
+        half = {name: tensors[name].astype(ml_dtypes.bfloat16) for name in tensors}
+        safetensors.numpy.save_file(half, tmp_path / "m" / weights.FILE)
+    (tmp_path / "peak.py").write_text(
+        "import resource, sys\n"
+        "from zoo import directory\n"
+        "def peak():\n"
+        "    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak()\n"
+        "directory.load(sys.argv[1])\n"
+        "print(peak() - before)\n"
+    )
+    done = commands(tmp_path / "peak.py", tmp_path / "m")
+    size = sum(4 * np.prod(v.shape) for v in model.weights)
+    assert done.code == 0 and size > 300e6, done.out
+    assert int(done.out.splitlines()[-1]) < 1.3 * size

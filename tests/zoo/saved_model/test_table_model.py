@@ -22,7 +22,7 @@ def export(folder, batch=0, **fields):
     """The model, and a session with what was exported of it."""
     model = models.build("dense_net", features=F, widths=(8, 8), **fields)
     for i, weight in enumerate(model.weights):
-        weight.assign(tf.random.stateless_normal(weight.shape, [i, 1]))
+        weight.assign(tf.random.stateless_normal(weight.shape, [i, 3]))
     model.adapt(FEATURES)
     path = writer.write(folder, Loaded(model, None, Generation()), batch=batch)
     return model, c_api.Session(str(path))

@@ -133,12 +133,17 @@ def test_no_keras_object_is_in_it(served, family):
     content = (one.folder / "saved_model.pb").read_bytes()
     (meta_graph,) = saved_model_pb2.SavedModel.FromString(content).meta_graphs
     nodes = meta_graph.object_graph_def.nodes
-    children = {child.local_name for child in nodes[0].children}
-    assert children == {"weights", "graph_tokenizer", "signatures"}
-    kinds = {node.user_object.identifier for node in nodes}
-    assert not [kind for kind in kinds if "keras" in kind]
-    variables = [node.variable for node in nodes if node.HasField("variable")]
+    assert not [n for n in nodes if "keras" in n.user_object.identifier]
+    children = {child.local_name: child.node_id for child in nodes[0].children}
+    assert {"weights", "graph_tokenizer", "signatures"} <= set(children)
+    variables = {i for i, node in enumerate(nodes) if node.HasField("variable")}
     assert len(variables) == len(one.loaded.model.weights)
+    owners = {
+        i
+        for i, node in enumerate(nodes)
+        if variables & {child.node_id for child in node.children}
+    }
+    assert owners == {children["weights"]}  # a model would own them too
 
 
 @pytest.mark.parametrize("family", ["transformer_lm", "gru_lm"])

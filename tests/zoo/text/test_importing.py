@@ -107,6 +107,17 @@ def test_roberta_frames(byte_level, tmp_path):
     assert engine.encode("a").tokens == ["<|im_start|>", "a", "<|im_end|>"]
 
 
+def test_frames_of_tokens_that_are_not_there(byte_level, tmp_path):
+    byte_level("gpt2", tokenizer_class="RobertaTokenizer", eos_token=END)
+    with pytest.raises(ValueError, match="sep_token None is not in the vocabulary"):
+        importing.load(str(tmp_path))
+    for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
+        (tmp_path / name).unlink()
+    (tmp_path / "vocab.txt").write_text("[UNK]\n[SEP]\na\n")
+    with pytest.raises(ValueError, match="cls_token None is not in the vocabulary"):
+        importing.load(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     "name", ["Qwen2Tokenizer", "CLIPTokenizerFast", "EvilTokenizer"]
 )

@@ -1,13 +1,12 @@
 """The signature `chat`: histories in, the model's own tokens out."""
 
-import logging
-
 import pytest
 
 from zoo import registry
 from zoo.decode import generate
 from zoo.directory import Generation, Loaded
 from zoo.saved_model import c_api, writer
+from zoo.saved_model.text_generator import TextGenerator
 from zoo.text import chat
 from zoo.text import tokenizer as tokenizers
 
@@ -97,11 +96,9 @@ def test_bad_histories(session, chats, words):
     assert error.value.code == "INVALID_ARGUMENT"
 
 
-def test_a_template_that_cannot_be_compiled(tmp_path, loaded, caplog):
+def test_a_template_that_cannot_be_compiled(loaded):
     shouting = CHATML.replace("m['content']", "m['content'] | upper")
-    other = Loaded(loaded.model, with_template(shouting), loaded.generation)
-    with caplog.at_level(logging.WARNING):
-        folder = writer.write(tmp_path, other)
-    assert "no signature chat: chat template cannot be put in the graph" in caplog.text
-    with c_api.Session(folder) as session:
-        assert "chat" not in session.signatures and "generate" in session.signatures
+    module = TextGenerator(loaded.model, with_template(shouting), loaded.generation)
+    assert module.no_chat.startswith("chat template cannot be put in the graph: ")
+    assert not module.graph_chat
+    assert "chat" not in module.signatures()
