@@ -1,19 +1,29 @@
-"""The tokenizer in the graph beside the `tokenizers` library, one thread each.
+"""The tokenizer in the graph beside the `tokenizers` library.
 
     python -m benchmarks.tokenizer [--tokenizer=MODEL/tokenizer.json]
+    python -m benchmarks.tokenizer --families
 
 Without a file, a byte-level vocabulary of GPT-2's kind is trained on the King James
-Bible and Python's own library. Half a megabyte of each is encoded: as one request, and
-as a request of as many texts as it has lines. Then short texts; then long texts of many
-kinds, words without a space among them, in nanoseconds a byte, where a cost that is
-linear in the length gives the same number in each column. Both sides see the same
-texts in turn; each number is the best of a few; the ids are compared first.
+Bible and Python's own library, without the half megabyte of each that is then encoded.
+Short requests go through a SavedModel and TensorFlow's C API, as to a server. Of texts
+of many kinds, words without a space among them, `growth` is what a byte costs in a
+megabyte over what it costs in ten thousand, less the cost of a text of one letter: 1 is
+linear. It is counted in time of the processor; with --families it is the highest one of
+each family that the tests know.
+
+Both sides see the same texts in turn; ids are compared first, and the best time counts.
+Ours has one thread.
 """
 
 import functools
 import importlib.util
+import json
+import os
 import pathlib
 import random
+import subprocess
+import sys
+import tempfile
 import time
 
 import tensorflow as tf
@@ -25,12 +35,54 @@ from zoo.text import graph_tokenizer
 
 _FILE = flags.DEFINE_string("tokenizer", None, "A tokenizer.json.")
 _VOCABULARY = flags.DEFINE_integer("vocabulary", 32_000, "Tokens, if it is trained.")
+_FAMILIES = flags.DEFINE_bool("families", False, "Growth, for each family.")
 _REPEAT = flags.DEFINE_integer("repeat", 5, "Of these the best counts.")
 
 _SIZES = (10_000, 100_000, 1_000_000)
 _SHORT = (
-    "The quick brown Zyzzyva doesn't jump over 1,024 lazily configured tokenizers; "
+    "In the beginning God created the heaven and the earth",
+    "The quick brown Zyzzyva doesn't jump over 1,024 lazily configured tokenizers",
 )
+_CORES = os.cpu_count() or 1
+_CLIENT = """
+import json, sys, time
+from zoo.saved_model import c_api
+session, times = c_api.Session(sys.argv[1]), []
+for text in json.loads(sys.argv[2]):
+    taken = []
+    for _ in range(2000):
+        began = time.perf_counter()
+        session.run("tokenize", {"text": [text]})
+        taken.append(time.perf_counter() - began)
+    times.append(sorted(taken)[:1001:200])
+print(json.dumps(times))
+"""
+
+
+class Sides:
+    """Both tokenizers of a tokenizer.json."""
+
+    def __init__(self, text: str):
+        self.json = text
+        self.library = tokenizers.Tokenizer.from_str(text)
+        self.library.encode_special_tokens = True
+        self.graph = tf.function(
+            graph_tokenizer.build(text).encode,
+            input_signature=[tf.TensorSpec([None], tf.string)],
+            autograph=False,
+        )
+
+    def check(self, texts):
+        """Stops the program where the ids differ."""
+        if self.graph(tf.constant(texts)).to_list() != [
+            c.ids for c in self.code(texts)
+        ]:
+            raise SystemExit(f"The ids of {texts[0][:60]!r} differ.")
+
+    def code(self, texts, threads=1):
+        """The library's encodings."""
+        os.environ["TOKENIZERS_PARALLELISM"] = str(threads > 1).lower()
+        return self.library.encode_batch_fast(texts, add_special_tokens=False)
 
 
 def main(argv):
@@ -38,81 +90,129 @@ def main(argv):
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     english, python = _bible(), _python()
+    kinds = _kinds(english, python)
+    if _FAMILIES.value:
+        _families(kinds)
+        return
     path = _FILE.value
     text = pathlib.Path(path).read_text("utf-8") if path else _train(english, python)
-    began = time.perf_counter()
-    ours = graph_tokenizer.build(text)
-    print(f"built in {time.perf_counter() - began:.1f} s, {ours.vocab_size} tokens")
-    encode = tf.function(
-        ours.encode,
-        input_signature=[tf.TensorSpec([None], tf.string)],
-        autograph=False,
-    )
-    theirs = tokenizers.Tokenizer.from_str(text)
-    theirs.encode_special_tokens = True
-    mixed = english[-500_000:] + python[-500_000:]
-    print("\n| request | size | ours, MB/s | tokenizers, MB/s | ratio |")
-    print("|---|---|---|---|---|")
-    for name, texts in (("one text", [mixed]), ("lines", mixed.split("\n"))):
-        size = sum(len(line.encode()) for line in texts)
-        graph, library = _both(encode, theirs, texts)
-        speeds = size / graph / 1e6, size / library / 1e6
-        print(
-            f"| {name} | {size / 1e6:.2f} MB | {speeds[0]:.2f} | {speeds[1]:.2f} "
-            f"| {speeds[0] / speeds[1]:.1f} |"
+    sides = Sides(text)
+    print(f"{sides.library.get_vocab_size()} tokens\n")
+    _megabyte(sides, english[-500_000:] + python[-500_000:])
+    _short(sides)
+    print("| text | ns a byte: 10 kB | 100 kB | 1 MB | growth | tokenizers at 1 MB |")
+    print("|---|---|---|---|---|---|")
+    for name, make in kinds.items():
+        costs, growth, theirs = _growth(sides, make)
+        numbers = " | ".join(f"{cost:.0f}" for cost in costs)
+        print(f"| {name} | {numbers} | {growth:.2f} | {theirs:.0f} |", flush=True)
+
+
+def _megabyte(sides, text):
+    print(f"| 1 MB, in MB/s | ours | tokenizers | on {_CORES} cores |")
+    print("|---|---|---|---|")
+    lines = text.split("\n")
+    for name, texts in (("one text", [text]), (f"{len(lines)} lines", lines)):
+        sides.check(texts)
+        tensor = tf.constant(texts)
+        times = _best(
+            functools.partial(sides.graph, tensor),
+            functools.partial(sides.code, texts),
+            functools.partial(sides.code, texts, _CORES),
         )
-    print("\n| short request | ours, ms | tokenizers, ms |")
-    print("|---|---|---|")
-    for size in (50, 200):
-        graph, library = _both(encode, theirs, [(_SHORT * 3)[:size]], times=200)
-        print(f"| {size} characters | {graph * 1e3:.3f} | {library * 1e3:.3f} |")
-    print(
-        "\n| text | ns a byte at " + " | ".join(f"{size:,}" for size in _SIZES), end=""
-    )
-    print(" | last to first | tokenizers at the last |")
-    print("|---|" + "---|" * (len(_SIZES) + 2))
-    for name, make in _kinds(english, python).items():
-        costs = []
-        for size in _SIZES:
-            long = make(size)
-            graph, library = _both(encode, theirs, [long])
-            costs.append([x * 1e9 / len(long.encode()) for x in (graph, library)])
-        numbers = " | ".join(f"{ours:.0f}" for ours, _ in costs)
-        ratio = costs[-1][0] / costs[0][0]
-        print(f"| {name} | {numbers} | {ratio:.2f} | {costs[-1][1]:.0f} |", flush=True)
+        size = sum(len(one.encode()) for one in texts) / 1e6
+        print(f"| {name} | " + " | ".join(f"{size / t:.2f}" for t in times) + " |")
+    print(flush=True)
 
 
-def _both(encode, theirs, texts, times=1):
-    """Seconds of both sides, after a look whether they agree."""
-    tensor = tf.constant(texts)
-    ids = [theirs.encode(text, add_special_tokens=False).ids for text in texts]
-    if encode(tensor).to_list() != ids:
-        raise SystemExit(f"The ids of {texts[0][:60]!r} differ.")
+def _short(sides):
+    from zoo import models as zoo_models
+    from zoo.directory import Generation, Loaded
+    from zoo.saved_model import writer
+    from zoo.text import tokenizer
 
-    def library():
-        for text in texts:
-            theirs.encode(text, add_special_tokens=False)
+    words = tokenizer.Tokenizer(sides.json)
+    sizes = {"context": 256, "width": 16, "layers": 1, "heads": 1}
+    model = zoo_models.build("transformer_lm", vocab_size=words.vocab_size, **sizes)
+    root = pathlib.Path(__file__).parents[1]
+    with tempfile.TemporaryDirectory() as folder:
+        version = writer.write(folder, Loaded(model, words, Generation()))
+        out = subprocess.run(
+            [sys.executable, "-c", _CLIENT, str(version), json.dumps(_SHORT)],
+            env={**os.environ, "PYTHONPATH": str(root)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    print("| a request, in ms | ours: best | 10 % | median | tokenizers: best |")
+    print("|---|---|---|---|---|")
+    for text, times in zip(_SHORT, json.loads(out.stdout), strict=True):
+        sides.check([text])
+        (theirs,) = _best(functools.partial(_often, sides, text))
+        ours = " | ".join(f"{times[i] * 1e3:.3f}" for i in (0, 1, 5))
+        print(f"| {len(text)} characters | {ours} | {theirs:.3f} |")
+    print()
 
-    best = [float("inf")] * 2
+
+def _often(sides, text):
+    for _ in range(1000):
+        sides.code([text])
+
+
+def _families(kinds):
+    from tests.zoo.text import graph_cases
+
+    print("| family | highest growth | text | most ns a byte at 1 MB | text |")
+    print("|---|---|---|---|---|")
+    for family in graph_cases.FAMILIES:
+        sides = Sides(graph_cases.tokenizer_json(family))
+        found = {name: _growth(sides, make) for name, make in kinds.items()}
+        grown = max(found, key=lambda name: found[name][1])
+        slow = max(found, key=lambda name: found[name][0][-1])
+        print(f"| {family} | {found[grown][1]:.2f} | {grown} ", end="")
+        print(f"| {found[slow][0][-1]:.0f} | {slow} |", flush=True)
+
+
+def _growth(sides, make):
+    """Nanoseconds a byte at each size, the growth, and those of the other side."""
+    letter = tf.constant(["a"])
+    fixed = min(_best(*[lambda: sides.graph(letter)] * 4, clock=time.process_time))
+    costs, theirs = [], []
+    for size in _SIZES:
+        text = make(size)
+        sides.check([text])
+        tensor, length = tf.constant([text]), len(text.encode())
+        both = functools.partial(sides.graph, tensor), lambda t=text: sides.code([t])
+        more = 1 if size > _SIZES[0] else 5
+        times = [_best(*both, clock=time.process_time) for _ in range(more)]
+        ours, other = (min(side) for side in zip(*times, strict=True))
+        costs.append((ours * 1e9 / length, (ours - fixed) / length))
+        theirs.append(other * 1e9 / length)
+    return [cost for cost, _ in costs], costs[-1][1] / costs[0][1], theirs[-1]
+
+
+def _best(*calls, clock=time.perf_counter):
+    """The best time of each, which take turns."""
+    best = [float("inf")] * len(calls)
     for _ in range(_REPEAT.value):
-        for side, call in enumerate((lambda: encode(tensor), library)):
-            began = time.perf_counter()
-            for _ in range(times):
-                call()
-            best[side] = min(best[side], (time.perf_counter() - began) / times)
+        for i, call in enumerate(calls):
+            began = clock()
+            call()
+            best[i] = min(best[i], clock() - began)
     return best
 
 
 def _kinds(english, python):
-    rng = random.Random(0)
+    def of(parts):
+        def make(size):
+            letters = size // max(len(part.encode()) for part in parts)
+            return "".join(random.Random(0).choices(parts, k=letters))
 
-    def of(letters):
-        return lambda size: "".join(rng.choices(letters, k=size))
+        return make
 
     def cut(text):
         return lambda size: (text * (1 + size // len(text)))[:size]
 
-    chinese = "".join(map(chr, range(0x4E00, 0x9FA5)))
     return {
         "English": cut(english),
         "Python": cut(python),
@@ -122,13 +222,16 @@ def _kinds(english, python):
         "random words": of("abcdefghijklmnopqrstuvwxyz    "),
         "two letters, one word": of("ab"),
         "one letter": cut("a"),
-        "two in turn": cut("ab"),
+        "two in turn": lambda size: " x" + cut("ab")(size),
         "dashes": cut("-"),
-        "dashes and equal signs": of("-="),
+        "punctuation": of("!?.,;:()[]{}'\"-="),
         "spaces": cut(" "),
+        "lines": cut("\n"),
         "digits": of("0123456789"),
-        "Chinese, one word": lambda size: of(chinese)(size // 3),
-        "emoji": lambda size: of("😀😁😂🤣😃😄😅😆")(size // 4),
+        "special tokens, spelled": cut("<|im_start|><|endoftext|>"),
+        "Chinese, one word": of("".join(map(chr, range(0x4E00, 0x9FA5)))),
+        "emoji": of("😀😁😂🤣😃😄😅😆"),
+        "letters and marks": of(["e\u0301", "e\u0323\u0301", "e\u0301\u0323"]),
     }
 
 
@@ -154,7 +257,6 @@ def _train(english, python):
         special_tokens=["<|endoftext|>"],
         show_progress=False,
     )
-    # Without the parts that are encoded later.
     text = english[:-500_000] + python[:-500_000]
     pieces = (text[i : i + 5000] for i in range(0, len(text), 5000))
     tokenizer.train_from_iterator(pieces, trainer)
