@@ -56,6 +56,8 @@ def test_learns(name, corpus, tmp_path, float32):
     run = run_of(name)
     fields = {f.name for f in dataclasses.fields(run.model)} & SMALL.keys()
     run.model = dataclasses.replace(run.model, **{k: SMALL[k] for k in fields})
+    if name == "lm_keras_hub":
+        run.model.settings["vocabulary_size"] = 300
     if type(run.objective).feed == "text":
         run.data.source = f"text:{corpus}"
     run.data.batch = 2 * run.accumulate

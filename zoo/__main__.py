@@ -10,6 +10,7 @@ _CAN = {
     "TransformerLM": "generate, score, evaluate, export",
     "RecurrentLM": "generate, score, evaluate, export",
     "TextEncoder": "embed, export",
+    "KerasHubLM": "generate, evaluate",
     "DenseNet": "classify or regress, evaluate, export",
 }
 

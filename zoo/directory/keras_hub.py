@@ -1,9 +1,11 @@
-"""Presets of KerasHub, GPT-2 and Llama 2 and 3, as Hugging Face's config and names.
+"""Presets of KerasHub as models of the zoo.
 
-KerasHub is needed to read them, and for nothing afterwards. A preset does not say how
-long a text its Llama takes: it is taken from the generation that the model belongs to.
+GPT-2, Llama 2 and 3, Mistral and Qwen 2 and 3 become Hugging Face's config and names,
+and KerasHub is not needed afterwards. Other text-only causal models stay KerasHub's, in
+the registry's `keras_hub`.
 """
 
+import inspect
 import json
 import pathlib
 import re
@@ -11,40 +13,42 @@ import tempfile
 
 import numpy as np
 import tokenizers
-from tokenizers import models
+from tokenizers.models import BPE
 
-from zoo.directory import byte_level, files
+from zoo import models, registry
+from zoo.directory import byte_level, files, keras_hub_tables
 from zoo.directory.generation import Generation
 from zoo.directory.pretrained import Pretrained, Tensors
 from zoo.text import sentencepiece_file
-from zoo.text.tokenizer import END, Tokenizer
+from zoo.text.tokenizer import Tokenizer
 
-_ALLOWED = ("GPT2Backbone", "LlamaBackbone", "Llama3Backbone")
+_LIKE_LLAMA = ("Llama", "Llama3", "Mistral", "Qwen", "Qwen3")
+_OURS = ("GPT2", *_LIKE_LLAMA)
+_ALLOWED = sorted({*_OURS, *models.keras_hub.KINDS})
+# tokenizers: the words of those that merge bytes; the others are SentencePiece's
+_WORDS = {
+    "GPT2": "gpt-2",
+    "Llama3": "llama3",
+    "OPT": "gpt-2",
+    "Qwen": "qwen2",
+    "Qwen3": "qwen2",
+    "Qwen3Moe": "qwen2",
+    "QwenMoe": "qwen2",
+}
+_PIECES = ("Gemma", "Gemma3", "Llama", "Mistral", "Mixtral", "Phi3")
+# where a backbone does not say how long a text it takes, what its first release took
+_CONTEXTS = {
+    "Bloom": 2048,
+    "Falcon": 2048,
+    "Gemma": 8192,
+    "Gemma3": 32768,
+    "GptOss": 131072,
+    "Mixtral": 32768,
+    "Qwen3Moe": 40960,
+    "QwenMoe": 8192,
+}
 _FLOATS = ("float32", "float16", "bfloat16")
 _LLAMA3_ENDS = ("<|end_of_text|>", "<|eot_id|>")
-_LLAMA_NAMES = {
-    "self_attention/query/kernel": "self_attn.q_proj",
-    "self_attention/key/kernel": "self_attn.k_proj",
-    "self_attention/value/kernel": "self_attn.v_proj",
-    "self_attention/attention_output/kernel": "self_attn.o_proj",
-    "self_attention_layernorm/scale": "input_layernorm",
-    "feedforward_gate_dense/kernel": "mlp.gate_proj",
-    "feedforward_intermediate_dense/kernel": "mlp.up_proj",
-    "feedforward_output_dense/kernel": "mlp.down_proj",
-    "feedforward_layernorm/scale": "post_attention_layernorm",
-}
-_GPT2_NAMES = {
-    "self_attention/attention_output/kernel": "attn.c_proj.weight",
-    "self_attention/attention_output/bias": "attn.c_proj.bias",
-    "self_attention_layer_norm/gamma": "ln_1.weight",
-    "self_attention_layer_norm/beta": "ln_1.bias",
-    "feedforward_intermediate_dense/kernel": "mlp.c_fc.weight",
-    "feedforward_intermediate_dense/bias": "mlp.c_fc.bias",
-    "feedforward_output_dense/kernel": "mlp.c_proj.weight",
-    "feedforward_output_dense/bias": "mlp.c_proj.bias",
-    "feedforward_layer_norm/gamma": "ln_2.weight",
-    "feedforward_layer_norm/beta": "ln_2.bias",
-}
 
 
 def read(name: str) -> Pretrained:
@@ -67,7 +71,7 @@ def read(name: str) -> Pretrained:
         ) from None
     kind = _kind(keras_hub, name, where)
     try:
-        backbone = getattr(keras_hub.models, kind).from_preset(name)
+        backbone = getattr(keras_hub.models, f"{kind}Backbone").from_preset(name)
     except Exception as error:  # of Keras, of the network
         first = (str(error).splitlines() or [""])[0]
         raise ValueError(f"{where}: KerasHub cannot read it: {first:.200}") from None
@@ -77,10 +81,12 @@ def read(name: str) -> Pretrained:
                 f"{where}: {variable.path} is of {variable.dtype}; allowed: "
                 f"{', '.join(_FLOATS)}."
             )
-    if kind == "GPT2Backbone":
-        config, places = _gpt2(backbone)
+    if kind == "GPT2":
+        config, places = keras_hub_tables.gpt2(backbone)
+    elif kind in _LIKE_LLAMA:
+        config, places = keras_hub_tables.llama(backbone, kind, where)
     else:
-        config, places = _llama(backbone, kind, where)
+        config, places = _wrapped(backbone, kind, where)
 
     def value(theirs):
         shape, variables, turned = places[theirs]
@@ -88,11 +94,13 @@ def read(name: str) -> Pretrained:
             (kernel,) = variables
             return np.asarray(kernel.value).reshape(shape[::-1]).T
         parts = [np.asarray(v.value) for v in variables]
+        if len(parts) == 1:
+            return parts[0].reshape(shape)
         rows = shape[0] if len(shape) > 1 else None
         parts = [p.reshape(rows, -1) if rows else p.reshape(-1) for p in parts]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, -1)
+        return np.concatenate(parts, -1)
 
-    tensors = Tensors({theirs: place[0] for theirs, place in places.items()}, value)
+    tensors = Tensors({theirs: place.shape for theirs, place in places.items()}, value)
     tokenizer = None
     if not pathlib.Path(name).is_dir() or (
         pathlib.Path(name, "tokenizer.json").exists()
@@ -101,11 +109,34 @@ def read(name: str) -> Pretrained:
     return Pretrained(where, config, tensors, tokenizer, Generation())
 
 
+def _wrapped(backbone, kind, where):
+    """The config and the tensors of a model that stays KerasHub's."""
+    names = inspect.signature(type(backbone).__init__).parameters
+    settings = {k: v for k, v in backbone.get_config().items() if k in names}
+    settings.pop("dtype", None)
+    dropout = float(settings.pop("dropout", 0.0))
+    context = settings.get("max_sequence_length") or _CONTEXTS[kind]
+    try:
+        config = registry.config(
+            "keras_hub", kind=kind, settings=settings, context=context, dropout=dropout
+        )
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    weights = backbone.weights
+    places = {
+        path: keras_hub_tables.Place(tuple(v.shape), (v,), False)
+        for path, v in zip(models.keras_hub.paths(weights), weights, strict=True)
+    }
+    config = {"model_type": "zoo-keras_hub", "zoo": registry.to_fields(config)}
+    return config, places
+
+
 def _kind(keras_hub, name, where) -> str:
-    """The class of a preset's backbone, one of those allowed."""
+    """Whose backbone a preset is: "GPT2" for `GPT2Backbone`."""
     folder = pathlib.Path(name)
     if folder.is_dir():
         kind = files.read_json(files.inside(folder, "config.json")).get("class_name")
+        kind = kind if isinstance(kind, str) else ""
     else:
         backbone = keras_hub.models.Backbone
         kinds = [
@@ -118,102 +149,11 @@ def _kind(keras_hub, name, where) -> str:
             raise ValueError(f"{where}: is neither a folder nor a preset of KerasHub.")
         # a class lists the presets of those that are made from it, too
         kind = max(kinds, key=lambda value: len(value.__mro__)).__name__
-    if kind not in _ALLOWED:
-        raise ValueError(f"{where}: is a {kind!r:.80}; allowed: {', '.join(_ALLOWED)}.")
-    return kind
-
-
-def _gpt2(backbone):
-    config = {
-        "model_type": "gpt2",
-        "vocab_size": backbone.vocabulary_size,
-        "n_positions": backbone.max_sequence_length,
-        "n_embd": backbone.hidden_dim,
-        "n_layer": backbone.num_layers,
-        "n_head": backbone.num_heads,
-        "n_inner": backbone.intermediate_dim,
-        "activation_function": "gelu_new",
-        "layer_norm_epsilon": 1e-5,
-        "resid_pdrop": backbone.dropout,
-    }
-    found = {v.path: v for v in backbone.weights}
-    width = backbone.hidden_dim
-    outer = {
-        "token_embedding/embeddings": "wte.weight",
-        "position_embedding/embeddings": "wpe.weight",
-        "layer_norm/gamma": "ln_f.weight",
-        "layer_norm/beta": "ln_f.bias",
-    }
-    places = {}
-    for path, theirs in outer.items():
-        places[theirs] = tuple(found[path].shape), (found[path],), False
-    for i in range(backbone.num_layers):
-        us = f"transformer_layer_{i}"
-        for path, theirs in _GPT2_NAMES.items():
-            variable = found[f"{us}/{path}"]
-            shape = tuple(variable.shape)
-            shape = (width, width) if len(shape) == 3 else shape
-            places[f"h.{i}.{theirs}"] = shape, (variable,), False
-        for end, theirs in (("kernel", "weight"), ("bias", "bias")):
-            paths = [
-                f"{us}/self_attention/{x}/{end}" for x in ("query", "key", "value")
-            ]
-            shape = (width, 3 * width) if end == "kernel" else (3 * width,)
-            variables = tuple(found[path] for path in paths)
-            places[f"h.{i}.attn.c_attn.{theirs}"] = shape, variables, False
-    return config, {f"transformer.{name}": place for name, place in places.items()}
-
-
-def _llama(backbone, kind, where):
-    if backbone.rope_position_scaling_factor != 1:
+    if kind.removesuffix("Backbone") not in _ALLOWED:
         raise ValueError(
-            f"{where}: rope_position_scaling_factor "
-            f"{backbone.rope_position_scaling_factor}, 1 allowed."
+            f"{where}: is a {kind!r:.80}; a Backbone of {', '.join(_ALLOWED)} allowed."
         )
-    factor = backbone.rope_frequency_adjustment_factor
-    context = {"LlamaBackbone": 4096, "Llama3Backbone": 131072 if factor else 8192}
-    config = {
-        "model_type": "llama",
-        "vocab_size": backbone.vocabulary_size,
-        "max_position_embeddings": context[kind],
-        "hidden_size": backbone.hidden_dim,
-        "num_hidden_layers": backbone.num_layers,
-        "num_attention_heads": backbone.num_query_heads,
-        "num_key_value_heads": backbone.num_key_value_heads,
-        "intermediate_size": backbone.intermediate_dim,
-        "rms_norm_eps": backbone.layer_norm_epsilon,
-        "rope_theta": float(backbone.rope_max_wavelength),
-        "tie_word_embeddings": backbone.tie_word_embeddings,
-    }
-    if factor:
-        config["rope_scaling"] = {
-            "rope_type": "llama3",
-            "factor": factor,
-            "low_freq_factor": backbone.rope_low_freq_factor,
-            "high_freq_factor": backbone.rope_high_freq_factor,
-            "original_max_position_embeddings": (
-                backbone.rope_pretraining_sequence_length
-            ),
-        }
-    names = {
-        "token_embedding/embeddings": "model.embed_tokens.weight",
-        "token_embedding/reverse_embeddings": "lm_head.weight",
-        "sequence_output_layernorm/scale": "model.norm.weight",
-    }
-    for i in range(backbone.num_layers):
-        for path, theirs in _LLAMA_NAMES.items():
-            names[f"transformer_layer_{i}/{path}"] = f"model.layers.{i}.{theirs}.weight"
-    places = {}
-    for variable in backbone.weights:
-        shape = tuple(variable.shape)
-        if variable.path.endswith("attention_output/kernel"):
-            shape = (shape[0] * shape[1], shape[2])
-        elif len(shape) == 3:
-            shape = (shape[0], shape[1] * shape[2])
-        turned = len(shape) == 2 and not variable.path.endswith("/embeddings")
-        shape = shape[::-1] if turned else shape
-        places[names[variable.path]] = shape, (variable,), turned
-    return config, places
+    return kind.removesuffix("Backbone")
 
 
 # ------------------------------------------------------------------ tokenizers
@@ -221,32 +161,38 @@ def _llama(backbone, kind, where):
 
 def _tokenizer(keras_hub, name, kind, where) -> Tokenizer:
     """The tokenizer of a preset, from the files that KerasHub writes of it."""
+    if kind not in _WORDS and kind not in _PIECES:
+        raise ValueError(
+            f"{where}: how a {kind} tokenizer cuts a text into words is not known "
+            f"here; allowed: {', '.join(sorted([*_WORDS, *_PIECES]))}."
+        )
     with tempfile.TemporaryDirectory() as folder:
         try:
-            theirs = getattr(
-                keras_hub.models, kind.replace("Backbone", "Tokenizer")
-            ).from_preset(name)
+            theirs = getattr(keras_hub.models, f"{kind}Tokenizer").from_preset(name)
             theirs.save_assets(folder)
         except Exception as error:  # of Keras, of TensorFlow Text
             first = (str(error).splitlines() or [""])[0]
             raise ValueError(
                 f"{where}: KerasHub cannot read its tokenizer: {first:.200}"
             ) from None
-        if kind == "LlamaBackbone":
-            settings = {}
+        settings = {"eos_token": theirs.end_token}
+        if getattr(theirs, "start_token", None):
+            settings["bos_token"] = theirs.start_token
+        if kind in _PIECES:
             path = str(pathlib.Path(folder, "vocabulary.spm"))
             engine = sentencepiece_file.read(path, settings)
             return Tokenizer(engine.to_str(pretty=True), settings)
         paths = [f"{folder}/{x}" for x in ("vocabulary.json", "merges.txt")]
-        vocabulary, merges = models.BPE.read_file(*paths)
-    words, settings = "gpt-2", {"bos_token": END, "eos_token": END}
-    if kind == "Llama3Backbone":
-        words, ends = "llama3", [end for end in _LLAMA3_ENDS if end in vocabulary]
-        settings = {"bos_token": "<|begin_of_text|>", "eos_token": _LLAMA3_ENDS[0]}
-        settings |= {"add_bos_token": True, "end_tokens": ends}
-    engine = byte_level.build(vocabulary, merges, words)
+        vocabulary, merges = BPE.read_file(*paths)
+    if kind == "Llama3":
+        ends = [end for end in _LLAMA3_ENDS if end in vocabulary]
+        settings["end_tokens"] = ends
+    engine = byte_level.build(vocabulary, merges, _WORDS[kind])
+    special = set(theirs.special_tokens)
     for token in sorted(vocabulary, key=vocabulary.get):
-        if re.fullmatch(r"<\|\w+\|>", token):
+        if token in special or re.fullmatch(r"<\|\w+\|>", token):
             engine.add_special_tokens([tokenizers.AddedToken(token, normalized=False)])
+    # GPT-2's start token is its end token, and its texts begin without one
+    settings["add_bos_token"] = kind in ("Llama3", "OPT")
     sentencepiece_file.frame(engine, settings, begins=False)
     return Tokenizer(json.dumps(json.loads(engine.to_str()), indent=2), settings)

@@ -3,12 +3,13 @@
 `build` and `names` are those of the registry.
 """
 
-from zoo.models import dense_net, recurrent_lm, text_encoder, transformer_lm
+from zoo.models import dense_net, keras_hub, recurrent_lm, text_encoder, transformer_lm
 from zoo.registry import build, names
 
 __all__ = [
     "build",
     "dense_net",
+    "keras_hub",
     "names",
     "recurrent_lm",
     "text_encoder",

@@ -15,7 +15,7 @@ import tensorflow as tf
 from absl import logging
 
 from zoo.directory import Loaded, files
-from zoo.models import dense_net, text_encoder
+from zoo.models import dense_net, keras_hub, text_encoder
 from zoo.saved_model import serving_files
 from zoo.saved_model.graph import Graph
 from zoo.saved_model.table_model import TableModel
@@ -58,6 +58,11 @@ def write(
         raise ValueError(f"{base}: is a file; a folder for versions is needed.")
     numbers = [int(p.name) for p in base.glob("*") if p.name.isdecimal()]
     folder = base / str(version or max(numbers, default=0) + 1)
+    if isinstance(loaded.model.config, keras_hub.Config):
+        raise ValueError(
+            f"keras_hub: a {loaded.model.config.kind} cannot be exported: KerasHub "
+            "writes its cache by an XLA operation, which stock TF Serving refuses."
+        )
     if isinstance(loaded.model.config, dense_net.Config):
         module = TableModel(loaded.model, batch)
     elif loaded.tokenizer is None:

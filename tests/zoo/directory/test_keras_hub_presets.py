@@ -18,11 +18,18 @@ LLAMA = {"vocabulary_size": 40, "num_layers": 2, "num_query_heads": 4}
 LLAMA |= {"num_key_value_heads": 2, "hidden_dim": 16, "intermediate_dim": 12}
 STRETCHED = {"rope_frequency_adjustment_factor": 8.0, "rope_low_freq_factor": 1.0}
 STRETCHED |= {"rope_high_freq_factor": 4.0, "rope_pretraining_sequence_length": 8}
+QWEN_LOCAL = {"use_sliding_window_attention": True, "sliding_window_size": 5}
+# KerasHub's norms of queries and keys have 1e-5, whatever a preset says
+QWEN3 = {"head_dim": 6, "tie_word_embeddings": False, "layer_norm_epsilon": 1e-5}
 BACKBONES = {
     "gpt2": ("GPT2Backbone", GPT2),
     "llama": ("LlamaBackbone", LLAMA),
     "llama3": ("Llama3Backbone", LLAMA | {"rope_max_wavelength": 500}),
     "llama3.1": ("Llama3Backbone", LLAMA | STRETCHED),
+    "mistral": ("MistralBackbone", LLAMA | {"sliding_window": 5, "head_dim": 6}),
+    "qwen2": ("QwenBackbone", LLAMA),
+    "qwen2 local": ("QwenBackbone", LLAMA | QWEN_LOCAL),
+    "qwen3": ("Qwen3Backbone", LLAMA | QWEN3),
 }
 
 
@@ -66,6 +73,33 @@ def test_tokenizers(name, tmp_path):
     assert len(tokenizer.encode(special[-1])) != 1
 
 
+@pytest.mark.parametrize("kind, start", [("OPT", True), ("Qwen3Moe", False)])
+def test_a_model_that_stays_theirs(kind, start, tmp_path):
+    sizes = dict(GPT2 if kind == "OPT" else LLAMA)
+    if kind == "Qwen3Moe":
+        sizes |= {"moe_intermediate_dim": 8, "num_experts": 4, "head_dim": 4}
+    backbone = getattr(keras_hub.models, f"{kind}Backbone")(**sizes)
+    backbone.save_to_preset(tmp_path / "preset")
+    special = ["<pad>", "</s>"] if kind == "OPT" else ["<|endoftext|>", "<|im_end|>"]
+    tokens = [*special, *"atheĠ12", "th", "the", "Ġthe", "12"]
+    theirs = getattr(keras_hub.models, f"{kind}Tokenizer")(
+        vocabulary={token: number for number, token in enumerate(tokens)},
+        merges=["t h", "th e", "Ġ the"],
+    )
+    theirs.save_to_preset(tmp_path / "preset")
+    loaded = directory.load(f"keras_hub:{tmp_path / 'preset'}")
+    assert loaded.model.config.kind == kind
+    assert loaded.tokenizer.end_token == special[1]
+    assert loaded.tokenizer.prefix == ([1] if start else [])
+    assert loaded.tokenizer.decode(loaded.tokenizer.encode("the the12")) == "the the12"
+    directory.save(tmp_path / "model", *loaded)
+    again = directory.load(tmp_path / "model")
+    tokens = tf.constant(np.random.default_rng(0).integers(0, 40, [2, 12]), tf.int32)
+    x = backbone({"token_ids": tokens, "padding_mask": tf.ones_like(tokens)})
+    wanted = backbone.token_embedding(x, reverse=True)
+    np.testing.assert_allclose(again.model(tokens), wanted, atol=1e-6)
+
+
 def test_what_is_refused(tmp_path):
     def refused(message, name):
         with pytest.raises(ValueError, match=message) as error:
@@ -73,10 +107,12 @@ def test_what_is_refused(tmp_path):
         assert str(error.value).startswith(f"keras_hub:{name}: ")
 
     refused("is neither a folder nor a preset of KerasHub", "gpt3_large_en")
-    refused("is a 'BertBackbone'; allowed: GPT2Backbone", "bert_tiny_en_uncased")
-    value = {"class_name": "OPTBackbone", "module": "keras_hub", "config": {}}
+    refused(
+        "is a 'BertBackbone'; a Backbone of Bloom, Falcon, GPT2", "bert_tiny_en_uncased"
+    )
+    value = {"class_name": "GPTNeoXBackbone", "module": "keras_hub", "config": {}}
     (tmp_path / "config.json").write_text(json.dumps(value))
-    refused("is a 'OPTBackbone'; allowed: GPT2Backbone, Llama", tmp_path)
+    refused("is a 'GPTNeoXBackbone'; a Backbone of Bloom", tmp_path)
     value["class_name"] = "GPT2Backbone"
     (tmp_path / "config.json").write_text(json.dumps(value))
     refused("KerasHub cannot read it: ", tmp_path)
