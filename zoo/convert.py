@@ -1,13 +1,14 @@
-"""Writes any pretrained model as a model directory, in float32:
+"""Writes any pretrained model as a model directory, or as one GGUF file, in float32:
 
 python -m zoo.convert --source=HuggingFaceTB/SmolLM2-135M-Instruct --output=DIR
+python -m zoo.convert --source=DIR --output=FILE.gguf --format=gguf
 """
 
 from absl import flags
 
 from zoo import directory
 from zoo import flags as flags_lib
-from zoo.directory import files
+from zoo.directory import files, gguf_writer
 
 _SOURCE = flags.DEFINE_string(
     "source",
@@ -18,7 +19,16 @@ _SOURCE = flags.DEFINE_string(
     required=True,
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "A directory that is empty or not there.", required=True
+    "output",
+    None,
+    "A directory that is empty or not there; for gguf a file *.gguf that is not there.",
+    required=True,
+)
+_FORMAT = flags.DEFINE_enum(
+    "format",
+    "directory",
+    ["directory", "gguf"],
+    "directory: a model directory. gguf: one file, which llama.cpp reads.",
 )
 _REVISION = flags.DEFINE_string(
     "revision", None, "Of the Hub: a branch, a tag or a commit."
@@ -27,9 +37,13 @@ _REVISION = flags.DEFINE_string(
 
 def main(argv):
     del argv
-    files.refuse_full(_OUTPUT.value)
+    gguf = _FORMAT.value == "gguf"
+    (gguf_writer.check_name if gguf else files.refuse_full)(_OUTPUT.value)
     loaded = directory.load(_SOURCE.value, _REVISION.value)
-    directory.save(_OUTPUT.value, *loaded)
+    if gguf:
+        gguf_writer.write(_OUTPUT.value, loaded.model, loaded.tokenizer)
+    else:
+        directory.save(_OUTPUT.value, *loaded)
     print(_OUTPUT.value)
 
 

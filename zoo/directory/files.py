@@ -1,4 +1,4 @@
-"""Writes folders whole or not at all, and reads the files of others with care."""
+"""Writes folders and files whole or not at all, and reads those of others with care."""
 
 import contextlib
 import json
@@ -45,6 +45,26 @@ def staged(path, replace: bool = False):
         shutil.rmtree(new, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def staged_file(path):
+    """The name of a file to write, which is renamed to `path` when the block ends well.
+
+    Raises:
+      ValueError: there is something of this name.
+    """
+    path = pathlib.Path(path)
+    refuse_there(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        yield new
+        _flush_one(new)
+        new.rename(path)
+        _flush_one(path.parent)
+    finally:
+        new.unlink(missing_ok=True)
+
+
 def sweep(folder) -> None:
     """Removes what `staged` left in a folder when its process was killed."""
     for path in pathlib.Path(folder).glob(".*.*"):
@@ -57,6 +77,12 @@ def refuse_full(path) -> None:
     path = pathlib.Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(f"{path}: is not empty; give a new or an empty folder.")
+
+
+def refuse_there(path) -> None:
+    """Refuses the name of an output file that something has already."""
+    if os.path.lexists(path):
+        raise ValueError(f"{path}: is there already; give the name of a new file.")
 
 
 def flush(folder) -> None:

@@ -3,7 +3,7 @@
 llama.cpp's converters change some tensors, which is undone here: for Llama they put the
 rows of queries and keys in the order of their own rotary positions (pairs side by
 side), for Gemma they add the 1 of the norms, for GPT-2 they transpose. What was rounded
-when the file was quantised stays so.
+when the file was quantised stays so. `gguf_writer` does all of it again.
 """
 
 import functools
@@ -42,21 +42,27 @@ _STRANGE = {
 }
 
 
-class _Architecture(NamedTuple):
-    """How one architecture is read.
+class Architecture(NamedTuple):
+    """How one architecture is read and written.
 
     Attributes:
       config: `config(fields, file)`: the config.json.
       names: Hugging Face's names by ggml's; `{i}` is the number of a block.
       undo: `undo(name, array, config)`: a tensor of ggml's name without what the
         converter did to its numbers.
+      redo: the reverse of `undo`.
       turned: whether the matrices of blocks are transposed.
     """
 
     config: Callable[[Fields, gguf_file.File], dict[str, Any]]
     names: dict[str, str]
     undo: Callable[[str, np.ndarray, dict[str, Any]], np.ndarray]
+    redo: Callable[[str, np.ndarray, dict[str, Any]], np.ndarray]
     turned: bool = False
+
+    def turns(self, name: str, shape) -> bool:
+        """Whether a tensor of ggml's name is transposed."""
+        return self.turned and name.startswith("blk.") and len(shape) == 2
 
 
 def read(path) -> Pretrained:
@@ -68,12 +74,12 @@ def read(path) -> Pretrained:
     """
     file = gguf_file.read(path)
     fields = Fields(file)
-    known = _ARCHITECTURES.get(fields.architecture)
+    known = ARCHITECTURES.get(fields.architecture)
     if known is None:
         name = fields.architecture[:64]
         raise ValueError(
             f"{file.where}: general.architecture {name!r}."
-            f"{suggest(name, _ARCHITECTURES)}"
+            f"{suggest(name, ARCHITECTURES)}"
         )
     if file.fields.get("split.count", 1) != 1:
         raise ValueError(
@@ -88,19 +94,15 @@ def read(path) -> Pretrained:
     if config["tie_word_embeddings"]:
         names.pop("lm_head.weight", None)
 
-    def turned(name):
-        stored = file.tensors[name]
-        return known.turned and name.startswith("blk.") and len(stored.shape) == 2
-
     def tensor(theirs):
         name = names[theirs]
         array = known.undo(name, file.array(name), config)
-        return array.T if turned(name) else array
+        return array.T if known.turns(name, array.shape) else array
 
     shapes = {theirs: file.tensors[name].shape for theirs, name in names.items()}
-    shapes |= {
-        theirs: shapes[theirs][::-1] for theirs in names if turned(names[theirs])
-    }
+    for theirs, name in names.items():
+        if known.turns(name, shapes[theirs]):
+            shapes[theirs] = shapes[theirs][::-1]
     tokenizer = functools.partial(gguf_tokenizer.read, file.fields, file.where)
     every = Tensors(shapes, tensor, file.release)
     return Pretrained(file.where, config, every, tokenizer, Generation())
@@ -235,21 +237,24 @@ def _as_it_is(name, array, config):
     return array
 
 
-def _unpaired(name, array, config):
-    """Rows of a head as two halves, where llama.cpp has pairs side by side."""
+def _pairs(sizes, name, array, config):
+    """Turns the rows of each head, cut into two sizes, the other way round.
+
+    Of (2, -1), two halves, become pairs side by side; (-1, 2) is the way back.
+    """
     heads = {
         "attn_q": config["num_attention_heads"],
         "attn_k": config["num_key_value_heads"],
     }.get(name.split(".")[-2])
     if heads is None or len(array) % (2 * heads):  # its shape is refused later
         return array
-    apart = array.reshape(heads, -1, 2, *array.shape[1:])
+    apart = array.reshape(heads, *sizes, *array.shape[1:])
     return apart.swapaxes(1, 2).reshape(array.shape)
 
 
-def _without_1(name, array, config):
+def _plus(number, name, array, config):
     del config
-    return array - np.float32(1) if name.endswith("norm.weight") else array
+    return array + np.float32(number) if name.endswith("norm.weight") else array
 
 
 _OUTER = {
@@ -290,11 +295,14 @@ _GPT2_NAMES = {
     "output_norm": "transformer.ln_f",
     "output": "lm_head",
 }
-_ARCHITECTURES = {
-    "llama": _Architecture(_llama, _LLAMA_NAMES, _unpaired),
-    "qwen2": _Architecture(_qwen, _LLAMA_NAMES, _as_it_is),
-    "qwen3": _Architecture(_qwen, _LLAMA_NAMES, _as_it_is),
-    "gemma2": _Architecture(_gemma2, _GEMMA_NAMES, _without_1),
-    "gemma3": _Architecture(_gemma3, _GEMMA_NAMES, _without_1),
-    "gpt2": _Architecture(_gpt2, _GPT2_NAMES, _as_it_is, turned=True),
+_SAME = (_as_it_is, _as_it_is)
+_PAIRS = (functools.partial(_pairs, (-1, 2)), functools.partial(_pairs, (2, -1)))
+_PLUS_1 = (functools.partial(_plus, -1), functools.partial(_plus, 1))
+ARCHITECTURES = {
+    "llama": Architecture(_llama, _LLAMA_NAMES, *_PAIRS),
+    "qwen2": Architecture(_qwen, _LLAMA_NAMES, *_SAME),
+    "qwen3": Architecture(_qwen, _LLAMA_NAMES, *_SAME),
+    "gemma2": Architecture(_gemma2, _GEMMA_NAMES, *_PLUS_1),
+    "gemma3": Architecture(_gemma3, _GEMMA_NAMES, *_PLUS_1),
+    "gpt2": Architecture(_gpt2, _GPT2_NAMES, *_SAME, turned=True),
 }

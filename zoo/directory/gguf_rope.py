@@ -43,14 +43,19 @@ def scaling(fields: Fields, file: File, theta: float, head: int) -> dict | None:
     return rope
 
 
+def slowed(factor: float, theta: float, head: int) -> np.ndarray:
+    """By how much each pair slows in Llama 3.1 to 3.3, float64 [head / 2]."""
+    turns = 8192 * theta ** (-np.arange(0, head, 2) / head) / (2 * np.pi)
+    share = np.clip((turns - 1) / (4 - 1), 0, 1)
+    return 1 / ((1 - share) / factor + share)
+
+
 def _llama3(file, theta, head):
     """Llama 3's stretch, of which llama.cpp keeps only by how much each pair slows."""
     said = file.array(FREQUENCIES).astype(np.float64)
     factor = float(said.max())
-    turns = 8192 * theta ** (-np.arange(0, head, 2) / head) / (2 * np.pi)
-    share = np.clip((turns - 1) / (4 - 1), 0, 1)
     with np.errstate(all="ignore"):  # whatever the factor is
-        usual = 1 / ((1 - share) / factor + share)
+        usual = slowed(factor, theta, head)
     if said.shape != usual.shape or not np.allclose(said, usual, rtol=1e-4):
         raise ValueError(
             f"{file.where}: {FREQUENCIES} slows rotary positions in another way than "

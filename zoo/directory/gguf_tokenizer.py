@@ -19,14 +19,14 @@ from zoo.text.tokenizer import Tokenizer
 _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 2, 3, 4, 5, 6
 _KINDS = range(7)
 _SPACE = "▁"
-_NAMED = {
+NAMED = {
     "bos_token": "bos_token_id",
     "eos_token": "eos_token_id",
     "unk_token": "unknown_token_id",
     "pad_token": "padding_token_id",
 }
 # Each ends an answer too: Llama's <|eot_id|>, Gemma's <end_of_turn>.
-_MORE_ENDS = ("eot_token_id", "eom_token_id")
+MORE_ENDS = ("eot_token_id", "eom_token_id")
 
 
 def read(fields: dict[str, Any], where: str) -> Tokenizer:
@@ -50,7 +50,7 @@ def read(fields: dict[str, Any], where: str) -> Tokenizer:
     settings = _settings(fields, tokens, where)
     try:
         engine = _MODELS[model](fields, tokens, kinds, settings, where)
-        special = {settings.get(name) for name in _NAMED}
+        special = {settings.get(name) for name in NAMED}
         special |= {*settings.get("end_tokens", ())}
         for token, kind in zip(tokens, kinds, strict=True):
             control = kind in (_UNKNOWN, _CONTROL) or token in special
@@ -110,14 +110,14 @@ def _settings(fields, tokens, where) -> dict[str, Any]:
             )
         return tokens[number]
 
-    settings = {theirs: named(ours) for theirs, ours in _NAMED.items()}
+    settings = {theirs: named(ours) for theirs, ours in NAMED.items()}
     settings = {name: token for name, token in settings.items() if token is not None}
     if "eos_token" not in settings:
         raise ValueError(
             f"{where}: no token ends a text: the field tokenizer.ggml.eos_token_id is "
             "missing."
         )
-    ends = [settings["eos_token"], *(named(name) for name in _MORE_ENDS)]
+    ends = [settings["eos_token"], *(named(name) for name in MORE_ENDS)]
     ends = list(dict.fromkeys(end for end in ends if end is not None))
     if ends[1:]:
         settings["end_tokens"] = ends
