@@ -34,7 +34,7 @@ def decode(
     tokens_BT,
     lengths_B,
     knobs,
-    end_id,
+    end_ids,
     vocab_size=0,
     new_tokens=None,
     stop=None,
@@ -47,7 +47,7 @@ def decode(
       tokens_BT: int32, right-padded prompts of at least one token.
       lengths_B: int32.
       knobs: `samplers.Knobs`.
-      end_id: the token that ends a text, or -1.
+      end_ids: the tokens that end a text; there may be none.
       vocab_size: of the tokenizer, where the model's is padded beyond it; ids from
         here on are never chosen. 0 means the model's.
       new_tokens: N, at least the largest limit; taken from the knobs where None.
@@ -104,7 +104,9 @@ def decode(
             out.logprobs, at, tf.where(alive_B, logprob_B, 0.0)
         )
         count_B = out.count + tf.cast(alive_B, tf.int32)
-        ended_B = token_B == end_id
+        ended_B = tf.zeros_like(token_B, tf.bool)
+        for end_id in end_ids:
+            ended_B |= token_B == end_id
         if stop is not None:
             ended_B |= stop(tokens_BN, count_B)
         stopped_B = out.stopped | (alive_B & ended_B)

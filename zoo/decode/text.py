@@ -102,9 +102,9 @@ _FUNCTIONS = weakref.WeakKeyDictionary()  # a model is compiled once
 
 
 def _compiled(model, tokenizer, stops):
-    end_id, size = tokenizer.end_id, tokenizer.vocab_size
+    end_ids, size = tuple(tokenizer.end_ids), tokenizer.vocab_size
     functions = _FUNCTIONS.setdefault(model, {})
-    key = (end_id, size, stops and hash(tokenizer.json))
+    key = (end_ids, size, stops and hash(tokenizer.json))
     if key not in functions:
         rows = [tf.TensorSpec([None], kind) for _, kind in _KINDS]
         reference = weakref.ref(model)
@@ -123,7 +123,7 @@ def _compiled(model, tokenizer, stops):
         def run(tokens_BT, lengths_B, knobs, stop_BS):
             stop = Stops(stop_BS, graph.pieces) if graph else None
             return loop.decode(
-                reference(), tokens_BT, lengths_B, knobs, end_id, size, stop=stop
+                reference(), tokens_BT, lengths_B, knobs, end_ids, size, stop=stop
             )
 
         functions[key] = run

@@ -211,8 +211,8 @@ def _ends(tokenizer) -> dict[str, Any]:
         ids = tokenizer.encode(name, special=True) if name else []
         return ids[0] if len(ids) == 1 else tokenizer.end_id
 
-    last = [number(name) for name in tokenizer.config.get("end_tokens", [])]
+    ends = tokenizer.end_ids
     return {
         "bos_token_id": number(tokenizer.config.get("bos_token")),
-        "eos_token_id": last or tokenizer.end_id,
+        "eos_token_id": ends if ends[1:] else ends[0],
     }

@@ -10,7 +10,7 @@ Source: Olston et al. 2017 (TensorFlow-Serving, arXiv:1712.06139), section 2.2.1
 import tensorflow as tf
 
 # Microseconds that the first of a batch waits for others: much less than it runs.
-_WAIT, _WAIT_TO_GENERATE = 1000, 10_000
+_WAIT, _WAIT_TO_GENERATE = 1000, 30_000
 _WAITING = 100  # batches in a queue; more is an error, UNAVAILABLE
 _COSTS = (64, 256)  # new tokens: the upper bounds of the queues but the last
 

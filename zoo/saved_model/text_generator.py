@@ -49,7 +49,7 @@ class TextGenerator(tf.Module):
         self.graph_tokenizer = graph_tokenizer.build(tokenizer.json)
         self._decoder = _Untracked(model)
         self._prefix = tokenizer.prefix
-        self._end_id = tokenizer.end_id
+        self._end_id, self._end_ids = tokenizer.end_id, tuple(tokenizer.end_ids)
         self._vocab_size = tokenizer.vocab_size
         self._limit = model.limit or _MOST_TOKENS
         self._capacity = min(capacity, self._limit)
@@ -197,7 +197,7 @@ class TextGenerator(tf.Module):
             ids.to_tensor(),
             _lengths(ids),
             Knobs(*knobs),
-            self._end_id,
+            self._end_ids,
             self._vocab_size,
             stop=stops,
         )

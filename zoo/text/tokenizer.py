@@ -26,10 +26,16 @@ class Tokenizer:
     Args:
       json_text: the content of a tokenizer.json.
       config: the content of a tokenizer_config.json; `eos_token` names the token
-        that ends a text, `<|endoftext|>` where it is left out.
+        that ends a text, `<|endoftext|>` where it is left out; `end_tokens` may list
+        more of them.
+
+    Attributes:
+      end_id: of the end token.
+      end_ids: of all tokens that end a text, that one first.
+      vocab_size: the highest id and 1.
 
     Raises:
-      ValueError: the text is no tokenizer, or the end token is not in it.
+      ValueError: the text is no tokenizer, or an end token is not in it.
     """
 
     def __init__(self, json_text: str, config: dict[str, Any] | None = None):
@@ -46,6 +52,7 @@ class Tokenizer:
         if end_id is None:
             raise ValueError(f"eos_token: {self.end_token!r} is not in the vocabulary.")
         self.end_id: int = end_id
+        self.end_ids: list[int] = list(dict.fromkeys([end_id, *self._more_ends()]))
         self.vocab_size: int = max(self._plain.get_vocab().values()) + 1
 
     @property
@@ -91,6 +98,14 @@ class Tokenizer:
                 f"Token id {min(ids)}, 0 to {self.vocab_size - 1} allowed."
             )
         return self._plain.decode(ids, skip_special_tokens=True)
+
+    def _more_ends(self):
+        names = self.config.get("end_tokens", [])
+        for name in names if isinstance(names, list) else [names]:
+            number = self._plain.token_to_id(name) if isinstance(name, str) else None
+            if number is None:
+                raise ValueError(f"end_tokens: {name!r:.80} is not in the vocabulary.")
+            yield number
 
     def save(self, directory: str, model_max_length: int | None = None) -> None:
         """Writes tokenizer.json and tokenizer_config.json, whole or not at all.

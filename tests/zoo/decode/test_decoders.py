@@ -130,7 +130,7 @@ def test_greedy_decoding_is_the_argmax_of_full_passes(model):
         repetition_penalty=tf.ones([3]),
         seed=tf.zeros([3], tf.int64),
     )
-    out = loop.decode(model, prompts, tf.constant(lengths), knobs, -1)
+    out = loop.decode(model, prompts, tf.constant(lengths), knobs, ())
     for i, length in enumerate(lengths):
         text = prompts[i, :length].numpy().tolist()
         for n in range(new):

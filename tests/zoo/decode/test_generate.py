@@ -26,7 +26,7 @@ class Counting:
         return 9 * tf.one_hot((token_B + 1) % V, V), state
 
 
-def decode(lasts, limits, stop=None, end_id=END, **values):
+def decode(lasts, limits, stop=None, end_ids=(END,), **values):
     rows = len(lasts)
     given = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
     given |= {"repetition_penalty": 1.0, "seed": 0, **values}
@@ -40,7 +40,14 @@ def decode(lasts, limits, stop=None, end_id=END, **values):
     )
     prompts = tf.constant([[last, 0, 0] for last in lasts])
     lengths = tf.ones([rows], tf.int32)
-    return loop.decode(Counting(), prompts, lengths, knobs, end_id, stop=stop)
+    return loop.decode(Counting(), prompts, lengths, knobs, end_ids, stop=stop)
+
+
+def test_any_of_several_tokens_ends_a_row():
+    out = decode([0, 3, 5], [9, 9, 9], end_ids=(6, 2))
+    np.testing.assert_array_equal(out.num_tokens, [2, 3, 1])
+    np.testing.assert_array_equal(out.stopped, [True] * 3)
+    np.testing.assert_array_equal(out.tokens[:, :3], [[1, 2, 0], [4, 5, 6], [6, 0, 0]])
 
 
 def test_each_row_ends_by_itself():
@@ -67,7 +74,7 @@ def test_an_end_at_the_limit_is_a_stop():
 
 
 def test_without_an_end_token_the_limit_ends():
-    out = decode([0, 0], [10, 4], end_id=-1)
+    out = decode([0, 0], [10, 4], end_ids=())
     np.testing.assert_array_equal(out.num_tokens, [10, 4])
     np.testing.assert_array_equal(out.tokens[0], [1, 2, 3, 4, 5, 6, 0, 1, 2, 3])
     assert not out.stopped.numpy().any()
@@ -91,9 +98,9 @@ def test_logprobs_are_those_before_any_knob():
 
 def test_the_penalty_knows_prompt_and_answer():
     # 9 / 1e6 falls below 0, the logit of all others... which are seen in their turn
-    out = decode([0], [6], end_id=-1, repetition_penalty=1e6)
+    out = decode([0], [6], end_ids=(), repetition_penalty=1e6)
     np.testing.assert_array_equal(out.tokens[0], [1, 2, 3, 4, 5, 6])
-    again = decode([0], [7], end_id=-1, repetition_penalty=1e6)
+    again = decode([0], [7], end_ids=(), repetition_penalty=1e6)
     assert int(again.tokens[0, 6]) == 0  # all are seen: the likeliest once more
 
 

@@ -47,7 +47,7 @@ def test_padding_changes_nothing(name, temperature):
             at = slice(longest - len(row), None) if left else slice(len(row))
             tokens[i, at], real[i, at] = row, True
         padded = loop.right_padded(tf.constant(tokens), tf.constant(real))
-        out = loop.decode(model, *padded, knobs(len(rows), temperature), end_id=-1)
+        out = loop.decode(model, *padded, knobs(len(rows), temperature), end_ids=())
         return out.tokens.numpy()
 
     together = run(ROWS, left=False)

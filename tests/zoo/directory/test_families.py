@@ -73,7 +73,7 @@ def test_greedy_text(family, models):
 
     @tf.function(autograph=False)
     def decode(tokens, lengths):
-        return loop.decode(models(family), tokens, lengths, knobs, -1).tokens
+        return loop.decode(models(family), tokens, lengths, knobs, ()).tokens
 
     tokens = decode(tf.constant(wanted["tokens"]), tf.constant(wanted["lengths"]))
     np.testing.assert_array_equal(tokens, wanted["greedy"])

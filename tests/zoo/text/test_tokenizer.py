@@ -87,6 +87,16 @@ def test_training_is_deterministic_in_and_across_processes(trained, texts):
     assert other.stdout.decode() == trained.json
 
 
+def test_several_end_tokens(trained):
+    ends = {"end_tokens": ["<|user|>", "<|endoftext|>", "<|user|>"]}
+    several = tokenizer.Tokenizer(trained.json, ends)
+    assert several.end_ids == [trained.end_id, several.encode("<|user|>", True)[0]]
+    assert trained.end_ids == [trained.end_id]
+    for odd in (["<|nobody|>"], [3], 3, [["<|user|>"]]):
+        with pytest.raises(ValueError, match="end_tokens: .* not in the vocabulary"):
+            tokenizer.Tokenizer(trained.json, {"end_tokens": odd})
+
+
 def test_vocabularies_that_cannot_be():
     with pytest.raises(ValueError, match="vocab_size: 256, at least 257"):
         tokenizer.train(["abc"], 256)
