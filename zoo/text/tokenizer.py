@@ -4,6 +4,7 @@ The work is done by the `tokenizers` library; the format is Hugging Face's
 (`tokenizer.json`, `tokenizer_config.json`), so that others read what we write.
 """
 
+import functools
 import json
 import os
 import tempfile
@@ -41,11 +42,8 @@ class Tokenizer:
     def __init__(self, json_text: str, config: dict[str, Any] | None = None):
         self.json = json_text
         self.config = {"eos_token": END, **(config or {})}
-        # Two copies, because whether special tokens are minted is a state of the
-        # library's object, and user text must never end up in the minting one.
         self._plain = _engine(json_text)
         self._plain.encode_special_tokens = True
-        self._minting = _engine(json_text)
         end = self.config["eos_token"]
         self.end_token: str = end["content"] if isinstance(end, dict) else end
         end_id = self._plain.token_to_id(self.end_token)
@@ -68,6 +66,12 @@ class Tokenizer:
     def chat_template(self) -> str | None:
         """The Jinja template of a chat, or None."""
         return self.config.get("chat_template")
+
+    @functools.cached_property
+    def _minting(self):
+        # A second copy, because whether special tokens are minted is a state of the
+        # library's object, and user text must never end up in the minting one.
+        return _engine(self.json)
 
     def encode(self, text: str, special: bool = False) -> list[int]:
         """Token ids of one text; no start or end token is added.
