@@ -19,12 +19,18 @@ _SOURCE = flags.DEFINE_string("source", "kjv", "What to evaluate on.")
 _SPLIT = flags.DEFINE_string(
     "split", None, "Of the source; left out, test of kjv and train of others."
 )
-_LENGTH = flags.DEFINE_integer("length", 0, "Of a window; 0 is the model's context.")
+_LENGTH = flags.DEFINE_integer(
+    "length", 0, "Of a window; 0 is the model's context, or a shorter text's length."
+)
 _STRIDE = flags.DEFINE_integer("stride", 0, "Between windows; 0 is half a window.")
-_BATCH = flags.DEFINE_integer("batch", 16, "Windows or rows at a time.")
+_BATCH = flags.DEFINE_integer(
+    "batch", 0, "Windows or rows at a time; 0 is as many as have 4,096 tokens, or 16."
+)
 _XZ_SEEN = flags.DEFINE_string(
     "xz_seen", "", "A split; also prints what xz -9e needs when it has seen it."
 )
+
+_ROWS, _TOKENS = 16, 4096  # of a batch
 
 
 def main(argv):
@@ -43,7 +49,9 @@ def main(argv):
 def _table(model):
     names = model.config.labels
     table = tables.table(_SOURCE.value, names)
-    dataset, _ = batches.table_eval(table.features_NF, table.labels_N, _BATCH.value)
+    dataset, _ = batches.table_eval(
+        table.features_NF, table.labels_N, _BATCH.value or _ROWS
+    )
     evaluate = evaluation.make_evaluate({"policy": model}, Classify())
     metrics = evaluate(dataset)
     print(f"rows {len(table.labels_N)}  {_numbers(metrics)}")
@@ -53,13 +61,15 @@ def _text(loaded):
     split = _SPLIT.value or ("test" if _SOURCE.value == "kjv" else "train")
     documents = sources.documents(_SOURCE.value, split)
     stream = formats.language_model(documents, loaded.tokenizer)
-    length = _LENGTH.value or loaded.model.config.context
+    most = max(len(stream.tokens) - 1, 1)
+    length = _LENGTH.value or min(loaded.model.config.context, most)
     if loaded.model.limit and length > loaded.model.limit:
         raise ValueError(
             f"--length: {length}, at most the model's {loaded.model.limit} allowed."
         )
     stride = _STRIDE.value or length // 2
-    dataset, _ = batches.eval_windows(stream.tokens, length, _BATCH.value, stride)
+    batch = _BATCH.value or max(_TOKENS // length, 1)
+    dataset, _ = batches.eval_windows(stream.tokens, length, batch, stride)
     evaluate = evaluation.make_evaluate({"policy": loaded.model}, LanguageModel())
     began = time.perf_counter()
     metrics = evaluate(dataset, stream.bytes)

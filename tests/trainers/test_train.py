@@ -4,6 +4,7 @@ Each mistake gives one line, `error: ...`, exit code 1, and leaves nothing behin
 """
 
 import json
+import re
 
 import pytest
 
@@ -196,6 +197,13 @@ def test_evaluate(commands, place, corpus, trained):
         "trainers.evaluate", f"--model={folder}/model", f"--source=text:{corpus}"
     )
     assert done.code == 0 and "bits_per_byte" in done.out, done.out
+    short = place / "short.txt"  # than the context: no window is longer than it
+    short.write_text("abc")
+    done = commands(
+        "trainers.evaluate", f"--model={folder}/model", f"--source=text:{short}"
+    )
+    found = re.search(r"(\d+) tokens; window (\d+), stride", done.out)
+    assert found and 1 < int(found[2]) == int(found[1]) < 16, done.out
     for args, words in (
         (["--model=/no/such"], "/no/such: there is no such model directory"),
         (["--model={model}", "--source=text:/no"], "'/no': no such file"),
