@@ -1,8 +1,8 @@
 """Presets of KerasHub as models of the zoo.
 
-GPT-2, Llama 2 and 3, Mistral and Qwen 2 and 3 become Hugging Face's config and names,
-and KerasHub is not needed afterwards. Other text-only causal models stay KerasHub's, in
-the registry's `keras_hub`.
+GPT-2, Llama 2 and 3, Mistral, Qwen 2 and 3, Gemma 2 and 3 become Hugging Face's config
+and names, and KerasHub is not needed afterwards. Other text-only causal models stay
+KerasHub's, in the registry's `keras_hub`.
 """
 
 import inspect
@@ -85,14 +85,17 @@ def read(name: str) -> Pretrained:
         config, places = keras_hub_tables.gpt2(backbone)
     elif kind in _LIKE_LLAMA:
         config, places = keras_hub_tables.llama(backbone, kind, where)
+    elif kind in ("Gemma", "Gemma3") and keras_hub_tables.is_gemma(backbone):
+        config, places = keras_hub_tables.gemma(backbone)
     else:
         config, places = _wrapped(backbone, kind, where)
 
     def value(theirs):
-        shape, variables, turned = places[theirs]
+        shape, variables, turned, axes = places[theirs]
         if turned:
-            (kernel,) = variables
-            return np.asarray(kernel.value).reshape(shape[::-1]).T
+            kernel = np.asarray(variables[0].value)
+            kernel = kernel.transpose(axes) if axes else kernel
+            return kernel.reshape(shape[::-1]).T
         parts = [np.asarray(v.value) for v in variables]
         if len(parts) == 1:
             return parts[0].reshape(shape)

@@ -1,4 +1,4 @@
-"""KerasHub's GPT-2 and the kinds built like Llama, as Hugging Face's config and names.
+"""KerasHub's GPT-2, Gemmas and kinds like Llama, as Hugging Face's config and names.
 
 A preset does not say how long a text its rotary model takes: it is taken from the
 generation that the model belongs to.
@@ -13,12 +13,14 @@ class Place(NamedTuple):
     Attributes:
       shape: of the tensor.
       variables: side by side they are the tensor.
-      turned: whether the tensor is the one variable transposed.
+      turned: whether the tensor is the one variable, as a matrix, transposed.
+      axes: the order of the variable's axes before that; its own where empty.
     """
 
     shape: tuple[int, ...]
     variables: tuple[Any, ...]
     turned: bool
+    axes: tuple[int, ...] = ()
 
 
 _CONTEXTS = {"Llama": 4096, "Mistral": 32768, "Qwen": 32768, "Qwen3": 40960}
@@ -35,6 +37,21 @@ _LLAMA_NAMES = {
     "feedforward_intermediate_dense": "mlp.up_proj",
     "feedforward_output_dense": "mlp.down_proj",
     "feedforward_layernorm": "post_attention_layernorm",
+}
+_GEMMA_NAMES = {
+    "pre_attention_norm": "input_layernorm",
+    "post_attention_norm": "post_attention_layernorm",
+    "attention/query": "self_attn.q_proj",
+    "attention/query_norm": "self_attn.q_norm",
+    "attention/key": "self_attn.k_proj",
+    "attention/key_norm": "self_attn.k_norm",
+    "attention/value": "self_attn.v_proj",
+    "attention/attention_output": "self_attn.o_proj",
+    "pre_ffw_norm": "pre_feedforward_layernorm",
+    "post_ffw_norm": "post_feedforward_layernorm",
+    "ffw_gating": "mlp.gate_proj",
+    "ffw_gating_2": "mlp.up_proj",
+    "ffw_linear": "mlp.down_proj",
 }
 _GPT2_NAMES = {
     "self_attention/attention_output/kernel": "attn.c_proj.weight",
@@ -164,4 +181,73 @@ def llama(backbone, kind: str, where: str) -> tuple[dict[str, Any], dict[str, Pl
         shape = shape[::-1] if turned else shape
         end = "bias" if last == "bias" else "weight"
         places[f"{theirs}.{end}"] = Place(shape, (variable,), turned)
+    return config, places
+
+
+def is_gemma(backbone) -> bool:
+    """Whether a Gemma backbone is a Gemma 2, or a Gemma 3 of text, as published."""
+    b = backbone
+    usual = b.use_post_ffw_norm and b.use_post_attention_norm
+    usual = usual and b.use_sliding_window_attention
+    if not hasattr(b, "use_query_key_norm"):
+        return usual
+    return (
+        usual
+        and b.use_query_key_norm
+        and b.attention_logit_soft_cap is None
+        and b.local_rope_scaling_factor == 1
+        and b.vision_encoder is None
+        and not b.use_bidirectional_attention
+        and not b.is_embedding_model
+    )
+
+
+def gemma(backbone) -> tuple[dict[str, Any], dict[str, Place]]:
+    """The config and the tensors of a backbone that `is_gemma`."""
+    third = hasattr(backbone, "use_query_key_norm")
+    scalar = backbone.head_dim
+    if not backbone.query_head_dim_normalize:
+        scalar = backbone.hidden_dim // backbone.num_query_heads
+    config = {
+        "model_type": "gemma3_text" if third else "gemma2",
+        "vocab_size": backbone.vocabulary_size,
+        "max_position_embeddings": 8192,
+        "hidden_size": backbone.hidden_dim,
+        "num_hidden_layers": backbone.num_layers,
+        "num_attention_heads": backbone.num_query_heads,
+        "num_key_value_heads": backbone.num_key_value_heads,
+        "head_dim": backbone.head_dim,
+        "intermediate_size": backbone.intermediate_dim // (1 if third else 2),
+        "rms_norm_eps": backbone.layer_norm_epsilon,
+        "query_pre_attn_scalar": scalar,
+        "sliding_window": backbone.sliding_window_size,
+        "final_logit_softcapping": backbone.final_logit_soft_cap,
+    }
+    if third:
+        factor = backbone.global_rope_scaling_factor
+        config["max_position_embeddings"] = 32768 if factor == 1 else 131072
+        config |= {"rope_theta": 1e6, "rope_local_base_freq": 1e4}
+        if factor != 1:
+            config["rope_scaling"] = {"rope_type": "linear", "factor": factor}
+    else:
+        config["attn_logit_softcapping"] = backbone.attention_logit_soft_cap
+    places = {}
+    for variable in backbone.weights:
+        layer, _, path = variable.path.partition("/")
+        inner = path.rpartition("/")[0]
+        number = layer.removeprefix("decoder_block_")
+        shape, axes = tuple(variable.shape), ()
+        if layer == "token_embedding":
+            theirs = "model.embed_tokens"
+        elif layer == "final_normalization":
+            theirs = "model.norm"
+        else:
+            theirs = f"model.layers.{number}.{_GEMMA_NAMES[inner]}"
+        if inner == "attention/attention_output":
+            shape = (shape[0] * shape[1], shape[2])
+        elif len(shape) == 3:
+            shape, axes = (shape[1], shape[0] * shape[2]), (1, 0, 2)
+        turned = len(shape) == 2 and layer != "token_embedding"
+        shape = shape[::-1] if turned else shape
+        places[f"{theirs}.weight"] = Place(shape, (variable,), turned, axes)
     return config, places

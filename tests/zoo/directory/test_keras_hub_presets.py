@@ -21,6 +21,13 @@ STRETCHED |= {"rope_high_freq_factor": 4.0, "rope_pretraining_sequence_length": 
 QWEN_LOCAL = {"use_sliding_window_attention": True, "sliding_window_size": 5}
 # KerasHub's norms of queries and keys have 1e-5, whatever a preset says
 QWEN3 = {"head_dim": 6, "tie_word_embeddings": False, "layer_norm_epsilon": 1e-5}
+GEMMA = {"head_dim": 6, "use_post_ffw_norm": True, "use_post_attention_norm": True}
+GEMMA |= {"use_sliding_window_attention": True, "sliding_window_size": 5}
+GEMMA |= {"final_logit_soft_cap": 30.0}
+GEMMA2 = GEMMA | {"attention_logit_soft_cap": 50.0}
+BY_WIDTH = {"query_head_dim_normalize": False}
+LONGER = {"global_rope_scaling_factor": 8.0}
+GEMMA3 = GEMMA | {"image_size": None, "num_layers": 7}
 BACKBONES = {
     "gpt2": ("GPT2Backbone", GPT2),
     "llama": ("LlamaBackbone", LLAMA),
@@ -30,6 +37,16 @@ BACKBONES = {
     "qwen2": ("QwenBackbone", LLAMA),
     "qwen2 local": ("QwenBackbone", LLAMA | QWEN_LOCAL),
     "qwen3": ("Qwen3Backbone", LLAMA | QWEN3),
+    "gemma2": ("GemmaBackbone", LLAMA | GEMMA2),
+    "gemma2 27b": (
+        "GemmaBackbone",
+        LLAMA | GEMMA2 | BY_WIDTH,
+    ),
+    "gemma3": ("Gemma3Backbone", LLAMA | GEMMA3),
+    "gemma3 4b": (
+        "Gemma3Backbone",
+        LLAMA | GEMMA3 | LONGER,
+    ),
 }
 
 
