@@ -29,6 +29,21 @@ class Entry:
     about: str
 
 
+class Saved:
+    """How Keras saves a model whose `config` is all that it is built from."""
+
+    config: Any
+    name: str
+
+    def get_config(self):
+        return {"config": to_fields(self.config), "name": self.name}
+
+    @classmethod
+    def from_config(cls, value):
+        fields = dict(value["config"])
+        return cls(config(fields.pop("name"), **fields), name=value["name"])
+
+
 _ENTRIES: dict[str, Entry] = {}
 
 

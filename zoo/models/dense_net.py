@@ -56,7 +56,7 @@ class Config:
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class DenseNet(keras.Model):
+class DenseNet(registry.Saved, keras.Model):
     """Maps features [B, F] to logits [B, C], or to values [B] for regression."""
 
     def __init__(self, config: Config, **kwargs):
@@ -95,14 +95,6 @@ class DenseNet(keras.Model):
             name=name,
             autocast=False,
         )
-
-    def get_config(self):
-        return {"config": registry.to_fields(self.config), "name": self.name}
-
-    @classmethod
-    def from_config(cls, config):
-        fields = dict(config["config"])
-        return cls(registry.config(fields.pop("name"), **fields), name=config["name"])
 
     def adapt(self, features_NF) -> None:
         """Takes means and deviations from the training rows (numpy, [N, F])."""

@@ -110,7 +110,7 @@ class Config:
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class KerasHubLM(keras.Model):
+class KerasHubLM(registry.Saved, keras.Model):
     """Maps `tokens_BT` to `logits_BTV`, and offers the Decoder protocol.
 
     The state of the Decoder is each row's position, then KerasHub's cache: one tensor
@@ -120,10 +120,10 @@ class KerasHubLM(keras.Model):
 
     def __init__(self, config: Config, **kwargs):
         super().__init__(**kwargs)
-        self.supports_jit = False
         self.config = config
         self.causal_lm = _causal_lm(config)
         variables = self.causal_lm.backbone.weights
+        # by which model directories name them
         for variable, path in zip(variables, paths(variables), strict=True):
             variable._path = path
         self.built = True
@@ -132,14 +132,6 @@ class KerasHubLM(keras.Model):
     def limit(self) -> int:
         """The most positions that it can see."""
         return self.config.context
-
-    def get_config(self):
-        return {"config": registry.to_fields(self.config), "name": self.name}
-
-    @classmethod
-    def from_config(cls, config):
-        fields = dict(config["config"])
-        return cls(registry.config(fields.pop("name"), **fields), name=config["name"])
 
     def call(self, tokens_BT, training=False):
         """Float32 logits [B, T, V]; position t has seen tokens 0..t."""

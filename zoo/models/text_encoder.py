@@ -98,7 +98,7 @@ class Config:
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class TextEncoder(keras.Model):
+class TextEncoder(registry.Saved, keras.Model):
     """Maps `tokens_BT` to features `x_BTD`, and by `embed` to embeddings [B, D]."""
 
     def __init__(self, config: Config, **kwargs):
@@ -121,14 +121,6 @@ class TextEncoder(keras.Model):
     def limit(self) -> int:
         """The most positions that it can see."""
         return self.config.context
-
-    def get_config(self):
-        return {"config": registry.to_fields(self.config), "name": self.name}
-
-    @classmethod
-    def from_config(cls, config):
-        fields = dict(config["config"])
-        return cls(registry.config(fields.pop("name"), **fields), name=config["name"])
 
     def call(self, tokens_BT, lengths_B=None, types_BT=None, training=False):
         """Float32 features [B, T, D]; the arguments are those of `features`."""

@@ -83,7 +83,7 @@ class Block(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class TransformerLM(keras.Model):
+class TransformerLM(registry.Saved, keras.Model):
     """Maps `tokens_BT` to `logits_BTV`, and offers the Decoder protocol."""
 
     def __init__(self, config: Config, **kwargs):
@@ -109,14 +109,6 @@ class TransformerLM(keras.Model):
     def limit(self) -> int:
         """The most positions that it can see; 0 would mean any number."""
         return self.config.context
-
-    def get_config(self):
-        return {"config": registry.to_fields(self.config), "name": self.name}
-
-    @classmethod
-    def from_config(cls, config):
-        fields = dict(config["config"])
-        return cls(registry.config(fields.pop("name"), **fields), name=config["name"])
 
     def call(self, tokens_BT, training=False):
         """Float32 logits [B, T, V]; position t has seen tokens 0..t."""
