@@ -83,7 +83,7 @@ def export():
 
 
 def ours():
-    from zoo.saved_model import c_api
+    from zoo.saved_model.checker import c_api
 
     prompt = pathlib.Path(_FOLDER.value, "prompt").read_text("utf-8")
     request = {"prompt": [prompt] * _BATCH.value, "max_new_tokens": [_NEW]}

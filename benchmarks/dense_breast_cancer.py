@@ -24,9 +24,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from configs.dense_breast_cancer import get_config
-from trainers import cast as cast_lib
-from trainers import config, optim
-from trainers.flags import run_app
+from trainers import optimizers
+from trainers import roles as cast_lib
+from trainers import run as config
+from trainers.run_flags import run_app
 from trainers.step import make_step
 from zoo.data import batches, tables
 
@@ -113,7 +114,7 @@ def dense_net(run: config.Run, folds: list[Fold]) -> list[float]:
     steps = run.steps or run.epochs * -(-rows // run.data.batch)
     cast = cast_lib.make(run)
     model = cast["policy"]
-    optimizer = optim.build(run.optimizer, steps, model.trainable_variables)
+    optimizer = optimizers.build(run.optimizer, steps, model.trainable_variables)
     unused = [v.numpy() for v in optimizer.variables]
     strategy = tf.distribute.get_strategy()
     step = make_step(

@@ -19,12 +19,13 @@ import keras
 import numpy as np
 from absl import flags
 
+from zoo import command as flags_lib
 from zoo import directory, models
-from zoo import flags as flags_lib
 from zoo.data import sources
 from zoo.decode import generate
 from zoo.directory import Generation
-from zoo.saved_model import c_api, writer
+from zoo.saved_model import writer
+from zoo.saved_model.checker import c_api
 from zoo.text import tokenizer as tokenizers
 
 _PARTS = flags.DEFINE_multi_enum(

@@ -31,7 +31,7 @@ import tokenizers
 from absl import app, flags
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from zoo.text import graph_tokenizer
+from zoo.text.in_graph import tokenizer as graph_tokenizer
 
 _FILE = flags.DEFINE_string("tokenizer", None, "A tokenizer.json.")
 _VOCABULARY = flags.DEFINE_integer("vocabulary", 32_000, "Tokens, if it is trained.")

@@ -79,15 +79,15 @@ def _setup():
 def ours():
     import tensorflow as tf
 
-    from trainers import optim
-    from trainers.config import Optimizer
+    from trainers import optimizers
     from trainers.objectives import LanguageModel
+    from trainers.run import Optimizer
     from trainers.step import make_step
 
     model, ids = _setup()
     B, T = _SHAPES[_MODEL.value]
     options = Optimizer(lr=1e-3, decay="constant", **_ADAMW)
-    optimizer = optim.build(options, 1, model.trainable_variables)
+    optimizer = optimizers.build(options, 1, model.trainable_variables)
     # Keras' default decays biases and norms too
     optimizer._exclude_from_weight_decay = set()
     strategy = tf.distribute.get_strategy()
@@ -166,12 +166,15 @@ def _keras_hub(model):
     for i, block in enumerate(model.blocks):
         attention, mlp = block.attention, block.mlp
         qkv = np.split(np.asarray(attention.qkv.weight).T, 3, 1)
-        values = [[block.norm_1.scale, block.norm_1.bias]]
+        values = [[block.attention_norm.scale, block.attention_norm.bias]]
         values += [
             [w.reshape(c.width, c.heads, d), np.zeros((c.heads, d))] for w in qkv
         ]
         out = np.asarray(attention.out.weight).T.reshape(c.heads, d, c.width)
-        values += [[out, attention.out.bias], [block.norm_2.scale, block.norm_2.bias]]
+        values += [
+            [out, attention.out.bias],
+            [block.mlp_norm.scale, block.mlp_norm.bias],
+        ]
         values += [[np.asarray(x.weight).T, x.bias] for x in (mlp.up, mlp.down)]
         layer = backbone.get_layer(f"transformer_layer_{i}")
         kernels = {tuple(v.path.split("/")[-2:]): v for v in layer.variables}

@@ -15,8 +15,8 @@ Other widths, activations, rates or l2 of 0.0075 to 0.02 give 0.978 to 0.982 the
 --neighbours), no l2 0.975.
 """
 
-from trainers.config import Data, Optimizer, Run
 from trainers.objectives import Classify
+from trainers.run import Data, Optimizer, Run
 from zoo.models.dense_net import Config
 
 

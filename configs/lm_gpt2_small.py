@@ -8,8 +8,8 @@ on the King James Bible, with --config.model.vocab_size=8192 --config.data.batch
 --config.precision=float32 --config.steps=2, made 194 tokens/s on two cores of a Xeon.
 """
 
-from trainers.config import Data, Optimizer, Run
 from trainers.objectives import LanguageModel
+from trainers.run import Data, Optimizer, Run
 from zoo.models.transformer_lm import Config
 
 

@@ -6,8 +6,8 @@ On two cores of a Xeon with AVX-512: 1.946 bits per byte on the test books after
 29 s, at up to 9,900 tokens/s.
 """
 
-from trainers.config import Data, Optimizer, Run
 from trainers.objectives import LanguageModel
+from trainers.run import Data, Optimizer, Run
 from zoo.models.recurrent_lm import Config
 
 

@@ -6,8 +6,8 @@ On two cores of a Xeon with AVX-512: 1.479 bits per byte on the test books, afte
 53 s of training at 8,700 tokens/s, or 4 min 47 s at 6,700.
 """
 
-from trainers.config import Data, Optimizer, Run
 from trainers.objectives import LanguageModel
+from trainers.run import Data, Optimizer, Run
 from zoo.models.transformer_lm import Config
 
 

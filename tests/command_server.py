@@ -22,8 +22,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras  # noqa: E402, F401
 import tensorflow  # noqa: E402, F401
 
-import trainers.flags  # noqa: E402, F401
 import trainers.loop  # noqa: E402, F401
+import trainers.run_flags  # noqa: E402, F401
 
 
 def run(request) -> int:

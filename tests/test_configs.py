@@ -8,7 +8,8 @@ import pathlib
 
 import pytest
 
-from trainers import config, loop, objectives
+from trainers import loop, objectives
+from trainers import run as config
 
 ROOT = pathlib.Path(__file__).parents[1]
 NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem != "__init__")

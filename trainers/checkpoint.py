@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from zoo.directory import files
+from zoo import files
 
 _KEPT = 2
 

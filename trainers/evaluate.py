@@ -10,9 +10,10 @@ from absl import flags
 
 from trainers import evaluation
 from trainers.objectives import Classify, LanguageModel
+from zoo import command as flags_lib
 from zoo import directory
-from zoo import flags as flags_lib
-from zoo.data import batches, compression, formats, sources, tables
+from zoo.data import batches, formats, sources, tables
+from zoo.metrics import compression
 
 _MODEL = flags.DEFINE_string("model", None, "A model directory.", required=True)
 _SOURCE = flags.DEFINE_string("source", "kjv", "What to evaluate on.")

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from trainers import cast as cast_lib
-from trainers import checkpoint, evaluation, feeds, optim, workdir
-from trainers.board import Board
-from trainers.config import Run, check, to_json
+from trainers import checkpoint, evaluation, feeds, optimizers, workdir
+from trainers import roles as cast_lib
+from trainers.metric_writer import MetricWriter
+from trainers.run import Run, check, to_json
 from trainers.step import make_step
 from zoo import directory
 from zoo.decode import generate
@@ -62,7 +62,7 @@ def train(run: Run, path) -> Result:
         cast = cast_lib.make(run)
         learning = [m for name, m in cast.items() if name in run.objective.trains]
         variables = [v for m in learning for v in m.trainable_variables]
-        optimizer = optim.build(run.optimizer, steps, variables)
+        optimizer = optimizers.build(run.optimizer, steps, variables)
     model = learning[0]
     feed.prepare(model)
     folder = workdir.begin(path, to_json(run))
@@ -92,7 +92,7 @@ def train(run: Run, path) -> Result:
 
     text = json.dumps(to_json(run), indent=2)
     unit, units = feed.units
-    with Board(folder, start, steps, unit, text) as board, Signals() as signals:
+    with MetricWriter(folder, start, steps, unit, text) as board, Signals() as signals:
         clock, waited, timed, pending = time.perf_counter(), 0.0, 0, []
         step, metrics = start, {}
         for step in range(start + 1, steps + 1):

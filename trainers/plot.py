@@ -5,7 +5,7 @@ import pathlib
 
 from absl import flags
 
-from zoo import flags as flags_lib
+from zoo import command as flags_lib
 
 _WORKDIR = flags.DEFINE_multi_string(
     "workdir", None, "A run; may repeat.", required=True

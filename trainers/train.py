@@ -4,8 +4,8 @@ import sys
 
 from absl import flags
 
-from trainers import flags as flags_lib
 from trainers import loop
+from trainers import run_flags as flags_lib
 
 _CONFIG = flags_lib.define_config()
 _WORKDIR = flags.DEFINE_string(

@@ -4,8 +4,8 @@ import json
 import pathlib
 from typing import Any
 
-from trainers.config import differences
-from zoo.directory import files
+from trainers.run import differences
+from zoo import files
 
 
 def begin(workdir, run: dict[str, Any]) -> pathlib.Path:

@@ -5,8 +5,8 @@ python -m zoo.ask --saved_model=BASE/1 --prompt="In the beginning"
 
 from absl import flags
 
-from zoo import flags as flags_lib
-from zoo.saved_model import c_api
+from zoo import command as flags_lib
+from zoo.saved_model.checker import c_api
 
 _SAVED_MODEL = flags.DEFINE_string(
     "saved_model", None, "The folder of one version.", required=True

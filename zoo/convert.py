@@ -6,9 +6,9 @@ python -m zoo.convert --source=DIR --output=FILE.gguf --format=gguf
 
 from absl import flags
 
-from zoo import directory
-from zoo import flags as flags_lib
-from zoo.directory import files, gguf_writer
+from zoo import command as flags_lib
+from zoo import directory, files
+from zoo.directory.gguf import writer as gguf_writer
 
 _SOURCE = flags.DEFINE_string(
     "source",

@@ -2,8 +2,8 @@
 
 from absl import flags
 
+from zoo import command as flags_lib
 from zoo import directory
-from zoo import flags as flags_lib
 from zoo.saved_model import writer
 
 _MODEL = flags.DEFINE_string("model", None, "A model directory.", required=True)

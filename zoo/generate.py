@@ -4,10 +4,10 @@ import dataclasses
 
 from absl import flags
 
+from zoo import command as flags_lib
 from zoo import directory
-from zoo import flags as flags_lib
 from zoo.decode import generate
-from zoo.text import chat
+from zoo.text.chat import rendering
 
 _MODEL = flags.DEFINE_string("model", None, "A model directory.", required=True)
 _PROMPT = flags.DEFINE_multi_string("prompt", [""], "What to continue; may repeat.")
@@ -26,7 +26,7 @@ def main(argv):
     asked = prompts
     if _CHAT.value:
         said = ([{"role": "user", "content": prompt}] for prompt in prompts)
-        asked = [chat.encode(loaded.tokenizer, messages) for messages in said]
+        asked = [rendering.encode(loaded.tokenizer, messages) for messages in said]
     answers = generate(loaded.model, loaded.tokenizer, asked, generation)
     for prompt, answer in zip(prompts, answers, strict=True):
         print(answer.text if _CHAT.value else prompt + answer.text)

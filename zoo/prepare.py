@@ -7,9 +7,9 @@ import os
 
 from absl import flags
 
-from zoo import flags as flags_lib
-from zoo.data import formats, sources
-from zoo.text import cleaning, tokenizer
+from zoo import command as flags_lib
+from zoo.data import cleaning, formats, sources
+from zoo.text import tokenizer
 
 
 def prepare_tokenizer(

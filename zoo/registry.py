@@ -1,13 +1,10 @@
 """The one table from a model's name to its Config and its build function."""
 
 import dataclasses
-import math
-import types
-import typing
 from collections.abc import Callable
 from typing import Any
 
-from zoo.shapes import suggest
+from zoo.fields import from_fields, suggest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +26,7 @@ class Entry:
     about: str
 
 
-class Saved:
+class ConfigSerializable:
     """How Keras saves a model whose `config` is all that it is built from."""
 
     config: Any
@@ -108,76 +105,3 @@ def build_config(config: Any) -> Any:
 def to_fields(config: Any) -> dict[str, Any]:
     """A Config as a JSON-able dict, its model's name first."""
     return {"name": name_of(config), **dataclasses.asdict(config)}
-
-
-def from_fields(cls: type, fields: dict[str, Any], where: str) -> Any:
-    """Builds a dataclass from a dict, checking names, types and finite numbers.
-
-    Args:
-      cls: a dataclass whose fields are bool, int, float, str, lists of those, or
-        dataclasses.
-      fields: what JSON or a caller gave.
-      where: what messages call the whole, a name or a path of fields.
-
-    Raises:
-      ValueError: an unknown field, a wrong type, a number that is not finite, or
-        a value that the dataclass itself refuses.
-    """
-    kinds = typing.get_type_hints(cls)
-    values = {}
-    for key, value in fields.items():
-        if key not in kinds:
-            raise ValueError(f"Unknown field {where}.{key}.{suggest(key, kinds)}")
-        values[key] = _checked(kinds[key], value, f"{where}.{key}")
-    try:
-        return cls(**values)
-    except TypeError as error:
-        raise ValueError(f"{where}: {error}") from None
-
-
-def _checked(kind: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        if isinstance(value, dict):
-            return from_fields(kind, value, where)
-        if isinstance(value, kind):
-            return value
-    elif typing.get_origin(kind) in (list, tuple):
-        inner = typing.get_args(kind)[0]
-        if isinstance(value, list | tuple):
-            make = typing.get_origin(kind)
-            return make(
-                _checked(inner, v, f"{where}[{i}]") for i, v in enumerate(value)
-            )
-    elif isinstance(kind, types.UnionType) or kind is Any:
-        return value
-    elif kind is float and type(value) in (int, float):
-        if not math.isfinite(value):
-            raise ValueError(f"{where}: {value} is not a finite number.")
-        return float(value)
-    elif type(value) is kind:
-        return value
-    raise ValueError(
-        f"{where}: {value!r} is a {type(value).__name__}, expected {_type_name(kind)}."
-    )
-
-
-def _type_name(kind: Any) -> str:
-    return getattr(kind, "__name__", str(kind))
-
-
-def one_of(where: str, value: str, allowed) -> None:
-    """Refuses a value that is not among those allowed."""
-    if value not in allowed:
-        raise ValueError(f"{where}: {value!r}.{suggest(str(value), allowed)}")
-
-
-def at_least(where: str, value: float, least: float) -> None:
-    """Refuses a number below the least one allowed (and one that is not finite)."""
-    if not value >= least or not math.isfinite(value):
-        raise ValueError(f"{where}: {value}, at least {least} allowed.")
-
-
-def share(where: str, value: float) -> None:
-    """Refuses a number outside [0, 1)."""
-    if not 0 <= value < 1:
-        raise ValueError(f"{where}: {value}, at least 0 and below 1 allowed.")

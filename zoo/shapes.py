@@ -21,15 +21,3 @@ def check(name: str, tensor, dims: str, **sizes: int) -> dict[str, int | None]:
         if size is not None and sizes.get(dim, size) != size:
             raise ValueError(f"{name}: shape {shape}, expected [{wanted}]")
     return dict(zip(dims, shape, strict=True))
-
-
-def suggest(given: str, allowed) -> str:
-    """The end of an error message: a near miss where there is one, then the list."""
-    import difflib
-
-    allowed = sorted(allowed)
-    near = difflib.get_close_matches(given, allowed, n=1)
-    initials = "".join(word[:1] for word in given.split("_"))
-    near = near or [name for name in allowed if name == initials]  # learning_rate: lr
-    hint = f" Did you mean {near[0]}?" if near else ""
-    return f"{hint} Allowed: {', '.join(allowed)}."

@@ -16,7 +16,7 @@ from tf_serving import (
     texts,
 )
 
-from zoo.saved_model import wire
+from zoo.saved_model.checker import wire
 
 grpc = pytest.importorskip("grpc")
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainers import checkpoint, optim, workdir
-from trainers.config import Optimizer
+from trainers import checkpoint, optimizers, workdir
+from trainers.run import Optimizer
 from zoo import models
 
 
@@ -16,7 +16,7 @@ def made(seed, classes=3):
     """The variables of a model with dropout and its optimizer, all with noise."""
     keras.utils.set_random_seed(seed)
     model = models.build("dense_net", features=4, classes=classes, dropout=0.2)
-    optimizer = optim.build(Optimizer(), 10, model.trainable_variables)
+    optimizer = optimizers.build(Optimizer(), 10, model.trainable_variables)
     variables = checkpoint.variables_of({"policy": model}, optimizer)
     for v in variables.values():
         if v.dtype == "float32":
@@ -101,7 +101,7 @@ def test_of_another_model(tmp_path):
     checkpoint.save(tmp_path, 10, made(1), {})
     keras.utils.set_random_seed(0)
     model = models.build("dense_net", features=4, widths=(5, 5))
-    optimizer = optim.build(Optimizer(), 10, model.trainable_variables)
+    optimizer = optimizers.build(Optimizer(), 10, model.trainable_variables)
     variables = checkpoint.variables_of({"policy": model}, optimizer)
     with pytest.raises(ValueError, match="is of another run"):
         checkpoint.restore(tmp_path, variables)

@@ -5,8 +5,8 @@ import pathlib
 import pytest
 
 from trainers import feeds
-from trainers.config import Run
 from trainers.objectives.language_model import LanguageModel
+from trainers.run import Run
 from zoo.models import text_encoder
 
 ROOT = pathlib.Path(__file__).parents[2]

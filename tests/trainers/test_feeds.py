@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from trainers import feeds
-from trainers.config import Data, Run
 from trainers.objectives import Classify, LanguageModel
+from trainers.run import Data, Run
 from zoo import models
 from zoo.models import dense_net, transformer_lm
 

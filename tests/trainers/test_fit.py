@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainers import optim
-from trainers.config import Optimizer
+from trainers import optimizers
 from trainers.objectives import LanguageModel
+from trainers.run import Optimizer
 from trainers.step import make_step
 from zoo import models
 
@@ -27,7 +27,7 @@ def test_fit_and_step_reach_the_same_losses(name):
     ids = np.random.default_rng(0).integers(0, V, (STEPS * B, T + 1)).astype("int32")
     model, strategy = built(name), tf.distribute.get_strategy()
     options = Optimizer(name="sgd", lr=0.5, decay="constant")
-    optimizer = optim.build(options, STEPS, model.trainable_variables)
+    optimizer = optimizers.build(options, STEPS, model.trainable_variables)
     step = make_step(strategy, {"policy": model}, LanguageModel(), optimizer)
     losses = []
     for part in np.split(ids, STEPS):

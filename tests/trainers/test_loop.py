@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from trainers import evaluation, feeds, loop
 from trainers import step as step_lib
-from trainers.config import Data, Optimizer, Run
 from trainers.objectives import Classify, LanguageModel
+from trainers.run import Data, Optimizer, Run
 from zoo import directory
 from zoo.models import dense_net, transformer_lm
 

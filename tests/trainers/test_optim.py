@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainers import optim
-from trainers.config import Optimizer
+from trainers import optimizers
+from trainers.run import Optimizer
 
 SHAPES = ((4, 3), (5,), (2, 2, 2), ())
 STEPS = 20
@@ -45,7 +45,7 @@ OPTIONS = Optimizer(
 
 
 def reference(options, mine):
-    lr = optim.schedule(options, STEPS)
+    lr = optimizers.schedule(options, STEPS)
     adam = {k: getattr(options, k) for k in ("beta_1", "beta_2", "epsilon")}
     if options.name == "adam":
         return keras.optimizers.Adam(lr, **adam)
@@ -70,7 +70,7 @@ def reference(options, mine):
 def test_follows_keras(changes):
     options = dataclasses.replace(OPTIONS, **changes)
     ours, theirs = variables(), variables()
-    mine = followed(optim.build(options, STEPS, ours), ours)
+    mine = followed(optimizers.build(options, STEPS, ours), ours)
     wanted = followed(reference(options, theirs), theirs)
     for left, right, first in zip(mine, wanted, variables(), strict=True):
         assert np.abs(right - first.value.numpy()).max() > 0.01
@@ -80,7 +80,7 @@ def test_follows_keras(changes):
 def test_slots_are_those_of_keras():
     options = dataclasses.replace(OPTIONS, name="adamw")
     ours, theirs = variables(), variables()
-    mine, wanted = optim.build(options, STEPS, ours), reference(options, theirs)
+    mine, wanted = optimizers.build(options, STEPS, ours), reference(options, theirs)
     wanted.build(theirs)
     followed(mine, ours)
     followed(wanted, theirs)
@@ -92,7 +92,7 @@ def test_slots_are_those_of_keras():
 def test_biases_and_norms_do_not_decay():
     options = Optimizer(lr=0.01, weight_decay=0.5, decay="constant")
     given = variables()
-    optimizer = optim.build(options, STEPS, given)
+    optimizer = optimizers.build(options, STEPS, given)
     before = [v.value.numpy() for v in given]
     optimizer.apply([tf.zeros(v.shape) for v in given], given)
     for old, v in zip(before, given, strict=True):
@@ -106,7 +106,7 @@ def rate(schedule, step):
 
 def test_warmup_then_cosine():
     options = Optimizer(lr=2.0, warmup=10, final=0.1)
-    lr = optim.schedule(options, 110)
+    lr = optimizers.schedule(options, 110)
     for step in (0, 1, 5, 10):
         assert rate(lr, step) == pytest.approx(2.0 * step / 10, abs=1e-6)
     for step in (10, 35, 60, 110):
@@ -117,11 +117,11 @@ def test_warmup_then_cosine():
 
 
 def test_constant():
-    assert rate(optim.schedule(Optimizer(lr=0.5, decay="constant"), 10), 7) == 0.5
-    lr = optim.schedule(Optimizer(lr=0.5, decay="constant", warmup=4), 10)
+    assert rate(optimizers.schedule(Optimizer(lr=0.5, decay="constant"), 10), 7) == 0.5
+    lr = optimizers.schedule(Optimizer(lr=0.5, decay="constant", warmup=4), 10)
     assert [rate(lr, s) for s in (0, 2, 4, 9)] == pytest.approx([0, 0.25, 0.5, 0.5])
 
 
 def test_a_warmup_longer_than_the_run():
-    lr = optim.schedule(Optimizer(lr=1.0, warmup=100), 10)
+    lr = optimizers.schedule(Optimizer(lr=1.0, warmup=100), 10)
     assert [rate(lr, s) for s in (0, 5, 10)] == pytest.approx([0, 0.05, 0.1])

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from trainers import config, objectives
-from trainers.config import Data, Optimizer, Run
+from trainers import objectives
+from trainers import run as config
 from trainers.objectives import Classify, LanguageModel
+from trainers.run import Data, Optimizer, Run
 from zoo.models import dense_net, recurrent_lm, transformer_lm
 
 RUNS = {

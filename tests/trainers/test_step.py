@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainers import optim
-from trainers.config import Optimizer
+from trainers import optimizers
 from trainers.objectives import LanguageModel
 from trainers.objectives.loss import Loss
+from trainers.run import Optimizer
 from trainers.step import make_step
 from zoo import models
 
@@ -200,7 +200,7 @@ def test_bfloat16_is_near_float32_and_keeps_float32_weights(float32):
         model = models.build(
             "transformer_lm", vocab_size=60, context=16, width=32, layers=1, heads=2
         )
-        optimizer = optim.build(Optimizer(lr=0.01), 5, model.trainable_variables)
+        optimizer = optimizers.build(Optimizer(lr=0.01), 5, model.trainable_variables)
         strategy = tf.distribute.get_strategy()
         step = make_step(strategy, {"policy": model}, LanguageModel(), optimizer)
         metrics = [step(batch) for _ in range(5)]

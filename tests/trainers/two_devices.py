@@ -13,9 +13,9 @@ tf.config.set_logical_device_configuration(
     cpu[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 
-from trainers import loop, optim  # noqa: E402
-from trainers.config import Data, Optimizer, Run  # noqa: E402
+from trainers import loop, optimizers  # noqa: E402
 from trainers.objectives import Classify, LanguageModel  # noqa: E402
+from trainers.run import Data, Optimizer, Run  # noqa: E402
 from trainers.step import make_step  # noqa: E402
 from zoo import registry  # noqa: E402
 from zoo.models import dense_net, transformer_lm  # noqa: E402
@@ -69,7 +69,7 @@ def numbers(config, objective, options, batches, replicas, accumulate):
     with strategy.scope():
         model = registry.build_config(config)
         variables = model.trainable_variables
-        optimizer = optim.build(options, STEPS, variables)
+        optimizer = optimizers.build(options, STEPS, variables)
     step = make_step(strategy, {"policy": model}, objective, optimizer, accumulate, 0.5)
     dataset = tf.data.Dataset.from_generator(
         lambda: batches,

@@ -9,7 +9,7 @@ import safetensors.numpy
 import tokenizers
 
 from zoo import directory, models
-from zoo.directory import weights
+from zoo.directory import safetensors_file
 from zoo.text import tokenizer as tokenizer_lib
 
 
@@ -22,15 +22,15 @@ def source(tmp_path, tokenizer):
     model = models.build("transformer_lm", **fields)
     folder = tmp_path / "source"
     directory.save(folder, model, tokenizer)
-    tensors = safetensors.numpy.load_file(folder / weights.FILE)
-    (folder / weights.FILE).unlink()
+    tensors = safetensors.numpy.load_file(folder / safetensors_file.FILE)
+    (folder / safetensors_file.FILE).unlink()
     index = {}
     for i, name in enumerate(sorted(tensors)):
         file = f"model-{i}.safetensors"
         half = tensors[name].astype(np.float16)
         safetensors.numpy.save_file({name: half}, folder / file)
         index[name] = file
-    (folder / weights.INDEX).write_text(json.dumps({"weight_map": index}))
+    (folder / safetensors_file.INDEX).write_text(json.dumps({"weight_map": index}))
     config = json.loads((folder / "config.json").read_text())
     config |= {"eos_token_id": [0, 7], "use_cache": True, "bos_token_id": 3}
     (folder / "config.json").write_text(json.dumps(config))
@@ -47,7 +47,7 @@ def test_what_it_writes(source, commands, tmp_path):
     first, second = directory.load(source), directory.load(out)
     for mine, other in zip(second.model.weights, first.model.weights, strict=True):
         np.testing.assert_array_equal(mine, other)
-    tensors = safetensors.numpy.load_file(out / weights.FILE)
+    tensors = safetensors.numpy.load_file(out / safetensors_file.FILE)
     assert {t.dtype for t in tensors.values()} == {np.dtype(np.float32)}
     for name in ("config.json", "generation_config.json"):
         assert json.loads((out / name).read_text())["eos_token_id"] == [0, 7]

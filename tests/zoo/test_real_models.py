@@ -14,8 +14,9 @@ import tensorflow as tf
 
 import zoo
 from zoo.decode import generate
-from zoo.directory import weights
-from zoo.text import chat, framing
+from zoo.directory import safetensors_file
+from zoo.text.chat import rendering
+from zoo.text.importers import post_processor
 
 QUESTION = "What is the capital of France?"
 ANSWER = "The capital of France is Paris."
@@ -64,7 +65,7 @@ def test_it_is_the_model_that_was_published(smollm2):
 
 def test_the_answer_to_a_question(smollm2):
     model, tokenizer, generation = smollm2
-    ids = chat.encode(tokenizer, [{"role": "user", "content": QUESTION}])
+    ids = rendering.encode(tokenizer, [{"role": "user", "content": QUESTION}])
     generation = dataclasses.replace(generation, max_new_tokens=32)
     assert generation.temperature == 0
     (answer,) = generate(model, tokenizer, [ids], generation)
@@ -103,14 +104,14 @@ def test_the_directory_of_it(smollm2, commands, tmp_path):
         )
         assert done.code == 0 and done.out.splitlines()[-1] == ANSWER, done.out
     finally:
-        (folder / weights.FILE).unlink()  # 538 MB
+        (folder / safetensors_file.FILE).unlink()  # 538 MB
 
 
 # ---- all-MiniLM-L6-v2 ----
 
 
 def embed(loaded, texts):
-    before, after = framing.frame(loaded.tokenizer.json)
+    before, after = post_processor.frame(loaded.tokenizer.json)
     rows = [[*before, *loaded.tokenizer.encode(text), *after] for text in texts]
     padded_BT = tf.ragged.constant(rows, tf.int32).to_tensor()
     return loaded.model.embed(padded_BT, tf.constant([*map(len, rows)])).numpy()
@@ -127,7 +128,7 @@ def test_what_its_files_say(minilm, installed):
     assert [words[i] for i in ids] == wanted.split()
     # tokenizer.json asks to cut and to fill at 128 tokens: nothing is cut silently
     assert len(minilm.tokenizer.encode("word " * 400)) == 400
-    tensors = safetensors.numpy.load_file(folder / weights.FILE)
+    tensors = safetensors.numpy.load_file(folder / safetensors_file.FILE)
     stored = tensors["embeddings.word_embeddings.weight"]
     np.testing.assert_array_equal(minilm.model.embedding.weight, stored)
 

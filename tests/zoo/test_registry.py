@@ -6,7 +6,8 @@ import json
 import pytest
 
 import zoo
-from zoo import models, registry, shapes
+from zoo import models, registry
+from zoo.fields import at_least, check_fraction, from_fields, suggest
 
 
 def test_names():
@@ -65,10 +66,10 @@ class Outer:
 
 def test_from_fields():
     given = {"count": 2, "rate": 1, "sizes": [1, 2], "inner": {"size": 3}}
-    made = registry.from_fields(Outer, given, "outer")
+    made = from_fields(Outer, given, "outer")
     assert made == Outer(count=2, rate=1.0, sizes=(1, 2), inner=Inner(size=3))
     assert type(made.rate) is float
-    assert registry.from_fields(Outer, dataclasses.asdict(made), "outer") == made
+    assert from_fields(Outer, dataclasses.asdict(made), "outer") == made
 
 
 @pytest.mark.parametrize(
@@ -92,23 +93,23 @@ def test_from_fields():
 )
 def test_from_fields_refuses(fields, words):
     with pytest.raises(ValueError) as error:
-        registry.from_fields(Outer, fields, "outer")
+        from_fields(Outer, fields, "outer")
     assert words in str(error.value)
 
 
 def test_numbers():
-    registry.at_least("x", 0, 0)
-    registry.share("x", 0.0)
+    at_least("x", 0, 0)
+    check_fraction("x", 0.0)
     for value in (-1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="x: .*, at least 0 allowed"):
-            registry.at_least("x", value, 0)
+            at_least("x", value, 0)
     for value in (-0.1, 1.0, float("nan")):
         with pytest.raises(ValueError, match="x: .*, at least 0 and below 1 allowed"):
-            registry.share("x", value)
+            check_fraction("x", value)
 
 
 def test_suggestions():
     fields = ("lr", "momentum", "warmup")
-    assert shapes.suggest("learning_rate", fields).startswith(" Did you mean lr?")
-    assert shapes.suggest("warm_up", fields).startswith(" Did you mean warmup?")
-    assert shapes.suggest("xyz", fields) == " Allowed: lr, momentum, warmup."
+    assert suggest("learning_rate", fields).startswith(" Did you mean lr?")
+    assert suggest("warm_up", fields).startswith(" Did you mean warmup?")
+    assert suggest("xyz", fields) == " Allowed: lr, momentum, warmup."

@@ -6,7 +6,7 @@ from typing import ClassVar
 import tensorflow as tf
 
 from trainers.objectives.loss import Loss
-from zoo import registry
+from zoo.fields import check_fraction
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -25,7 +25,7 @@ class Classify:
     label_smoothing: float = 0.0
 
     def __post_init__(self):
-        registry.share("objective.label_smoothing", self.label_smoothing)
+        check_fraction("objective.label_smoothing", self.label_smoothing)
 
     def loss(self, cast, batch, training) -> Loss:
         """Cross-entropy in nats, and accuracy; or squared errors."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 import tensorflow as tf
 
 from trainers.objectives.loss import Loss
-from zoo import registry
+from zoo.fields import check_fraction
 from zoo.layers.cross_entropy import linear_cross_entropy
 
 
@@ -27,7 +27,7 @@ class LanguageModel:
     label_smoothing: float = 0.0
 
     def __post_init__(self):
-        registry.share("objective.label_smoothing", self.label_smoothing)
+        check_fraction("objective.label_smoothing", self.label_smoothing)
 
     def loss(self, cast, batch, training) -> Loss:
         """The Loss of a Batch with `tokens`, `targets`, `weights` [B, T]."""

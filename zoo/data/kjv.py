@@ -1,6 +1,6 @@
 """The King James Bible out of the package `pythonbible[kjv]`, split by whole books."""
 
-from zoo.registry import one_of
+from zoo.fields import one_of
 
 # Whole books, so that no sentence of the test is a neighbour of a training one.
 TEST = ("Ruth", "Proverbs", "Jonah", "Mark", "Hebrews")

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from zoo.data import files
-from zoo.registry import one_of
-from zoo.shapes import suggest
+from zoo.data import compressed
+from zoo.fields import one_of, suggest
 
 SKLEARN = ("breast_cancer", "diabetes", "digits", "iris", "wine")
 _LARGEST = float(np.finfo(np.float32).max)
@@ -59,7 +58,7 @@ def table(spec: str, label_names: Sequence[str] = ()) -> Table:
     if kind != "csv":
         raise ValueError(f"{spec!r} is no table.{suggest(kind, ('csv', 'sklearn'))}")
     pattern, _, label = rest.partition("#")
-    paths = files.find(pattern)
+    paths = compressed.find(pattern)
     if len(paths) > 1:
         raise ValueError(f"{spec}: {len(paths)} files, a table is one file.")
     found = _csv(paths[0], label or "label", tuple(label_names))
@@ -121,7 +120,7 @@ def _sklearn(name: str) -> Table:
 
 def _csv(path: str, label: str, label_names: tuple[str, ...]) -> Table:
     try:
-        text = files.read(path).decode("utf-8-sig")
+        text = compressed.read(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: byte {error.start} is not valid UTF-8.") from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)

@@ -1,5 +1,5 @@
 """Decoding: from prompts to texts with any language model of the zoo."""
 
-from zoo.decode.text import Generated, generate
+from zoo.decode.generate import Generated, generate
 
 __all__ = ["Generated", "generate"]

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from zoo.decode import samplers
-from zoo.layers import per_row
+from zoo.decode import sampling
+from zoo.layers import batch_invariant
 
 
 class Decoded(NamedTuple):
@@ -62,7 +62,7 @@ def decode(
     B, T = tf.unstack(tf.shape(tokens_BT))
     hot = tf.reduce_any(knobs.temperature > 0)
     uniform_BN = tf.cond(
-        hot, lambda: samplers.uniforms(knobs.seed, N), lambda: tf.zeros((B, N))
+        hot, lambda: sampling.uniforms(knobs.seed, N), lambda: tf.zeros((B, N))
     )
     penalised = tf.reduce_any(knobs.repetition_penalty != 1)
     logits_BV, state = model.start(tokens_BT, lengths_B, T + N)
@@ -79,12 +79,12 @@ def decode(
             logits_BV = logits_BV[:, :V]
         adjusted = tf.cond(
             penalised,
-            lambda: samplers.penalise(logits_BV, seen_BV, knobs.repetition_penalty),
+            lambda: sampling.penalise(logits_BV, seen_BV, knobs.repetition_penalty),
             lambda: logits_BV,
         )
-        token_B = samplers.choose(adjusted, knobs, uniform_BN[:, i])
+        token_B = sampling.choose(adjusted, knobs, uniform_BN[:, i])
         chosen_B = tf.gather(logits_BV, token_B, batch_dims=1)
-        logprob_B = chosen_B - per_row.log_sum_exp(logits_BV)
+        logprob_B = chosen_B - batch_invariant.log_sum_exp(logits_BV)
         seen_BV = tf.cond(
             penalised,
             lambda: tf.tensor_scatter_nd_update(

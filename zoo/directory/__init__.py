@@ -23,11 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from zoo import models, registry
-from zoo.directory import files, hf, hf_bert, hub, sentence_files, weights
-from zoo.directory.generation import Generation
+from zoo import files, models, registry
+from zoo.directory import hf, hub, safetensors_file
+from zoo.directory.hf import bert, sentence_transformers
 from zoo.directory.pretrained import Loaded, Pretrained, assemble, by_path, table
-from zoo.text import importing
+from zoo.generation_config import Generation
+from zoo.text.importers import hf_files
 
 __all__ = ["Generation", "Loaded", "Pretrained", "fields_of", "load", "read", "save"]
 
@@ -64,10 +65,10 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
         ends = _ends(tokenizer)
         config |= ends
     with files.staged(directory, replace) as folder:
-        if config.pop(hf_bert.SENTENCE, None):
-            sentence_files.write(folder, model.config)
+        if config.pop(bert.SENTENCE, None):
+            sentence_transformers.write(folder, model.config)
         files.write_json(folder / "config.json", config)
-        weights.write(folder / weights.FILE, shapes, arrays())
+        safetensors_file.write(folder / safetensors_file.FILE, shapes, arrays())
         if tokenizer is not None:
             tokenizer.save(folder)
             said = (generation or Generation()).to_json(tokenizer.end_id)
@@ -117,9 +118,9 @@ def read(source, revision: str | None = None) -> Pretrained:
     if revision is not None and not on_hub:
         raise ValueError(f"revision {revision!r}: {source} is not a name on the Hub.")
     if preset:
-        from zoo.directory import keras_hub
+        from zoo.directory.keras import presets
 
-        return keras_hub.read(preset)
+        return presets.read(preset)
     if on_hub:
         return _folder(hub.fetch(source, revision))
     if path.is_dir():
@@ -127,14 +128,14 @@ def read(source, revision: str | None = None) -> Pretrained:
     if not path.exists():
         raise ValueError(f"{path}: there is no such model directory.")
     if path.suffix == ".gguf":
-        from zoo.directory import gguf
+        from zoo.directory.gguf import reader as gguf
 
         return gguf.read(path)
     if path.name.endswith((".keras", ".weights.h5")):
-        from zoo.directory import keras_files
+        from zoo.directory.keras import files as keras_files
 
         return keras_files.read(path)
-    weights.refuse_pickle(path)
+    safetensors_file.refuse_pickle(path)
     raise ValueError(
         f"{path}: is a file; a model directory, a file *.gguf, *.keras or "
         "*.weights.h5, or owner/name on the Hugging Face Hub allowed."
@@ -152,9 +153,9 @@ def _has_config(folder) -> bool:
 
 
 def _first_gpt2(folder) -> Pretrained:
-    from zoo.directory import tf_checkpoint
+    from zoo.directory.tensorflow import checkpoint
 
-    return tf_checkpoint.read(folder)
+    return checkpoint.read(folder)
 
 
 def _folder(folder: pathlib.Path) -> Pretrained:
@@ -165,32 +166,32 @@ def _folder(folder: pathlib.Path) -> Pretrained:
             "of the folder's own, and none of it is run here."
         )
     if config.get("model_type") in list(hf.ENCODERS):
-        config[hf_bert.SENTENCE] = sentence_files.read(folder)
+        config[bert.SENTENCE] = sentence_transformers.read(folder)
     tensors = _tensors(folder, config)
     said, generation = {}, Generation()
     if os.path.lexists(folder / "generation_config.json"):
         path = files.inside(folder, "generation_config.json")
         said = files.read_json(path)
         generation = Generation.from_json(said, str(path))
-    for name in importing.FILES:
+    for name in hf_files.FILES:
         if os.path.lexists(folder / name):
             files.inside(folder, name)
     end_ids = [
         *_end_ids(config, folder / "config.json"),
         *_end_ids(said, folder / "generation_config.json"),
     ]
-    tokenizer = functools.partial(importing.load, str(folder), end_ids)
+    tokenizer = functools.partial(hf_files.load, str(folder), end_ids)
     return Pretrained(str(folder), config, tensors, tokenizer, generation)
 
 
 def _tensors(folder, config):
-    names = (weights.FILE, weights.INDEX)
+    names = (safetensors_file.FILE, safetensors_file.INDEX)
     if not any(os.path.lexists(folder / name) for name in names):
-        from zoo.directory import tf_checkpoint
+        from zoo.directory.tensorflow import checkpoint
 
-        if os.path.lexists(folder / tf_checkpoint.H5):
-            return tf_checkpoint.h5(folder, config.get("model_type"))
-    return weights.read(folder)
+        if os.path.lexists(folder / checkpoint.H5):
+            return checkpoint.h5(folder, config.get("model_type"))
+    return safetensors_file.read(folder)
 
 
 def _end_ids(value, path) -> list[int]:

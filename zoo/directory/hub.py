@@ -7,8 +7,9 @@ stopped, and what is in the cache is found without network, by the library itsel
 import pathlib
 import re
 
-from zoo.directory import sentence_files, weights
-from zoo.text import importing
+from zoo.directory import safetensors_file
+from zoo.directory.hf import sentence_transformers
+from zoo.text.importers import hf_files
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FIRST = (
@@ -18,11 +19,12 @@ _FIRST = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "chat_template.jinja",
-    weights.INDEX,
-    *sentence_files.NAMES,
+    safetensors_file.INDEX,
+    *sentence_transformers.NAMES,
 )
 _LAYOUT = (
-    f"config.json, {weights.FILE} (or {weights.INDEX} and the files it names), "
+    f"config.json, {safetensors_file.FILE} (or {safetensors_file.INDEX} and the files "
+    "that it names), "
     "tokenizer.json (or vocab.json and merges.txt, tokenizer.model, vocab.txt), and "
     "if there are any tokenizer_config.json and generation_config.json"
 )
@@ -49,13 +51,13 @@ def fetch(name: str, revision: str | None = None) -> pathlib.Path:
     """
     folder = _snapshot(name, revision, _FIRST)
     commit = folder.name  # so that a branch that moves on does not mix two states
-    more = [n for n in importing.FILES if n not in _FIRST]
+    more = [n for n in hf_files.FILES if n not in _FIRST]
     if (folder / "tokenizer.json").exists():
         more = []
-    if (folder / weights.INDEX).exists():
-        more += weights.shards(folder)
+    if (folder / safetensors_file.INDEX).exists():
+        more += safetensors_file.shards(folder)
     else:
-        more.append(weights.FILE)
+        more.append(safetensors_file.FILE)
     absent = [n for n in more if not (folder / n).exists()]
     if absent:
         _snapshot(name, commit, absent)
@@ -63,7 +65,7 @@ def fetch(name: str, revision: str | None = None) -> pathlib.Path:
     missing = [n for n in needed if not (folder / n).exists()]
     if missing:
         reason = f"{folder} has no {missing[0]}"
-        if missing[0] == weights.FILE:
+        if missing[0] == safetensors_file.FILE:
             reason += "; pickles (*.bin) can run code and are not fetched"
         raise ValueError(_advice(name, reason))
     return folder

@@ -15,9 +15,9 @@ import ml_dtypes
 import numpy as np
 
 from zoo import registry
-from zoo.directory import hf, outline
-from zoo.directory.generation import Generation
-from zoo.directory.weights import Tensors
+from zoo.directory import hf, uninitialized
+from zoo.directory.safetensors_file import Tensors
+from zoo.generation_config import Generation
 from zoo.text.tokenizer import Tokenizer
 
 __all__ = ["Loaded", "Pretrained", "Tensors", "assemble", "table"]
@@ -83,7 +83,7 @@ def assemble(pretrained: Pretrained) -> Loaded:
     # What a copy costs is mostly the system's, which makes its pages.
     pool = concurrent.futures.ThreadPoolExecutor(2)
     try:
-        model, unmade = outline.build(config)
+        model, unmade = uninitialized.build(config)
         family = pretrained.config["model_type"]
         rows, variables = table(model, family), by_path(model)
         names = _names(family, config, tensors, shapes, rows, where)
@@ -97,11 +97,11 @@ def assemble(pretrained: Pretrained) -> Loaded:
             tokenizer = tokenizer()
         _check_tokenizer(tokenizer, config, where)
         for row, copy in zip(rows, copies, strict=True):
-            outline.initialise(variables[row.ours], copy)
+            uninitialized.initialise(variables[row.ours], copy)
         made = {id(variables[row.ours]) for row in rows}
         for variable in unmade:
             if id(variable) not in made:
-                outline.initialise(variable)
+                uninitialized.initialise(variable)
     finally:
         pool.shutdown(cancel_futures=True)
         keras.config.set_dtype_policy(policy)
@@ -212,7 +212,7 @@ def _copy(tensors, row, shape, names, where) -> np.ndarray:
     # one after the other where they lie so: without a second copy
     values = [row.to_ours(parts)] if row.heads else [row.to_ours([p]) for p in parts]
     release = tensors.release if isinstance(tensors, Tensors) else lambda: None
-    copy, start, seen = outline.empty(shape), 0, 0
+    copy, start, seen = uninitialized.empty(shape), 0, 0
     for value in values:
         room = copy[start : start + len(value)] if copy.shape else copy
         start += len(value) if copy.shape else 0

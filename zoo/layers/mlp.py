@@ -9,7 +9,7 @@ import math
 import keras
 import tensorflow as tf
 
-from zoo.layers import fused
+from zoo.layers import xla_cluster
 from zoo.layers.linear import Linear
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "relu_squared", "silu")
@@ -64,14 +64,14 @@ def _gelu_tanh(x):
     return _gelu_forward(x), lambda dy: _gelu_backward(x, dy)
 
 
-@fused.cluster
+@xla_cluster.cluster
 def _gelu_forward(x):
     # 0.5 (1 + tanh(u)) is sigmoid(2u)
     f = tf.cast(x, tf.float32)
     return tf.cast(f * tf.sigmoid(_TWO_C0 * f * (1 + _C1 * f * f)), x.dtype)
 
 
-@fused.cluster
+@xla_cluster.cluster
 def _gelu_backward(x, dy):
     f, d = tf.cast(x, tf.float32), tf.cast(dy, tf.float32)
     square = f * f

@@ -9,7 +9,7 @@ a CPU. Sources: Ba et al. 2016 (arXiv:1607.06450); Zhang and Sennrich 2019
 import keras
 import tensorflow as tf
 
-from zoo.layers import per_row
+from zoo.layers import batch_invariant
 from zoo.layers.linear import read
 
 KINDS = ("layernorm", "rmsnorm", "rmsnorm_1p")
@@ -49,7 +49,9 @@ class Norm(keras.layers.Layer):
         bias_D = None if self.bias is None else read(self.bias, tf.float32)
         if training:
             return normalise(x_ND, scale_D, bias_D, self.epsilon)
-        unit_ND, _ = _unit(x_ND, bias_D is not None, self.epsilon, per_row.apply)
+        unit_ND, _ = _unit(
+            x_ND, bias_D is not None, self.epsilon, batch_invariant.apply
+        )
         return tf.cast(_affine(unit_ND, scale_D, bias_D), x_ND.dtype)
 
 

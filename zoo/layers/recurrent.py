@@ -16,9 +16,10 @@ import functools
 import keras
 import tensorflow as tf
 
-from zoo import registry, shapes
-from zoo.layers import fused
+from zoo import shapes
+from zoo.fields import one_of
 from zoo.layers import recurrent_cells as cells
+from zoo.layers import xla_cluster
 from zoo.layers.linear import read
 from zoo.layers.recurrent_cells import CELLS, Cell
 
@@ -35,7 +36,7 @@ class Recurrent(keras.layers.Layer):
     def __init__(self, cell: str, inputs: int, units: int, **kwargs):
         super().__init__(**kwargs)
         self.supports_jit = False  # the training path holds compiled loops
-        registry.one_of("Recurrent.cell", cell, CELLS)
+        one_of("Recurrent.cell", cell, CELLS)
         self.cell, self.units = CELLS[cell], units
         wide = self.cell.gates * units
         self.kernel = self._weight("kernel", (inputs, wide), "glorot_uniform")
@@ -218,8 +219,8 @@ def _loops(cell: Cell, units: int, whole: bool):
     A GPU gets the same loops of plain ops.
     """
     gpu = tf.config.list_physical_devices("GPU")
-    of_loop = fused.cluster if whole and not gpu else _as_is
-    of_step = fused.cluster if not whole and not gpu else _as_is
+    of_loop = xla_cluster.cluster if whole and not gpu else _as_is
+    of_step = xla_cluster.cluster if not whole and not gpu else _as_is
     there = of_step(functools.partial(cells.advance_with_slopes, cell))
     back = of_step(functools.partial(cells.retreat, cell))
     left = (units, cell.slopes * units)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from zoo.layers import fused, per_row
+from zoo.layers import batch_invariant, xla_cluster
 
 SCALINGS = ("none", "linear", "llama3", "yarn")
 
@@ -96,7 +96,7 @@ def rotation(positions_N, inverse, magnitude=1.0):
       inverse, magnitude: what `frequencies` gave.
     """
     half = len(inverse)
-    inverse = np.pad(inverse, (0, -half % per_row.LANES))
+    inverse = np.pad(inverse, (0, -half % batch_invariant.LANES))
     angle = tf.cast(positions_N, tf.float32)[:, None] * inverse
     cos, sin = tf.cos(angle)[:, :half], tf.sin(angle)[:, :half]
     if magnitude != 1:
@@ -132,4 +132,4 @@ def _turn(x, cos, sin):
     return tf.cast(wide * cos + tf.concat([right, left], -1) * sin, x.dtype)
 
 
-_turn_fused = fused.cluster(_turn)
+_turn_fused = xla_cluster.cluster(_turn)

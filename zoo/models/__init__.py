@@ -3,13 +3,19 @@
 `build` and `names` are those of the registry.
 """
 
-from zoo.models import dense_net, keras_hub, recurrent_lm, text_encoder, transformer_lm
+from zoo.models import (
+    dense_net,
+    keras_hub_lm,
+    recurrent_lm,
+    text_encoder,
+    transformer_lm,
+)
 from zoo.registry import build, names
 
 __all__ = [
     "build",
     "dense_net",
-    "keras_hub",
+    "keras_hub_lm",
     "names",
     "recurrent_lm",
     "text_encoder",

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from zoo import registry, shapes
+from zoo.fields import at_least, check_fraction, one_of
 from zoo.layers.linear import read
 
 ACTIVATIONS = ("elu", "gelu", "relu", "selu", "silu", "tanh")
@@ -39,16 +40,16 @@ class Config:
     l2: float = 0.0
 
     def __post_init__(self):
-        registry.at_least("dense_net.features", self.features, 1)
+        at_least("dense_net.features", self.features, 1)
         if self.classes == 1:
             raise ValueError("dense_net.classes: 1; 0 (regression) or at least 2.")
-        registry.at_least("dense_net.classes", self.classes, 0)
+        at_least("dense_net.classes", self.classes, 0)
         for i, width in enumerate(self.widths):
-            registry.at_least(f"dense_net.widths[{i}]", width, 1)
-        registry.at_least("dense_net.l1", self.l1, 0)
-        registry.at_least("dense_net.l2", self.l2, 0)
-        registry.one_of("dense_net.activation", self.activation, ACTIVATIONS)
-        registry.share("dense_net.dropout", self.dropout)
+            at_least(f"dense_net.widths[{i}]", width, 1)
+        at_least("dense_net.l1", self.l1, 0)
+        at_least("dense_net.l2", self.l2, 0)
+        one_of("dense_net.activation", self.activation, ACTIVATIONS)
+        check_fraction("dense_net.dropout", self.dropout)
         if self.labels and len(self.labels) != self.classes:
             raise ValueError(
                 f"dense_net.labels: {len(self.labels)} names, classes {self.classes}."
@@ -56,7 +57,7 @@ class Config:
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class DenseNet(registry.Saved, keras.Model):
+class DenseNet(registry.ConfigSerializable, keras.Model):
     """Maps features [B, F] to logits [B, C], or to values [B] for regression."""
 
     def __init__(self, config: Config, **kwargs):

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from zoo import registry, shapes
+from zoo.fields import at_least, check_fraction, one_of
 from zoo.layers.embedding import Embedding
 from zoo.layers.linear import Linear, read
 from zoo.layers.recurrent import Recurrent
@@ -42,10 +43,10 @@ class Config:
 
     def __post_init__(self):
         name = f"{self.cell}_lm"
-        registry.one_of("recurrent_lm.cell", self.cell, CELLS)
+        one_of("recurrent_lm.cell", self.cell, CELLS)
         for field in ("vocab_size", "context", "width", "units", "layers"):
-            registry.at_least(f"{name}.{field}", getattr(self, field), 1)
-        registry.share(f"{name}.dropout", self.dropout)
+            at_least(f"{name}.{field}", getattr(self, field), 1)
+        check_fraction(f"{name}.dropout", self.dropout)
         if self.tied_head and self.width != self.units:
             raise ValueError(
                 f"{name}.tied_head: width {self.width} and units {self.units} differ; "
@@ -74,9 +75,9 @@ class RecurrentLM(keras.Model):
             )
             for i in range(c.layers)
         ]
-        self.free_head = None
+        self.untied_head = None
         if not c.tied_head:
-            self.free_head = Linear(c.units, c.vocab_size, name="head", **kind)
+            self.untied_head = Linear(c.units, c.vocab_size, name="head", **kind)
         self.built = True
 
     @property
@@ -123,9 +124,9 @@ class RecurrentLM(keras.Model):
 
     def head(self):
         """The head's float32 weight [V, units], and its bias [V], None if tied."""
-        if self.free_head is None:
+        if self.untied_head is None:
             return self.embedding.table(), None
-        head = self.free_head
+        head = self.untied_head
         return read(head.weight, tf.float32), read(head.bias, tf.float32)
 
     def start(self, tokens_BT, lengths_B, capacity):

@@ -10,7 +10,8 @@ import keras
 import tensorflow as tf
 
 from zoo import registry, shapes
-from zoo.layers import per_row
+from zoo.fields import at_least, check_fraction, one_of
+from zoo.layers import batch_invariant
 from zoo.layers.bidirectional import bidirectional
 from zoo.layers.embedding import Embedding
 from zoo.layers.mlp import ACTIVATIONS
@@ -62,15 +63,13 @@ class Config:
 
     def __post_init__(self):
         for field in ("vocab_size", "context", "width", "layers", "heads", "types"):
-            registry.at_least(f"text_encoder.{field}", getattr(self, field), 1)
+            at_least(f"text_encoder.{field}", getattr(self, field), 1)
         for field in ("mlp_width", "padding_id", "position_offset", "norm_epsilon"):
-            registry.at_least(f"text_encoder.{field}", getattr(self, field), 0)
-        registry.one_of("text_encoder.activation", self.activation, ACTIVATIONS)
-        registry.one_of("text_encoder.pooling", self.pooling, POOLINGS)
-        registry.one_of(
-            "text_encoder.normalization", self.normalization, NORMALIZATIONS
-        )
-        registry.share("text_encoder.dropout", self.dropout)
+            at_least(f"text_encoder.{field}", getattr(self, field), 0)
+        one_of("text_encoder.activation", self.activation, ACTIVATIONS)
+        one_of("text_encoder.pooling", self.pooling, POOLINGS)
+        one_of("text_encoder.normalization", self.normalization, NORMALIZATIONS)
+        check_fraction("text_encoder.dropout", self.dropout)
         if self.width % self.heads:
             raise ValueError(
                 f"text_encoder.heads: {self.heads} does not divide width {self.width}."
@@ -98,7 +97,7 @@ class Config:
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class TextEncoder(registry.Saved, keras.Model):
+class TextEncoder(registry.ConfigSerializable, keras.Model):
     """Maps `tokens_BT` to features `x_BTD`, and by `embed` to embeddings [B, D]."""
 
     def __init__(self, config: Config, **kwargs):
@@ -185,7 +184,7 @@ class TextEncoder(registry.Saved, keras.Model):
         if self.config.normalization == "l2":
             square_B1 = tf.reduce_sum(tf.square(x_BD), -1, keepdims=True)
             square_B1 = tf.maximum(square_B1, _LEAST_SQUARE)
-            x_BD = x_BD * per_row.apply(tf.math.rsqrt, square_B1)
+            x_BD = x_BD * batch_invariant.apply(tf.math.rsqrt, square_B1)
         return x_BD
 
     def lengths(self, tokens_BT):

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from zoo import registry
+from zoo.fields import at_least, check_fraction, one_of
 from zoo.layers import attention, norm, rotary
 from zoo.layers.mlp import ACTIVATIONS
 
@@ -58,7 +58,7 @@ class Config:
       rope_theta: the base of the rotary angles, above 1.
       rope_local_theta: that of layers with a window, whose angles are not stretched;
         0 means that they turn as all others.
-      rope_share: the share of each head that is turned.
+      rotary_fraction: the share of each head that is turned.
       rope_scaling: "none", "linear", "llama3" or "yarn" (see `zoo.layers.rotary`).
       rope_factor: by which slow angles are slowed, at least 1.
       rope_context: the context of the training before the stretch (llama3, yarn).
@@ -95,7 +95,7 @@ class Config:
     position_offset: int = 0
     rope_theta: float = 10000.0
     rope_local_theta: float = 0.0
-    rope_share: float = 1.0
+    rotary_fraction: float = 1.0
     rope_scaling: str = "none"
     rope_factor: float = 1.0
     rope_context: int = 0
@@ -120,12 +120,10 @@ class Config:
     def __post_init__(self):
         for least, fields in _AT_LEAST.items():
             for field in fields:
-                registry.at_least(
-                    f"transformer_lm.{field}", getattr(self, field), least
-                )
+                at_least(f"transformer_lm.{field}", getattr(self, field), least)
         for field, allowed in _ONE_OF.items():
-            registry.one_of(f"transformer_lm.{field}", getattr(self, field), allowed)
-        registry.share("transformer_lm.dropout", self.dropout)
+            one_of(f"transformer_lm.{field}", getattr(self, field), allowed)
+        check_fraction("transformer_lm.dropout", self.dropout)
         if self.width % self.heads and not self.head_width:
             raise ValueError(
                 f"transformer_lm.heads: {self.heads} does not divide width "
@@ -158,16 +156,18 @@ class Config:
             _refuse("rope_theta", self.rope_theta, "above 1")
         if 0 < self.rope_local_theta <= 1:
             _refuse("rope_local_theta", self.rope_local_theta, "0 or above 1")
-        if not 0 < self.rope_share <= 1 or self.turned_width < 2:
-            _refuse("rope_share", self.rope_share, "from a pair to the whole head")
-        if self.turned_width % 2:
-            field = "head_width" if self.rope_share == 1 else "rope_share"
+        if not 0 < self.rotary_fraction <= 1 or self.rotary_width < 2:
+            _refuse(
+                "rotary_fraction", self.rotary_fraction, "from a pair to the whole head"
+            )
+        if self.rotary_width % 2:
+            field = "head_width" if self.rotary_fraction == 1 else "rotary_fraction"
             raise ValueError(
-                f"transformer_lm.{field}: {self.turned_width} is odd; rotary positions "
+                f"transformer_lm.{field}: {self.rotary_width} is odd; rotary positions "
                 "turn pairs."
             )
         if self.rope_scaling in ("llama3", "yarn"):
-            registry.at_least("transformer_lm.rope_context", self.rope_context, 1)
+            at_least("transformer_lm.rope_context", self.rope_context, 1)
             if not 0 < self.rope_slow < self.rope_fast:
                 _refuse("rope_slow", self.rope_slow, f"0 to rope_fast {self.rope_fast}")
 
@@ -177,9 +177,9 @@ class Config:
         return self.head_width or self.width // self.heads
 
     @property
-    def turned_width(self) -> int:
+    def rotary_width(self) -> int:
         """How much of each head rotary positions turn."""
-        return int(self.head_size * self.rope_share)
+        return int(self.head_size * self.rotary_fraction)
 
     def is_local(self, layer: int) -> bool:
         """Whether a layer sees no more than the window."""
@@ -196,7 +196,7 @@ class Config:
     def frequencies(self, local: bool = False):
         """What `rotary.frequencies` gives for layers with a window, or for others."""
         if local and self.rope_local_theta:
-            return rotary.frequencies(self.turned_width, self.rope_local_theta)
+            return rotary.frequencies(self.rotary_width, self.rope_local_theta)
         scaling = rotary.Scaling(
             self.rope_scaling,
             self.rope_factor,
@@ -205,7 +205,7 @@ class Config:
             self.rope_fast,
             self.rope_magnitude,
         )
-        return rotary.frequencies(self.turned_width, self.rope_theta, scaling)
+        return rotary.frequencies(self.rotary_width, self.rope_theta, scaling)
 
 
 def _refuse(field, value, allowed):

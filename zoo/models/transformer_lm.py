@@ -25,9 +25,11 @@ class Block(keras.layers.Layer):
         c = self.config = config
         # what is added 2 * layers times starts small (GPT-2)
         stddev = 0.02 / (2 * c.layers) ** 0.5
-        self.norm_2 = self.after_1 = self.after_2 = None
+        self.mlp_norm = self.post_attention_norm = self.post_mlp_norm = None
         with keras.name_scope(self.name):
-            self.norm_1 = Norm(c.width, c.norm, c.norm_epsilon, name="norm_1")
+            self.attention_norm = Norm(
+                c.width, c.norm, c.norm_epsilon, name="attention_norm"
+            )
             self.attention = attention.Attention(
                 c.width,
                 c.heads,
@@ -40,10 +42,14 @@ class Block(keras.layers.Layer):
                 name="attention",
             )
             if c.residual != "parallel_shared":
-                self.norm_2 = Norm(c.width, c.norm, c.norm_epsilon, name="norm_2")
+                self.mlp_norm = Norm(c.width, c.norm, c.norm_epsilon, name="mlp_norm")
             if c.norm_place == "both":
-                self.after_1 = Norm(c.width, c.norm, c.norm_epsilon, name="after_1")
-                self.after_2 = Norm(c.width, c.norm, c.norm_epsilon, name="after_2")
+                self.post_attention_norm = Norm(
+                    c.width, c.norm, c.norm_epsilon, name="post_attention_norm"
+                )
+                self.post_mlp_norm = Norm(
+                    c.width, c.norm, c.norm_epsilon, name="post_mlp_norm"
+                )
             self.mlp = Mlp(
                 c.width,
                 c.mlp_width or 4 * c.width,
@@ -70,20 +76,20 @@ class Block(keras.layers.Layer):
             return self.dropout(y, training=training)
 
         if self.config.norm_place == "post":
-            x_ND = self.norm_1.call(x_ND + attended(x_ND), training)
-            return self.norm_2.call(x_ND + widened(x_ND), training)
-        y_ND = self.norm_1.call(x_ND, training)
+            x_ND = self.attention_norm.call(x_ND + attended(x_ND), training)
+            return self.mlp_norm.call(x_ND + widened(x_ND), training)
+        y_ND = self.attention_norm.call(x_ND, training)
         if self.config.residual == "parallel_shared":
             return x_ND + attended(y_ND) + widened(y_ND)
         if self.config.residual == "parallel":
-            z_ND = self.norm_2.call(x_ND, training)
+            z_ND = self.mlp_norm.call(x_ND, training)
             return x_ND + attended(y_ND) + widened(z_ND)
-        x_ND = x_ND + attended(y_ND, self.after_1)
-        return x_ND + widened(self.norm_2.call(x_ND, training), self.after_2)
+        x_ND = x_ND + attended(y_ND, self.post_attention_norm)
+        return x_ND + widened(self.mlp_norm.call(x_ND, training), self.post_mlp_norm)
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class TransformerLM(registry.Saved, keras.Model):
+class TransformerLM(registry.ConfigSerializable, keras.Model):
     """Maps `tokens_BT` to `logits_BTV`, and offers the Decoder protocol."""
 
     def __init__(self, config: Config, **kwargs):
@@ -100,9 +106,9 @@ class TransformerLM(registry.Saved, keras.Model):
         self.norm = None
         if c.norm_place != "post":
             self.norm = Norm(c.width, c.norm, c.norm_epsilon, name="norm")
-        self.free_head = None
+        self.untied_head = None
         if not c.tied_head:
-            self.free_head = Linear(c.width, c.vocab_size, c.head_bias, name="head")
+            self.untied_head = Linear(c.width, c.vocab_size, c.head_bias, name="head")
         self.built = True
 
     @property
@@ -148,7 +154,7 @@ class TransformerLM(registry.Saved, keras.Model):
 
     def head(self):
         """The head's float32 weight [V, D], and its bias [V] or None."""
-        layer = self.free_head or self.embedding
+        layer = self.untied_head or self.embedding
         bias_V = read(layer.bias, tf.float32) if self.config.head_bias else None
         return read(layer.weight, tf.float32), bias_V
 

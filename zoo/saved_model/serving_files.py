@@ -17,7 +17,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from zoo.directory import files
+from zoo import files
 
 REQUESTS = "requests.json"
 WARMUP = "tf_serving_warmup_requests"

@@ -14,13 +14,14 @@ import pathlib
 import tensorflow as tf
 from absl import logging
 
-from zoo.directory import Loaded, files
-from zoo.models import dense_net, keras_hub, text_encoder
+from zoo import files
+from zoo.directory import Loaded
+from zoo.models import dense_net, keras_hub_lm, text_encoder
 from zoo.saved_model import serving_files
-from zoo.saved_model.graph import Graph
-from zoo.saved_model.table_model import TableModel
-from zoo.saved_model.text_encoder import TextEncoderModule
-from zoo.saved_model.text_generator import TextGenerator
+from zoo.saved_model.checker.graph import Graph
+from zoo.saved_model.signatures.language_model import TextGenerator
+from zoo.saved_model.signatures.table import TableModel
+from zoo.saved_model.signatures.text_encoder import TextEncoderModule
 
 _EXAMPLES = {
     "prompt": "In the beginning",
@@ -58,7 +59,7 @@ def write(
         raise ValueError(f"{base}: is a file; a folder for versions is needed.")
     numbers = [int(p.name) for p in base.glob("*") if p.name.isdecimal()]
     folder = base / str(version or max(numbers, default=0) + 1)
-    if isinstance(loaded.model.config, keras_hub.Config):
+    if isinstance(loaded.model.config, keras_hub_lm.Config):
         raise ValueError(
             f"keras_hub: a {loaded.model.config.kind} cannot be exported: KerasHub "
             "writes its cache by an XLA operation, which stock TF Serving refuses."

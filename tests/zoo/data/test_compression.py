@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from zoo.data import compression, sources
+from zoo.data import sources
+from zoo.metrics import compression
 
 
 def test_what_was_seen_is_nearly_free_and_noise_costs_eight_bits():

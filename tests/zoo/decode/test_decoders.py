@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from zoo import models
-from zoo.decode import loop, samplers
+from zoo.decode import loop, sampling
 
 V = 50
 SMALL = {"vocab_size": V, "context": 32, "width": 32, "layers": 2}
@@ -121,7 +121,7 @@ def test_every_state_tensor_has_the_batch_first(model):
 
 def test_greedy_decoding_is_the_argmax_of_full_passes(model):
     prompts, lengths, new = tokens(3, 5), [5, 2, 3], 6
-    knobs = samplers.Knobs(
+    knobs = sampling.Knobs(
         max_new_tokens=tf.fill([3], new),
         temperature=tf.zeros([3]),
         top_k=tf.zeros([3], tf.int32),

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from zoo import models
-from zoo.decode import generate, loop, samplers
+from zoo.decode import generate, loop, sampling
 from zoo.directory import Generation
 
 V, END = 7, 6
@@ -31,7 +31,7 @@ def decode(lasts, limits, stop=None, end_ids=(END,), **values):
     given = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
     given |= {"repetition_penalty": 1.0, "seed": 0, **values}
     kinds = {"top_k": tf.int32, "seed": tf.int64}
-    knobs = samplers.Knobs(
+    knobs = sampling.Knobs(
         max_new_tokens=tf.constant(limits),
         **{
             k: tf.fill([rows], tf.cast(v, kinds.get(k, tf.float32)))

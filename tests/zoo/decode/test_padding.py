@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from zoo import models
-from zoo.decode import loop, samplers
+from zoo.decode import loop, sampling
 
 MODELS = {
     "transformer_lm": {"heads": 2, "positions": "rotary"},
@@ -27,7 +27,7 @@ def knobs(rows, temperature):
         "repetition_penalty": tf.fill([rows], 1.3),
         "seed": tf.fill([rows], tf.constant(4, tf.int64)),
     }
-    return samplers.Knobs(**values)
+    return sampling.Knobs(**values)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

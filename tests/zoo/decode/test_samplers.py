@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo.decode import samplers
+from zoo.decode import sampling
 
 LOGITS = np.array([2.0, -1.0, 0.5, 1.9, 0.0, -3.0, 1.0, 0.5], np.float32)
 OFF = {
@@ -26,7 +26,7 @@ KINDS = dict.fromkeys(OFF, tf.float32) | {
 def knobs(rows, **values):
     """Knobs of so many rows; a value is one for all, or one a row."""
     given = {**OFF, **values}
-    return samplers.Knobs(
+    return sampling.Knobs(
         **{
             name: tf.constant(np.broadcast_to(given[name], [rows]), KINDS[name])
             for name in OFF
@@ -60,7 +60,7 @@ def shares(logits, **values):
     count = 4000
     uniform = tf.constant((np.arange(count) + 0.5) / count, tf.float32)
     rows = tf.tile(tf.constant(logits, tf.float32)[None], (count, 1))
-    chosen = samplers.choose(rows, knobs(count, **values), uniform).numpy()
+    chosen = sampling.choose(rows, knobs(count, **values), uniform).numpy()
     return np.bincount(chosen, minlength=len(logits)) / count
 
 
@@ -103,7 +103,7 @@ def test_filters_that_need_more_than_the_first_few(values):
 
 
 def draws(seeds, count):
-    run = tf.function(samplers.uniforms, autograph=False)
+    run = tf.function(sampling.uniforms, autograph=False)
     return run(tf.range(seeds, dtype=tf.int64), count)
 
 
@@ -113,7 +113,7 @@ def test_samples_are_distributed_as_asked():
     uniform = tf.reshape(draws(400, 100), [-1])
     rows = tf.tile(tf.constant(LOGITS)[None], (count, 1))
     given = knobs(count, temperature=0.8)
-    seen = np.bincount(samplers.choose(rows, given, uniform), minlength=8)
+    seen = np.bincount(sampling.choose(rows, given, uniform), minlength=8)
     wanted = count * probabilities(LOGITS, temperature=0.8)
     chi_square = ((seen - wanted) ** 2 / wanted).sum()
     assert chi_square < 24.3  # 7 degrees of freedom, one in a thousand
@@ -131,10 +131,10 @@ def test_uniforms_are_uniform_and_apart():
 
 def test_a_uniform_does_not_depend_on_how_many_there_are():
     seeds = tf.constant([0, 1, -5, 2**62, 7], tf.int64)
-    most = samplers.uniforms(seeds, 300).numpy()
+    most = sampling.uniforms(seeds, 300).numpy()
     for count in (1, 2, 3, 4, 5, 17, 64, 255):
-        np.testing.assert_array_equal(samplers.uniforms(seeds, count), most[:, :count])
-    alone = samplers.uniforms(seeds[3:4], 300)
+        np.testing.assert_array_equal(sampling.uniforms(seeds, count), most[:, :count])
+    alone = sampling.uniforms(seeds[3:4], 300)
     np.testing.assert_array_equal(alone[0], most[3])
 
 
@@ -142,7 +142,7 @@ def test_a_uniform_does_not_depend_on_how_many_there_are():
 def test_temperature_0_is_greedy(values):
     logits = tf.random.stateless_normal([64, 300], [1, 2])
     given = knobs(64, temperature=0.0, **values)
-    chosen = samplers.choose(logits, given, tf.fill([64], 0.999))
+    chosen = sampling.choose(logits, given, tf.fill([64], 0.999))
     np.testing.assert_array_equal(chosen, tf.argmax(logits, -1))
 
 
@@ -151,7 +151,7 @@ def test_temperature_0_is_greedy(values):
 def test_a_temperature_near_0_is_nearly_greedy(temperature, top_k):
     logits = 10 * tf.random.stateless_normal([64, 300], [1, 2])
     given = knobs(64, temperature=temperature, top_k=top_k)
-    chosen = samplers.choose(logits, given, tf.fill([64], 0.999))
+    chosen = sampling.choose(logits, given, tf.fill([64], 0.999))
     np.testing.assert_array_equal(chosen, tf.argmax(logits, -1))
 
 
@@ -160,7 +160,7 @@ def test_the_ends_of_the_unit_interval_choose_what_is_kept():
     rows = tf.tile(tf.constant([[0.0, 5.0, -1e9, 4.0, -1e9]]), (2, 1))
     uniform = tf.constant([0.0, largest])
     for values in ({}, {"top_k": 2}, {"top_p": 0.99}, {"min_p": 0.01}):
-        chosen = samplers.choose(rows, knobs(2, **values), uniform).numpy()
+        chosen = sampling.choose(rows, knobs(2, **values), uniform).numpy()
         wanted = np.flatnonzero(probabilities(rows[0], **values) > 1e-30)
         assert set(chosen) <= set(wanted)
 
@@ -177,10 +177,10 @@ def test_a_row_does_not_depend_on_its_mates():
         min_p=rng.choice([0.0, 0.05], rows),
     )
     uniform = rng.random(rows).astype(np.float32)
-    together = samplers.choose(logits, given, uniform).numpy()
+    together = sampling.choose(logits, given, uniform).numpy()
     for i in range(rows):
-        one = samplers.Knobs(*(x[i : i + 1] for x in given))
-        alone = samplers.choose(logits[i : i + 1], one, uniform[i : i + 1])
+        one = sampling.Knobs(*(x[i : i + 1] for x in given))
+        alone = sampling.choose(logits[i : i + 1], one, uniform[i : i + 1])
         assert int(alone[0]) == together[i]
 
 
@@ -197,6 +197,6 @@ def test_repetition_penalty():
                 wanted[b, v] = (
                     wanted[b, v] / penalty[b] if up else (wanted[b, v] * penalty[b])
                 )
-    got = samplers.penalise(logits, seen, penalty)
+    got = sampling.penalise(logits, seen, penalty)
     np.testing.assert_allclose(got, wanted, rtol=1e-6)
     np.testing.assert_array_equal(got[0], logits[0])

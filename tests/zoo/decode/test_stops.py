@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from zoo import models
 from zoo.decode import generate
-from zoo.decode.stops import Stops
+from zoo.decode.stop_strings import Stops
 from zoo.directory import Generation
 
 # one token a letter, and some that hold several bytes, a half character, or none

@@ -17,7 +17,7 @@ import tensorflow as tf
 from zoo import directory, models, registry
 from zoo.directory import hf
 from zoo.models.text_encoder import Config
-from zoo.text import framing
+from zoo.text.importers import post_processor
 
 FOLDER = pathlib.Path(__file__).parent / "families" / "encoders"
 FAMILIES = sorted(path.parent.name for path in FOLDER.glob("*/config.json"))
@@ -86,7 +86,7 @@ def test_what_the_configs_say(loaded):
 def test_the_frame_is_that_of_the_post_processor(family, loaded):
     wanted, tokenizer = golden(family), loaded(family).tokenizer
     texts = json.loads((FOLDER / family / "texts.json").read_text())
-    before, after = framing.frame(tokenizer.json)
+    before, after = post_processor.frame(tokenizer.json)
     for text, row, n in zip(texts, wanted["tokens"], wanted["lengths"], strict=True):
         assert [*before, *tokenizer.encode(text), *after] == row[:n].tolist()
 
@@ -94,10 +94,10 @@ def test_the_frame_is_that_of_the_post_processor(family, loaded):
 def test_a_frame_that_is_none():
     value = json.loads((FOLDER / "bert" / "tokenizer.json").read_text())
     other = {**value, "post_processor": None}
-    assert framing.frame(json.dumps(other)) == ([], [])
+    assert post_processor.frame(json.dumps(other)) == ([], [])
     value["post_processor"]["single"][2]["SpecialToken"]["type_id"] = 1
     with pytest.raises(ValueError, match=r"makes \['\[CLS\]', 'a', '\[SEP\]'\] of 'a'"):
-        framing.frame(json.dumps(value))
+        post_processor.frame(json.dumps(value))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

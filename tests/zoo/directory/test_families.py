@@ -14,7 +14,7 @@ import safetensors.numpy
 import tensorflow as tf
 
 from zoo import directory, registry
-from zoo.decode import loop, samplers
+from zoo.decode import loop, sampling
 from zoo.directory import hf
 
 FOLDER = pathlib.Path(__file__).parent / "families"
@@ -61,7 +61,7 @@ def test_greedy_text(family, models):
     wanted = golden(family)
     rows, new = wanted["greedy"].shape
     assert new == 64
-    knobs = samplers.Knobs(
+    knobs = sampling.Knobs(
         max_new_tokens=tf.fill([rows], new),
         temperature=tf.zeros([rows]),
         top_k=tf.zeros([rows], tf.int32),
@@ -135,12 +135,12 @@ CHOICES = [
     ("gemma3_text", {"global_layers": ()}, 0.1),
     ("gpt_neox", {"residual": "sequential"}, 0.1),
     ("gpt_neox", {"residual": "parallel_shared"}, 0.1),
-    ("gpt_neox", {"rope_share": 1.0}, 0.1),
+    ("gpt_neox", {"rotary_fraction": 1.0}, 0.1),
     ("gpt_neox", {"activation": "gelu_tanh"}, 5e-4),
     ("opt", {"position_offset": 0}, 0.1),
     ("opt", {"activation": "gelu"}, 0.1),
     ("phi", {"residual": "sequential"}, 0.1),
-    ("phi", {"rope_share": 1.0}, 0.1),
+    ("phi", {"rotary_fraction": 1.0}, 0.1),
     ("phi", {"head_bias": False}, 0.1),
 ]
 
@@ -302,11 +302,15 @@ REFUSED = [
         {"rope_parameters": {"sliding_attention": YARN}},
         "sliding_attention: rope_type 'yarn'; allowed: default",
     ),
-    ("gpt_neox", {"rope_parameters": {"partial_rotary_factor": 0.2}}, "rope_share"),
+    (
+        "gpt_neox",
+        {"rope_parameters": {"partial_rotary_factor": 0.2}},
+        "rotary_fraction",
+    ),
     (
         "gpt_neox",
         {"rope_parameters": {"partial_rotary_factor": 1.5}},
-        "rope_share: 1.5",
+        "rotary_fraction: 1.5",
     ),
     ("gpt_neox", {"use_parallel_residual": None}, "use_parallel_residual None"),
     ("opt", {"do_layer_norm_before": False}, "do_layer_norm_before False"),

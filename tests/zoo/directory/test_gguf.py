@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from zoo import directory, registry
-from zoo.directory import gguf_file, gguf_tokenizer, hf, pretrained
+from zoo.directory import hf, pretrained
+from zoo.directory.gguf import file as gguf_file
+from zoo.directory.gguf import tokenizer as gguf_tokenizer
 
 K = gguf.GGMLQuantizationType
 ROPE = {"rope_theta": 500000.0}

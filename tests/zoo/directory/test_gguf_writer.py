@@ -11,9 +11,18 @@ import tokenizers
 from tokenizers import decoders, normalizers, pre_tokenizers
 
 from zoo import directory, models, registry
-from zoo.directory import gguf_file, gguf_vocabulary, gguf_writer, hf
-from zoo.directory.byte_level import WORDS
-from zoo.directory.hf_parts import filled
+from zoo.directory import hf
+from zoo.directory.gguf import (
+    file as gguf_file,
+)
+from zoo.directory.gguf import (
+    vocabulary as gguf_vocabulary,
+)
+from zoo.directory.gguf import (
+    writer as gguf_writer,
+)
+from zoo.directory.hf.parts import filled
+from zoo.text.importers.byte_level_presets import WORDS
 from zoo.text.tokenizer import Tokenizer
 
 TEXTS = ["", "the abc cab", " two  spaces\n\nand 1234 é 你 ", "a<|endoftext|>b", "\x00"]

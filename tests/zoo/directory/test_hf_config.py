@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from zoo.directory import hf, outline
+from zoo.directory import hf, uninitialized
 from zoo.models.transformer_lm import Config
 
 GPT2 = Config(vocab_size=50, context=8, width=12, layers=1, heads=3, mlp_width=20)
@@ -46,7 +46,7 @@ NEOX = dataclasses.replace(
     GPT2,
     head_width=4,
     positions="rotary",
-    rope_share=0.5,
+    rotary_fraction=0.5,
     residual="parallel",
     tied_head=False,
 )
@@ -101,7 +101,10 @@ PHI = dataclasses.replace(NEOX, residual="parallel_shared", head_bias=True)
             "opt",
         ),
         (PHI, "phi"),
-        (dataclasses.replace(PHI, qk_norm=True, rope_share=1.0, dropout=0.1), "phi"),
+        (
+            dataclasses.replace(PHI, qk_norm=True, rotary_fraction=1.0, dropout=0.1),
+            "phi",
+        ),
         (dataclasses.replace(PHI, kv_heads=1, **LINEAR), "phi"),
     ],
 )
@@ -127,7 +130,7 @@ def test_says_it_without_loss(config, family):
         (GPT2, {"window": 3}),
         (GPT2, {"norm": "rmsnorm"}),
         (LLAMA, {"out_bias": True}),
-        (LLAMA, {"rope_share": 0.5, "head_width": 8}),
+        (LLAMA, {"rotary_fraction": 0.5, "head_width": 8}),
         (LLAMA, {"qk_norm": True, "mlp_bias": True}),
         (LLAMA, {"window": 3, "mlp_bias": True}),
         (LLAMA, {"window": 3, "rope_local_theta": 9.0}),
@@ -311,7 +314,7 @@ def test_published_models_have_their_number_of_weights(name):
     more = dataclasses.replace(few, layers=3)
     sums = []
     for each in (few, more):
-        model, _ = outline.build(each)
+        model, _ = uninitialized.build(each)
         sums.append(sum(math.prod(v.shape) for v in model.weights))
     total = sums[0] + (config.layers - 2) * (sums[1] - sums[0])
     tables = config.vocab_size - 8

@@ -16,7 +16,7 @@ from directory_cases import SMALL, built
 from huggingface_hub import constants
 
 from zoo import directory
-from zoo.directory import hub, weights
+from zoo.directory import hub, safetensors_file
 
 NAME = "owner/small-model"
 EXTRAS = ("README.md", "pytorch_model.bin", "flax_model.msgpack", "vocab.json")
@@ -152,15 +152,15 @@ def models(tmp_path_factory, tokenizer):
 
 
 def cut_in_two(folder):
-    tensors = weights.read(folder)
+    tensors = safetensors_file.read(folder)
     index, names = {}, sorted(tensors)
     for i, part in enumerate((names[:5], names[5:])):
         file = f"model-{i}.safetensors"
         shapes = {name: tensors.shapes[name] for name in part}
-        weights.write(folder / file, shapes, [(n, tensors[n]) for n in part])
+        safetensors_file.write(folder / file, shapes, [(n, tensors[n]) for n in part])
         index |= dict.fromkeys(part, file)
-    (folder / weights.FILE).unlink()
-    (folder / weights.INDEX).write_text(json.dumps({"weight_map": index}))
+    (folder / safetensors_file.FILE).unlink()
+    (folder / safetensors_file.INDEX).write_text(json.dumps({"weight_map": index}))
 
 
 def same(loaded, model):
@@ -248,7 +248,9 @@ def test_a_download_goes_on_where_it_stopped(server, models, monkeypatch):
     server.commits, server.branches = {A: first}, {"main": A}
     server.cut = {"model.safetensors": 20_000}
     same(directory.load(NAME), model)
-    ranges = [r for _, path, r in server.log if path.endswith(weights.FILE) and r]
+    ranges = [
+        r for _, path, r in server.log if path.endswith(safetensors_file.FILE) and r
+    ]
     assert any(r.startswith("bytes=") and r != "bytes=0-" for r in ranges), ranges
 
 
@@ -277,7 +279,7 @@ def test_an_index_from_the_hub_that_leads_out(server, models, tmp_path):
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         (folder / name).write_bytes((models[0][0] / name).read_bytes())
     index = {"weight_map": {"a": "../../../../evil.safetensors"}}
-    (folder / weights.INDEX).write_text(json.dumps(index))
+    (folder / safetensors_file.INDEX).write_text(json.dumps(index))
     server.commits, server.branches = {A: folder}, {"main": A}
     with pytest.raises(ValueError, match="of the same folder allowed"):
         directory.load(NAME)

@@ -10,7 +10,7 @@ import safetensors.numpy
 import tensorflow as tf
 
 from zoo import directory, models
-from zoo.directory import outline, pretrained, weights
+from zoo.directory import pretrained, safetensors_file, uninitialized
 from zoo.directory.pretrained import Pretrained, Tensors, assemble
 
 GPT2 = {"vocab_size": 300, "context": 16, "width": 32, "layers": 2, "heads": 4}
@@ -41,7 +41,7 @@ def saved(tmp_path_factory):
             v.assign(v + tf.random.stateless_normal(v.shape, [i, 3], stddev=0.3))
         directory.save(folder, model)
         config = json.loads((folder / "config.json").read_text())
-        tensors = safetensors.numpy.load_file(folder / weights.FILE)
+        tensors = safetensors.numpy.load_file(folder / safetensors_file.FILE)
         found[name] = model, config, tensors
     return found
 
@@ -146,7 +146,7 @@ def test_each_tensor_is_read_once(saved):
 )
 def test_names_and_shapes_come_before_all_reading(change, words, saved, monkeypatch):
     _, config, tensors = saved["llama"]
-    monkeypatch.setattr(outline, "initialise", None)  # no weight is made
+    monkeypatch.setattr(uninitialized, "initialise", None)  # no weight is made
     reads = Reads(tensors)
     with pytest.raises(ValueError, match=f"here: .*{words}"):
         loaded(config, reads.given(**change))
@@ -282,9 +282,9 @@ def test_memory_at_the_peak(kind, commands, tmp_path):
     model = models.build("transformer_lm", **{**LLAMA, **fields, "tied_head": True})
     directory.save(tmp_path / "m", model)
     if kind == "bfloat16":
-        tensors = weights.read(tmp_path / "m")
+        tensors = safetensors_file.read(tmp_path / "m")
         half = {name: tensors[name].astype(ml_dtypes.bfloat16) for name in tensors}
-        safetensors.numpy.save_file(half, tmp_path / "m" / weights.FILE)
+        safetensors.numpy.save_file(half, tmp_path / "m" / safetensors_file.FILE)
     (tmp_path / "peak.py").write_text(
         "import resource, sys\n"
         "from zoo import directory\n"

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from zoo.directory import files
+from zoo import files
 
 
 def names(folder):

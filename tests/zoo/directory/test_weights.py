@@ -11,7 +11,7 @@ import pytest
 import safetensors.numpy
 from safetensors_bytes import entry, pack
 
-from zoo.directory import weights
+from zoo.directory import safetensors_file
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 ARRAYS = {
@@ -27,14 +27,14 @@ def shapes(arrays):
 
 
 def test_the_library_reads_what_is_written(tmp_path):
-    path = tmp_path / weights.FILE
-    weights.write(path, shapes(ARRAYS), ARRAYS.items())
+    path = tmp_path / safetensors_file.FILE
+    safetensors_file.write(path, shapes(ARRAYS), ARRAYS.items())
     found = safetensors.numpy.load_file(path)
     assert found.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(found[name], array)
         assert found[name].shape == array.shape
-    read = weights.read(tmp_path)
+    read = safetensors_file.read(tmp_path)
     assert list(read) == list(ARRAYS) and read.shapes == shapes(ARRAYS)
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(read[name], array)
@@ -44,28 +44,31 @@ def test_the_library_reads_what_is_written(tmp_path):
 
 def test_views_of_others_are_written_in_order(tmp_path):
     turned = {"t": X.T, "half": X.astype(np.float16)}
-    weights.write(tmp_path / weights.FILE, shapes(turned), turned.items())
-    read = weights.read(tmp_path)
+    safetensors_file.write(
+        tmp_path / safetensors_file.FILE, shapes(turned), turned.items()
+    )
+    read = safetensors_file.read(tmp_path)
     np.testing.assert_array_equal(read["t"], X.T)
     assert read["half"].dtype == np.float32
 
 
 def test_no_array_is_written_under_another_name(tmp_path):
     with pytest.raises(AssertionError):
-        weights.write(tmp_path / "x", {"a": (2, 3)}, [("b", X)])
+        safetensors_file.write(tmp_path / "x", {"a": (2, 3)}, [("b", X)])
     with pytest.raises(AssertionError):
-        weights.write(tmp_path / "x", {"a": (3, 2)}, [("a", X)])
+        safetensors_file.write(tmp_path / "x", {"a": (3, 2)}, [("a", X)])
     with pytest.raises(ValueError, match="zip"):
-        weights.write(tmp_path / "x", {"a": (2, 3), "b": (2, 3)}, [("a", X)])
+        safetensors_file.write(tmp_path / "x", {"a": (2, 3), "b": (2, 3)}, [("a", X)])
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float16, np.int64, np.uint8, np.bool_])
 def test_what_the_library_writes_is_read(kind, tmp_path):
     arrays = {"a": X.astype(kind), "b": X.T.astype(kind)}
     safetensors.numpy.save_file(
-        {k: np.ascontiguousarray(v) for k, v in arrays.items()}, tmp_path / weights.FILE
+        {k: np.ascontiguousarray(v) for k, v in arrays.items()},
+        tmp_path / safetensors_file.FILE,
     )
-    read = weights.read(tmp_path)
+    read = safetensors_file.read(tmp_path)
     for name, array in arrays.items():
         assert read[name].dtype == kind and not read[name].flags.writeable
         np.testing.assert_array_equal(read[name], array)
@@ -74,16 +77,16 @@ def test_what_the_library_writes_is_read(kind, tmp_path):
 def test_bfloat16(tmp_path):
     x = X.astype(ml_dtypes.bfloat16)
     header = {"x": entry(0, 12, [2, 3], "BF16")}
-    (tmp_path / weights.FILE).write_bytes(pack(header, x.tobytes()))
-    assert weights.read(tmp_path)["x"].dtype == ml_dtypes.bfloat16
-    np.testing.assert_array_equal(weights.read(tmp_path)["x"], x)
+    (tmp_path / safetensors_file.FILE).write_bytes(pack(header, x.tobytes()))
+    assert safetensors_file.read(tmp_path)["x"].dtype == ml_dtypes.bfloat16
+    np.testing.assert_array_equal(safetensors_file.read(tmp_path)["x"], x)
 
 
 def test_a_view_outlives_the_release_and_the_file(tmp_path):
-    weights.write(tmp_path / weights.FILE, {"x": X.shape}, [("x", X)])
-    read = weights.read(tmp_path)
+    safetensors_file.write(tmp_path / safetensors_file.FILE, {"x": X.shape}, [("x", X)])
+    read = safetensors_file.read(tmp_path)
     view = read["x"]
-    (tmp_path / weights.FILE).unlink()
+    (tmp_path / safetensors_file.FILE).unlink()
     read.release()
     np.testing.assert_array_equal(view, X)
     with pytest.raises(KeyError):
@@ -99,17 +102,17 @@ def shard(folder, **tensors):
     for file, arrays in tensors.items():
         safetensors.numpy.save_file(arrays, folder / f"{file}.safetensors")
         index |= {name: f"{file}.safetensors" for name in arrays}
-    (folder / weights.INDEX).write_text(json.dumps({"weight_map": index}))
+    (folder / safetensors_file.INDEX).write_text(json.dumps({"weight_map": index}))
     return index
 
 
 def test_shards(tmp_path):
     shard(tmp_path, one={"a": X, "b": X + 1}, two={"c": X + 2})
-    read = weights.read(tmp_path)
+    read = safetensors_file.read(tmp_path)
     assert sorted(read) == ["a", "b", "c"]
     np.testing.assert_array_equal(read["c"], X + 2)
     np.testing.assert_array_equal(read["b"], X + 1)
-    assert weights.shards(tmp_path) == ["one.safetensors", "two.safetensors"]
+    assert safetensors_file.shards(tmp_path) == ["one.safetensors", "two.safetensors"]
 
 
 @pytest.mark.parametrize(
@@ -134,26 +137,26 @@ def test_shards(tmp_path):
 def test_an_index_that_lies(change, words, tmp_path):
     index = shard(tmp_path, one={"a": X, "b": X}, two={"c": X})
     text = json.dumps({"weight_map": index | change})
-    (tmp_path / weights.INDEX).write_text(text)
+    (tmp_path / safetensors_file.INDEX).write_text(text)
     (tmp_path.parent / "one.safetensors").write_bytes(b"")
     with pytest.raises(ValueError) as error:
-        weights.read(tmp_path)
+        safetensors_file.read(tmp_path)
     assert words in str(error.value) and str(tmp_path) in str(error.value)
 
 
 def test_an_index_without_one_of_the_tensors(tmp_path):
     index = shard(tmp_path, one={"a": X, "b": X})
     del index["b"]
-    (tmp_path / weights.INDEX).write_text(json.dumps({"weight_map": index}))
+    (tmp_path / safetensors_file.INDEX).write_text(json.dumps({"weight_map": index}))
     with pytest.raises(ValueError, match="do not name the same tensors, see b"):
-        weights.read(tmp_path)
+        safetensors_file.read(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["{}", '{"weight_map": []}', '{"weight_map": {}}'])
 def test_an_index_without_a_map(text, tmp_path):
-    (tmp_path / weights.INDEX).write_text(text)
+    (tmp_path / safetensors_file.INDEX).write_text(text)
     with pytest.raises(ValueError, match="'weight_map' is missing or not an object"):
-        weights.read(tmp_path)
+        safetensors_file.read(tmp_path)
 
 
 # ---- headers that lie ----
@@ -196,32 +199,32 @@ GOOD = {"a": entry(0, 8, [2]), "b": entry(8, 20, [3])}
     ids=range(28),
 )
 def test_a_header_that_lies(content, words, tmp_path):
-    path = tmp_path / weights.FILE
+    path = tmp_path / safetensors_file.FILE
     path.write_bytes(content)
     with pytest.raises(ValueError) as error:
-        weights.read(tmp_path)
+        safetensors_file.read(tmp_path)
     message = str(error.value)
     assert f"{path}: cannot be read as safetensors: " in message and words in message
     assert len(message) < len(str(path)) + 300
 
 
 def test_a_header_of_200_megabytes_is_not_read(tmp_path):
-    path = tmp_path / weights.FILE
+    path = tmp_path / safetensors_file.FILE
     with open(path, "wb") as file:
         file.write(pack(b"{", b"", 200 * 2**20))
         file.truncate(8 + 200 * 2**20)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ValueError, match="a header of 209715200 bytes, at most"):
-        weights.read(tmp_path)
+        safetensors_file.read(tmp_path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024
 
 
 def test_a_header_of_the_largest_size_takes_bounded_memory(tmp_path):
     text = b'{"a":[' + b"{}," * (4 * 2**20 // 3 - 8) + b"{}]}"
-    (tmp_path / weights.FILE).write_bytes(pack(text))
+    (tmp_path / safetensors_file.FILE).write_bytes(pack(text))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ValueError, match="no dtype for a"):
-        weights.read(tmp_path)
+        safetensors_file.read(tmp_path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 256 * 1024
 
 
@@ -232,7 +235,7 @@ def test_a_header_of_the_largest_size_takes_bounded_memory(tmp_path):
 def test_a_pickle_is_refused_with_the_way_out(name, tmp_path):
     (tmp_path / name).write_bytes(b"cos\nsystem\n(S'touch /tmp/x'\ntR.")
     with pytest.raises(ValueError) as error:
-        weights.read(tmp_path)
+        safetensors_file.read(tmp_path)
     for words in (name, "can run any code", "save_pretrained('OUT')", str(tmp_path)):
         assert words in str(error.value)
 
@@ -241,15 +244,17 @@ def test_other_files_are_named(tmp_path):
     with pytest.raises(
         ValueError, match="has neither model.safetensors nor .* nothing"
     ):
-        weights.read(tmp_path)
+        safetensors_file.read(tmp_path)
     (tmp_path / "tf_model.h5").write_text("")
     with pytest.raises(ValueError, match="but: tf_model.h5"):
-        weights.read(tmp_path)
+        safetensors_file.read(tmp_path)
 
 
 def test_tensors_are_read_once_asked_for():
     asked = []
-    tensors = weights.Tensors({"a": (2,)}, lambda name: asked.append(name) or X)
+    tensors = safetensors_file.Tensors(
+        {"a": (2,)}, lambda name: asked.append(name) or X
+    )
     assert dict(tensors.shapes) == {"a": (2,)} and "a" in tensors and not asked
     assert tensors["a"] is X and asked == ["a"]
     with pytest.raises(KeyError):
@@ -259,7 +264,7 @@ def test_tensors_are_read_once_asked_for():
 
 def test_offsets_that_are_not_aligned(tmp_path):
     header = pack({"a": entry(0, 1, [1], "U8"), "b": entry(1, 25, [2, 3])})
-    (tmp_path / weights.FILE).write_bytes(header + b"\7" + X.tobytes())
-    np.testing.assert_array_equal(weights.read(tmp_path)["b"], X)
-    assert math.prod(weights.read(tmp_path).shapes["b"]) == 6
-    assert os.path.getsize(tmp_path / weights.FILE) == len(header) + 25
+    (tmp_path / safetensors_file.FILE).write_bytes(header + b"\7" + X.tobytes())
+    np.testing.assert_array_equal(safetensors_file.read(tmp_path)["b"], X)
+    assert math.prod(safetensors_file.read(tmp_path).shapes["b"]) == 6
+    assert os.path.getsize(tmp_path / safetensors_file.FILE) == len(header) + 25

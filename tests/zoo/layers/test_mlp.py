@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo.layers import fused, mlp
+from zoo.layers import mlp, xla_cluster
 
 X = np.linspace(-6, 6, 41, dtype=np.float32).reshape(-1, 1)
 ERF = np.vectorize(math.erf)
@@ -46,7 +46,7 @@ def test_gelu_has_the_gradient_of_autodiff(compiled):
     grads = []
     for training in (True, False):
         x = tf.constant(X)
-        with fused.enabled(compiled), tf.GradientTape() as tape:
+        with xla_cluster.enabled(compiled), tf.GradientTape() as tape:
             tape.watch(x)
             y = mlp.activate(x, "gelu_tanh", training)
             loss = tf.reduce_sum(y * tf.cos(x))

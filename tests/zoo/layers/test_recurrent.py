@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo.layers import fused
+from zoo.layers import xla_cluster
 from zoo.layers.recurrent import Recurrent
 
 KERAS = {
@@ -127,7 +127,7 @@ def test_clusters_off_means_no_xla_and_an_outer_xla_may_compile_all():
 
     plain = tf.function(run, autograph=False)
     compiled = tf.function(run, autograph=False, jit_compile=True)
-    with fused.enabled(False):
+    with xla_cluster.enabled(False):
         assert not compiled_functions(plain.get_concrete_function(x_BTE, state))
         assert_close(plain(x_BTE, state), wanted)
         assert_close(compiled(x_BTE, state), wanted)
@@ -142,17 +142,17 @@ def compiled_functions(concrete):
 
 
 def test_the_switch_of_clusters_returns_to_what_it_was():
-    assert fused.is_enabled()
-    with fused.enabled(False):
-        with fused.enabled(True):
-            assert fused.is_enabled()
-        assert not fused.is_enabled()
-    assert fused.is_enabled()
-    before = fused.enabled(False)
-    assert not fused.is_enabled()
+    assert xla_cluster.is_enabled()
+    with xla_cluster.enabled(False):
+        with xla_cluster.enabled(True):
+            assert xla_cluster.is_enabled()
+        assert not xla_cluster.is_enabled()
+    assert xla_cluster.is_enabled()
+    before = xla_cluster.enabled(False)
+    assert not xla_cluster.is_enabled()
     with before:
         pass
-    assert fused.is_enabled()
+    assert xla_cluster.is_enabled()
 
 
 def test_a_cluster_takes_tuples_and_none_and_gives_what_its_function_gives():
@@ -163,7 +163,7 @@ def test_a_cluster_takes_tuples_and_none_and_gives_what_its_function_gives():
         return tf.tanh(x) * pair[0] + pair[1], x
 
     args = tf.constant([1.0, -2.0]), (tf.constant(3.0), tf.constant(0.5)), None
-    assert_close(fused.cluster(f)(*args), f(*args))
+    assert_close(xla_cluster.cluster(f)(*args), f(*args))
     assert seen == [None, None]
 
 

@@ -8,7 +8,7 @@ import zoo
 from zoo import directory, registry
 from zoo.decode import generate
 from zoo.directory import Generation
-from zoo.models.keras_hub import KINDS
+from zoo.models.keras_hub_lm import KINDS
 from zoo.saved_model import writer
 
 keras_hub = pytest.importorskip("keras_hub")

@@ -34,10 +34,10 @@ FORMS = {
         "mlp_width": 20,
         "logit_softcap": 5.0,
     },
-    "neox": {"positions": "rotary", "rope_share": 0.25, "residual": "parallel"},
+    "neox": {"positions": "rotary", "rotary_fraction": 0.25, "residual": "parallel"},
     "phi": {
         "positions": "rotary",
-        "rope_share": 0.5,
+        "rotary_fraction": 0.5,
         "residual": "parallel_shared",
         "qk_norm": True,
         "tied_head": False,
@@ -224,9 +224,15 @@ def test_initial_loss_is_that_of_guessing():
         ({"window": 4, "global_layers": (1, 0)}, "some of 0 to 1 in order"),
         ({"window": -1}, "window: -1, at least 0 allowed"),
         ({"positions": "rotary", "rope_theta": 1.0}, "rope_theta: 1.0, above 1"),
-        ({"positions": "rotary", "rope_share": 0.4}, "rope_share: 3 is odd"),
-        ({"positions": "rotary", "rope_share": 0.1}, "rope_share: 0.1, from a pair"),
-        ({"positions": "rotary", "rope_share": 2.0}, "rope_share: 2.0, from a pair"),
+        ({"positions": "rotary", "rotary_fraction": 0.4}, "rotary_fraction: 3 is odd"),
+        (
+            {"positions": "rotary", "rotary_fraction": 0.1},
+            "rotary_fraction: 0.1, from a pair",
+        ),
+        (
+            {"positions": "rotary", "rotary_fraction": 2.0},
+            "rotary_fraction: 2.0, from a pair",
+        ),
         (
             {"positions": "rotary", "rope_scaling": "yarn"},
             "rope_context: 0, at least 1 allowed",

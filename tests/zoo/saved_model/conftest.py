@@ -70,7 +70,7 @@ class Served(NamedTuple):
 def served(tmp_path_factory, tokenizer):
     """`served(family) -> Served`; recurrent ones have a few of the signatures."""
     import zoo
-    from zoo.saved_model import c_api
+    from zoo.saved_model.checker import c_api
 
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -131,8 +131,8 @@ def _write(base, loaded, names, **options):
     import tensorflow as tf
 
     from zoo.saved_model import serving_files, writer
-    from zoo.saved_model.text_encoder import TextEncoderModule
-    from zoo.saved_model.text_generator import TextGenerator
+    from zoo.saved_model.signatures.language_model import TextGenerator
+    from zoo.saved_model.signatures.text_encoder import TextEncoderModule
 
     def some(whole):
         def signatures(module):

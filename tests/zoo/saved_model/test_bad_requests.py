@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from zoo.saved_model.c_api import Error
-from zoo.saved_model.recorded import near
-from zoo.saved_model.tensors import tensor
+from zoo.saved_model.checker.c_api import Error
+from zoo.saved_model.checker.recorded import near
+from zoo.saved_model.checker.tensors import tensor
 
 CONTEXT = 64
 NAN, INFINITY, LONG = float("nan"), float("inf"), 2**20 + 1

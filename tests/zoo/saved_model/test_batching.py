@@ -10,8 +10,8 @@ import tensorflow as tf
 from zoo.decode import generate
 from zoo.directory import Generation
 from zoo.saved_model import batching
-from zoo.saved_model.graph import Graph
-from zoo.saved_model.recorded import near
+from zoo.saved_model.checker.graph import Graph
+from zoo.saved_model.checker.recorded import near
 
 SIZE = 4
 

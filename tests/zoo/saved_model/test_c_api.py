@@ -8,7 +8,7 @@ import sys
 import pytest
 import tensorflow as tf
 
-from zoo.saved_model import library
+from zoo.saved_model.checker import library
 
 ROOT = pathlib.Path(__file__).parents[3]
 

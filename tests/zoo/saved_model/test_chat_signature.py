@@ -5,10 +5,11 @@ import pytest
 from zoo import registry
 from zoo.decode import generate
 from zoo.directory import Generation, Loaded
-from zoo.saved_model import c_api, writer
-from zoo.saved_model.text_generator import TextGenerator
-from zoo.text import chat
+from zoo.saved_model import writer
+from zoo.saved_model.checker import c_api
+from zoo.saved_model.signatures.language_model import TextGenerator
 from zoo.text import tokenizer as tokenizers
+from zoo.text.chat import rendering
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
@@ -63,7 +64,7 @@ def padded(chats):
 
 def test_answers_are_those_of_generate(loaded, session):
     messages = [[{"role": r, "content": c} for r, c in one] for one in CHATS]
-    ids = [chat.encode(loaded.tokenizer, one) for one in messages]
+    ids = [rendering.encode(loaded.tokenizer, one) for one in messages]
     generation = Generation(max_new_tokens=12, temperature=0.9, seed=7)
     wanted = generate(loaded.model, loaded.tokenizer, ids, generation)
     answer = session.run("chat", {**padded(CHATS), **KNOBS})

@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 from zoo import directory
-from zoo.saved_model import c_api, checker, writer
-from zoo.saved_model.text_encoder import TextEncoderModule
+from zoo.saved_model import checker, writer
+from zoo.saved_model.checker import c_api
+from zoo.saved_model.signatures.text_encoder import TextEncoderModule
 
 FOLDER = pathlib.Path(__file__).parents[1] / "directory/families/encoders"
 FAMILIES = ("bert", pytest.param("roberta", marks=pytest.mark.long))

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from zoo.saved_model.graph import Graph
+from zoo.saved_model.checker.graph import Graph
 
 
 class Branches(tf.Module):

@@ -1,6 +1,6 @@
 """The memory measure on calls that leak and calls that do not."""
 
-from zoo.saved_model import growth
+from zoo.saved_model.checker import growth
 
 _KB = 1024
 

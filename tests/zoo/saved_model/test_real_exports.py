@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from zoo.saved_model import c_api
-from zoo.text import chat, framing
+from zoo.saved_model.checker import c_api
+from zoo.text.chat import rendering
+from zoo.text.importers import post_processor
 
 QUESTION = "What is the capital of France?"
 ANSWER = "The capital of France is Paris."
@@ -65,7 +66,9 @@ def test_chat(chatting, smollm2):
 
 def test_the_rendered_chat_as_a_prompt(chatting, smollm2):
     """What spells a special token in a prompt is plain text: no turn ends there."""
-    prompt = chat.render(smollm2.tokenizer, [{"role": "user", "content": QUESTION}])
+    prompt = rendering.render(
+        smollm2.tokenizer, [{"role": "user", "content": QUESTION}]
+    )
     inputs = {"prompt": [prompt], "max_new_tokens": [16]}
     (text,) = chatting.run("generate", inputs)["text"].tolist()
     assert text.decode().split("\n")[0] == ANSWER
@@ -76,7 +79,9 @@ def test_the_rendered_chat_as_a_prompt(chatting, smollm2):
 
 def test_tokens_of_a_novel(chatting, smollm2, moby_dick):
     texts = [moby_dick[i : i + 2000] for i in range(0, 40_000, 2000)]
-    texts.append(chat.render(smollm2.tokenizer, [{"role": "user", "content": "Hi"}]))
+    texts.append(
+        rendering.render(smollm2.tokenizer, [{"role": "user", "content": "Hi"}])
+    )
     wanted = smollm2.tokenizer.encode_batch(texts)
     assert tokenized(chatting, texts) == wanted
 
@@ -96,7 +101,7 @@ def embedding(minilm, write_some, tmp_path_factory):
 
 
 def test_embed(embedding, minilm):
-    before, after = framing.frame(minilm.tokenizer.json)
+    before, after = post_processor.frame(minilm.tokenizer.json)
     rows = [[*before, *minilm.tokenizer.encode(text), *after] for text in SENTENCES]
     assert tokenized(embedding, SENTENCES) == rows
     lengths = [len(row) for row in rows]

@@ -16,7 +16,7 @@ import safetensors.numpy
 import zoo
 from zoo.decode import generate
 from zoo.directory import Generation
-from zoo.saved_model import c_api
+from zoo.saved_model.checker import c_api
 
 PROMPT = "Once upon a time"
 IDS = [7454, 2402, 257, 640]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zoo.saved_model import library, releases
+from zoo.saved_model.checker import library, releases
 
 
 def test_first():

@@ -15,7 +15,8 @@ from tensorflow.core.framework import tensor_pb2
 
 from zoo import registry
 from zoo.directory import Generation, Loaded
-from zoo.saved_model import library, serving_files, wire, writer
+from zoo.saved_model import serving_files, writer
+from zoo.saved_model.checker import library, wire
 
 ROOT = pathlib.Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"

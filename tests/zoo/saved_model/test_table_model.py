@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from zoo import models
 from zoo.directory import Generation, Loaded
-from zoo.saved_model import c_api, writer
-from zoo.saved_model.c_api import Error
+from zoo.saved_model import writer
+from zoo.saved_model.checker import c_api
+from zoo.saved_model.checker.c_api import Error
 
 F, LABELS = 3, ("rain", "snow", "sün")
 KINDS = {

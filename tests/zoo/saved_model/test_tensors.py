@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo.saved_model.tensors import DTYPES, Tensor, stack, tensor
+from zoo.saved_model.checker.tensors import DTYPES, Tensor, stack, tensor
 
 
 def test_types_are_tensorflows():

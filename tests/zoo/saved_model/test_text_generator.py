@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from zoo.decode import generate
 from zoo.directory import Generation
-from zoo.saved_model import growth
-from zoo.saved_model.c_api import Error
+from zoo.saved_model.checker import growth
+from zoo.saved_model.checker.c_api import Error
 
 PROMPTS = ["", "abc", "dcab bed ab", "é cab\n\0 gh"]
 FAMILIES = ["transformer_lm", "lstm_lm", "gru_lm", "rnn_lm"]

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow.core.framework import op_def_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from zoo.saved_model import wire
+from zoo.saved_model.checker import wire
 
 
 def info(name, dtype, shape):
@@ -30,10 +30,10 @@ def test_signatures():
         "empty": wire.Signature({}, {}, {}),
         "generate": wire.Signature(
             {
-                "any": wire.Port("a:1", "type 11", None),
-                "prompt": wire.Port("p:0", "string", (None, 0, 300)),
+                "any": wire.TensorInfo("a:1", "type 11", None),
+                "prompt": wire.TensorInfo("p:0", "string", (None, 0, 300)),
             },
-            {"y": wire.Port("y:2", "bfloat16", ())},
+            {"y": wire.TensorInfo("y:2", "bfloat16", ())},
             {},
         ),
     }

@@ -11,8 +11,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from zoo import models
 from zoo.directory import Generation, Loaded
-from zoo.saved_model import c_api, examples, writer
-from zoo.saved_model.text_generator import TextGenerator
+from zoo.saved_model import writer
+from zoo.saved_model.checker import c_api, examples
+from zoo.saved_model.signatures.language_model import TextGenerator
 from zoo.text.tokenizer import END, Tokenizer
 
 FAMILIES = ["transformer_lm", "lstm_lm", "gru_lm", "rnn_lm"]

@@ -18,7 +18,7 @@ from tokenizers import (
     trainers,
 )
 
-from zoo.text import graph_tokenizer
+from zoo.text.in_graph import tokenizer as graph_tokenizer
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 _WORDS = (

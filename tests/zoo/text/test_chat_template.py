@@ -3,10 +3,10 @@ import random
 import pytest
 from chat_templates import NAMED, TEMPLATES
 
-from zoo.text import chat
-from zoo.text.chat_sandbox import Template
-from zoo.text.chat_template import compile_template
-from zoo.text.chat_turns import LAST, ROLES
+from zoo.text.chat import rendering
+from zoo.text.chat.learn import compile_template
+from zoo.text.chat.sandbox import Template
+from zoo.text.chat.state_machine import LAST, ROLES
 
 DATE = {"date_string": "1 May 2025"}
 SAYINGS = [
@@ -42,7 +42,7 @@ def text(template, roles, contents):
         for role, content in zip(roles, contents, strict=True)
     ]
     try:
-        return chat.render_with(
+        return rendering.render_with(
             template, messages, add_generation_prompt=True, **NAMED, **DATE
         )
     except ValueError:

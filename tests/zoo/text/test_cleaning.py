@@ -2,8 +2,7 @@
 
 import pytest
 
-from zoo.data import sources
-from zoo.text import cleaning
+from zoo.data import cleaning, sources
 
 
 @pytest.mark.parametrize(

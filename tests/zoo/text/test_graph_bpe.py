@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from tokenizers import Tokenizer, models, trainers
 
-from zoo.text import graph_merges, graph_windows
+from zoo.text.in_graph import bpe_merges, bpe_windows
 
 
 def vocabulary(seed):
@@ -99,7 +99,7 @@ def test_only_used_merges_are_kept():
     ids = {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4, "abc": 5}
     symbols = {number: [ids[c] for c in token] for token, number in ids.items()}
     merges = [(0, 1, 3), (1, 2, 4), (3, 2, 5), (0, 4, 5)]
-    prepared = graph_merges.prepare(symbols, merges)
+    prepared = bpe_merges.prepare(symbols, merges)
     assert prepared.ids == [3, 4, 5]
     assert (0, 4) not in prepared.threats
     assert prepared.sizes == [2, 2, 3]
@@ -166,7 +166,7 @@ def from_the_end(symbol_N):
 def test_windows_that_do_not_fit_are_found_out(size):
     symbols = tf.constant([0, *[1] * size], tf.int64)
     sizes = tf.constant([1, 1, 2], tf.int64)
-    good, merged = graph_windows.merge(symbols, from_the_end, sizes, 0, 64)
+    good, merged = bpe_windows.merge(symbols, from_the_end, sizes, 0, 64)
     assert bool(good) == (size == 501)
     wanted = from_the_end(symbols) if good else symbols
     assert merged.numpy().tolist() == wanted.numpy().tolist()

@@ -8,10 +8,12 @@ import tokenizers
 from chat_templates import NAMED, SPECIAL, TEMPLATES, messages
 from tokenizers import AddedToken
 
-from zoo.saved_model.knobs import require
-from zoo.text import chat, graph_chat, graph_tokenizer
-from zoo.text.chat_template import compile_template
-from zoo.text.chat_turns import ROLES
+from zoo.saved_model.request_checks import require
+from zoo.text.chat import in_graph as graph_chat
+from zoo.text.chat import rendering
+from zoo.text.chat.learn import compile_template
+from zoo.text.chat.state_machine import ROLES
+from zoo.text.in_graph import tokenizer as graph_tokenizer
 from zoo.text.tokenizer import Tokenizer
 
 DATE = {"date_string": "1 May 2025"}
@@ -34,7 +36,7 @@ def tokenizer(family, name, plain=True, strip=False):
 
 @functools.cache
 def machine(name):
-    return compile_template(chat._template(TEMPLATES[name]), **NAMED, **DATE)
+    return compile_template(rendering._template(TEMPLATES[name]), **NAMED, **DATE)
 
 
 @functools.cache
@@ -83,12 +85,12 @@ def test_ids_are_those_of_the_rendered_text(family, name):
     made = tokenizer(family, name)
     written = chats(name, 60, seed=1)
     got = tokens(family, name, written).to_list()
-    assert got == [chat.encode(made, messages(one), **DATE) for one in written]
+    assert got == [rendering.encode(made, messages(one), **DATE) for one in written]
     library = tokenizers.Tokenizer.from_str(made.json)
     clean = 0
     for one, ids in zip(written, got, strict=True):
         if not any(text in word for word in one for text in [*SPECIAL, "<|im_"]):
-            text = chat.render(made, messages(one), **DATE)
+            text = rendering.render(made, messages(one), **DATE)
             assert ids == library.encode(text, add_special_tokens=False).ids
             clean += 1
     assert clean > 5
@@ -125,8 +127,8 @@ def test_many_messages():
     one = ["user", "a b", "assistant", "c\n"] * 40 + ["user", "d"]
     made = tokenizer("gpt2", "mistral3")
     got = tokens("gpt2", "mistral3", [["system", "s", *one], one]).to_list()
-    assert got[0] == chat.encode(made, messages(["system", "s", *one]))
-    assert got[1] == chat.encode(made, messages(one))
+    assert got[0] == rendering.encode(made, messages(["system", "s", *one]))
+    assert got[1] == rendering.encode(made, messages(one))
 
 
 def test_no_rows():
@@ -182,7 +184,7 @@ def test_contents_that_the_template_treats_otherwise_are_named():
     built = graph_chat.GraphChat(
         made,
         graph("gpt2", "chatml")._graph,
-        compile_template(chat._template(source)),
+        compile_template(rendering._template(source)),
     )
 
     def run(*one):
@@ -218,7 +220,7 @@ def test_a_saved_model_needs_nothing_else(tmp_path, name):
     loaded = tf.saved_model.load(tmp_path).signatures["serving_default"]
     one = ["system", "s", "user", "a", "assistant", "b </think>\nc", "user", "d"]
     given = {"roles": tf.constant([one[::2]]), "contents": tf.constant([one[1::2]])}
-    wanted = chat.encode(tokenizer("gpt2", name), messages(one))
+    wanted = rendering.encode(tokenizer("gpt2", name), messages(one))
     assert loaded(**given)["tokens"].numpy().tolist() == [wanted]
     given["roles"] = tf.constant([["robot"] * 4])
     with pytest.raises(tf.errors.InvalidArgumentError, match="row 0 has .*robot"):

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from tokenizers import AddedToken, Tokenizer
 
-from zoo.text import graph_bytes, graph_tokenizer
+from zoo.text.in_graph import byte_level
+from zoo.text.in_graph import tokenizer as graph_tokenizer
 
 TRICKY = [
     "",
@@ -106,7 +107,7 @@ def test_text_out_is_always_valid():
 @pytest.mark.parametrize("family", ["gpt2", "llama2"])
 def test_broken_bytes_are_replaced_as_by_the_library(family):
     pair = graph_cases.pair(family)
-    names = {"gpt2": graph_bytes.byte_letters()}
+    names = {"gpt2": byte_level.byte_letters()}
     names["llama2"] = [f"<0x{byte:02X}>" for byte in range(256)]
     parts = [0x41, 0x80, 0xBF, 0xC2, 0xE0, 0xA0, 0xED, 0x9F, 0xF0, 0x90, 0xF4, 0x8F]
     tokens = [pair.library.token_to_id(names[family][byte]) for byte in parts]

@@ -11,7 +11,7 @@ from tokenizers import (
     pre_tokenizers,
 )
 
-from zoo.text import graph_unicode
+from zoo.text.in_graph import nfc
 
 BASES = "aeiouAEO你かक\u1100\u1161\u11a8가갂\u1b05\u1b35\u0dd9\u0dcf\u0ddc"
 
@@ -19,7 +19,7 @@ BASES = "aeiouAEO你かक\u1100\u1161\u11a8가갂\u1b05\u1b35\u0dd9\u0dcf\u0ddc
 @pytest.fixture(scope="module")
 def composed():
     return tf.function(
-        graph_unicode.Composed().__call__,
+        nfc.Composed().__call__,
         input_signature=[tf.TensorSpec([None], tf.string)],
         autograph=False,
     )
@@ -27,7 +27,7 @@ def composed():
 
 def random_texts(count):
     """Texts of what composes, what decomposes and marks, in any order."""
-    decomposed, pairs, order = graph_unicode.tables()
+    decomposed, pairs, order = nfc.tables()
     kinds = [
         sorted(decomposed),
         sorted(order),
@@ -44,7 +44,7 @@ def random_texts(count):
 
 
 def test_the_tables():
-    decomposed, pairs, order = graph_unicode.tables()
+    decomposed, pairs, order = nfc.tables()
     assert decomposed[ord("ế")] == (ord("e"), 0x302, 0x301)
     assert pairs[ord("ê"), 0x301] == ord("ế")
     assert pairs[0x1100, 0x1161] == ord("가")
@@ -82,7 +82,7 @@ def test_form_c_of_all_characters(composed):
 @pytest.mark.parametrize("lower, strip", [(True, None), (False, True), (False, False)])
 def test_marks_that_are_no_accents_stay_in_order(lower, strip):
     # Each character is a token, so that the ids tell all of the normalized text.
-    marks = [chr(m) for m in sorted(graph_unicode.tables()[2])]
+    marks = [chr(m) for m in sorted(nfc.tables()[2])]
     letters = ["a", "b", "\u1d158", *marks[::7], "\U0001d165", "\U0001d16e", "\u302e"]
     letters += ["\ua953", "\U0001d16d", "\u0301", "\u094d"]
     tokens = list(dict.fromkeys(["[UNK]", *letters, *(f"##{c}" for c in letters)]))

@@ -7,7 +7,7 @@ import graph_cases
 import pytest
 import tokenizers
 
-from zoo.text import importing
+from zoo.text.importers import hf_files
 
 TEXTS = [
     *graph_cases.fuzz(300, 5),
@@ -45,7 +45,7 @@ def byte_level(tmp_path):
 def test_byte_level(family, byte_level, tmp_path):
     prefix = family == "prefix"
     engine = byte_level(family, add_prefix_space=prefix, unk_token=END, eos_token=END)
-    read = importing.load(str(tmp_path))
+    read = hf_files.load(str(tmp_path))
     assert read.end_token == END and read.vocab_size == engine.get_vocab_size()
     engine.encode_special_tokens = True
     assert not differing(read.encode, lambda t: engine.encode(t).ids)
@@ -59,7 +59,7 @@ def test_byte_level(family, byte_level, tmp_path):
 def test_the_usual_names_are_found(byte_level, tmp_path):
     byte_level("gpt2")
     (tmp_path / "tokenizer_config.json").unlink()
-    read = importing.load(str(tmp_path))
+    read = hf_files.load(str(tmp_path))
     assert (read.end_token, read.config["bos_token"]) == (END, END)
 
 
@@ -71,27 +71,27 @@ def test_tokens_that_were_added(byte_level, tmp_path):
     }
     settings = {"eos_token": {"content": "<new>", "__type": "AddedToken"}}
     write(tmp_path, "tokenizer_config.json", settings | {"added_tokens_decoder": added})
-    read = importing.load(str(tmp_path))
+    read = hf_files.load(str(tmp_path))
     assert read.end_id == size + 1 and read.vocab_size == size + 2
     assert read.encode("  <mine>")[-1] == size
     assert read.decode([size, size + 1]) == "<mine>"
     # the older way to say it
     write(tmp_path, "tokenizer_config.json", settings)
     write(tmp_path, "added_tokens.json", {"<new>": size + 1, "<mine>": size})
-    assert importing.load(str(tmp_path)).end_id == size + 1
+    assert hf_files.load(str(tmp_path)).end_id == size + 1
     write(tmp_path, "added_tokens.json", {"<new>": size + 7})
     with pytest.raises(ValueError, match="'<new>' should be .* but is"):
-        importing.load(str(tmp_path))
+        hf_files.load(str(tmp_path))
 
 
 def test_a_token_without_an_embedding_is_not_made(byte_level, tmp_path):
     engine = byte_level("gpt2", pad_token="[PAD]", eos_token=END)
-    assert importing.load(str(tmp_path)).vocab_size == engine.get_vocab_size()
+    assert hf_files.load(str(tmp_path)).vocab_size == engine.get_vocab_size()
 
 
 def test_a_start_that_is_asked_for(byte_level, tmp_path):
     byte_level("gpt2", add_bos_token=True, bos_token="<|im_start|>", eos_token=END)
-    read = importing.load(str(tmp_path))
+    read = hf_files.load(str(tmp_path))
     engine = tokenizers.Tokenizer.from_str(read.json)
     assert engine.encode("a").tokens == ["<|im_start|>", "a"]
     pair = ["<|im_start|>", "a", "<|im_start|>", "b"]
@@ -103,19 +103,19 @@ def test_roberta_frames(byte_level, tmp_path):
     names = ("bos_token", "eos_token", "cls_token", "sep_token")
     tokens = dict(zip(names, graph_cases.SPECIAL[1:] * 2, strict=True))
     byte_level("gpt2", tokenizer_class="RobertaTokenizerFast", **tokens)
-    engine = tokenizers.Tokenizer.from_str(importing.load(str(tmp_path)).json)
+    engine = tokenizers.Tokenizer.from_str(hf_files.load(str(tmp_path)).json)
     assert engine.encode("a").tokens == ["<|im_start|>", "a", "<|im_end|>"]
 
 
 def test_frames_of_tokens_that_are_not_there(byte_level, tmp_path):
     byte_level("gpt2", tokenizer_class="RobertaTokenizer", eos_token=END)
     with pytest.raises(ValueError, match="sep_token None is not in the vocabulary"):
-        importing.load(str(tmp_path))
+        hf_files.load(str(tmp_path))
     for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
         (tmp_path / name).unlink()
     (tmp_path / "vocab.txt").write_text("[UNK]\n[SEP]\na\n")
     with pytest.raises(ValueError, match="cls_token None is not in the vocabulary"):
-        importing.load(str(tmp_path))
+        hf_files.load(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_frames_of_tokens_that_are_not_there(byte_level, tmp_path):
 def test_another_class_splits_in_another_way(name, byte_level, tmp_path):
     byte_level("gpt2", tokenizer_class=name)
     with pytest.raises(ValueError, match="tokenizer_class .*; allowed: GPT2Tokenizer"):
-        importing.load(str(tmp_path))
+        hf_files.load(str(tmp_path))
 
 
 # ---- WordPiece ----
@@ -137,7 +137,7 @@ def test_wordpiece(family, tmp_path):
     lines = sorted(vocabulary, key=vocabulary.get)
     (tmp_path / "vocab.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     write(tmp_path, "tokenizer_config.json", {"do_lower_case": family == "uncased"})
-    read = importing.load(str(tmp_path))
+    read = hf_files.load(str(tmp_path))
     assert read.end_token == "[SEP]" and read.vocab_size == len(lines)
     engine.encode_special_tokens = True
     assert not differing(read.encode, lambda t: engine.encode(t).ids)
@@ -203,7 +203,7 @@ def test_sentencepiece(kind, sentences, sentencepiece):
     theirs = sentencepiece.SentencePieceProcessor(
         model_file=str(folder / "tokenizer.model")
     )
-    read = importing.load(str(folder))
+    read = hf_files.load(str(folder))
     assert (read.end_token, read.config["bos_token"]) == ("</s>", "<s>")
     assert read.vocab_size == theirs.get_piece_size()
     assert not differing(read.encode, theirs.encode)
@@ -221,8 +221,8 @@ def test_llama_of_later_transformers(sentences, tmp_path):
     text = (sentences["llama"] / "tokenizer.model").read_bytes()
     (tmp_path / "tokenizer.model").write_bytes(text)
     write(tmp_path, "tokenizer_config.json", {"legacy": False, "add_bos_token": False})
-    new = importing.load(str(tmp_path))
-    old = importing.load(str(sentences["llama"]))
+    new = hf_files.load(str(tmp_path))
+    old = hf_files.load(str(sentences["llama"]))
     the = new.encode("the")
     assert the == old.encode("the")
     assert new.encode("<s>the", special=True)[1:] != the
@@ -240,7 +240,7 @@ def test_llama_of_later_transformers(sentences, tmp_path):
 )
 def test_sentencepiece_that_has_no_exact_form(kind, words, sentences):
     with pytest.raises(ValueError) as error:
-        importing.load(str(sentences[kind]))
+        hf_files.load(str(sentences[kind]))
     assert words in str(error.value) and str(sentences[kind]) in str(error.value)
 
 
@@ -250,7 +250,7 @@ def test_what_is_no_sentencepiece(content, sentencepiece, tmp_path):
     with pytest.raises(
         ValueError, match="tokenizer.model: is not a SentencePiece model"
     ):
-        importing.load(str(tmp_path))
+        hf_files.load(str(tmp_path))
 
 
 def test_without_the_package(monkeypatch, tmp_path):
@@ -259,7 +259,7 @@ def test_without_the_package(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
     (tmp_path / "tokenizer.model").write_bytes(b"x")
     with pytest.raises(ValueError, match="needs the package sentencepiece"):
-        importing.load(str(tmp_path))
+        hf_files.load(str(tmp_path))
 
 
 # ---- what ends a text ----
@@ -275,23 +275,23 @@ def folder(tmp_path):
 
 def test_the_order_of_those_who_say_it(folder):
     with pytest.raises(ValueError, match="no token ends a text: .* have no eos_token"):
-        importing.load(str(folder))
+        hf_files.load(str(folder))
     with pytest.raises(ValueError, match="no token ends a text"):
-        importing.load(str(folder), [10**6])  # of another vocabulary
+        hf_files.load(str(folder), [10**6])  # of another vocabulary
     write(folder, "special_tokens_map.json", {"eos_token": {"content": "<s>"}})
-    assert importing.load(str(folder)).end_token == "<s>"
-    assert importing.load(str(folder), [10**6]).end_token == "<s>"
-    assert importing.load(str(folder), [2]).end_token == "</s>"
+    assert hf_files.load(str(folder)).end_token == "<s>"
+    assert hf_files.load(str(folder), [10**6]).end_token == "<s>"
+    assert hf_files.load(str(folder), [2]).end_token == "</s>"
     write(folder, "tokenizer_config.json", {"eos_token": None})
-    assert importing.load(str(folder), [2]).end_token == "</s>"
+    assert hf_files.load(str(folder), [2]).end_token == "</s>"
     write(folder, "tokenizer_config.json", {"eos_token": {"content": "<unk>"}})
-    assert importing.load(str(folder), [0]).end_token == "<unk>"
-    assert "end_tokens" not in importing.load(str(folder), [0]).config
+    assert hf_files.load(str(folder), [0]).end_token == "<unk>"
+    assert "end_tokens" not in hf_files.load(str(folder), [0]).config
 
 
 def test_several_ends_are_kept(folder):
     write(folder, "tokenizer_config.json", {"eos_token": "</s>"})
-    read = importing.load(str(folder), [1, 2, 2])
+    read = hf_files.load(str(folder), [1, 2, 2])
     assert read.end_token == "</s>"
     assert read.config["end_tokens"] == ["</s>", "<s>"]
 
@@ -299,19 +299,19 @@ def test_several_ends_are_kept(folder):
 def test_other_settings_travel(folder):
     settings = {"eos_token": "</s>", "bos_token": "<s>", "chat_template": "a"}
     write(folder, "tokenizer_config.json", settings)
-    read = importing.load(str(folder))
+    read = hf_files.load(str(folder))
     assert settings.items() <= read.config.items()
     (folder / "chat_template.jinja").write_text("{{ b }}\r\n")
-    assert importing.load(str(folder)).chat_template == "{{ b }}\r\n"
+    assert hf_files.load(str(folder)).chat_template == "{{ b }}\r\n"
 
 
 def test_nothing_there(tmp_path):
-    assert importing.load(str(tmp_path)) is None
+    assert hf_files.load(str(tmp_path)) is None
     write(tmp_path, "tokenizer_config.json", {})
-    assert importing.load(str(tmp_path)) is None
+    assert hf_files.load(str(tmp_path)) is None
     write(tmp_path, "vocab.json", {})
     with pytest.raises(ValueError, match="vocab.json and merges.txt are needed"):
-        importing.load(str(tmp_path))
+        hf_files.load(str(tmp_path))
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "uncased", "llama"])
@@ -331,7 +331,7 @@ def test_transformers_gives_the_same(kind, request, byte_level, tmp_path):
         settings = {"tokenizer_class": "BertTokenizer"}
     write(tmp_path, "tokenizer_config.json", settings)
     theirs = transformers.AutoTokenizer.from_pretrained(str(tmp_path))
-    read = importing.load(str(tmp_path))
+    read = hf_files.load(str(tmp_path))
     assert not differing(
         lambda t: read.encode(t, special=True),
         lambda t: theirs(t, add_special_tokens=False)["input_ids"],

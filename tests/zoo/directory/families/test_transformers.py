@@ -45,7 +45,7 @@ NEOX = dataclasses.replace(
     GPT2,
     positions="rotary",
     rope_theta=500.0,
-    rope_share=0.5,
+    rotary_fraction=0.5,
     residual="parallel",
     activation="gelu",
     tied_head=False,
@@ -96,7 +96,7 @@ CASES = {
     ],
     "gpt_neox": [
         NEOX,
-        dataclasses.replace(NEOX, residual="sequential", rope_share=1.0),
+        dataclasses.replace(NEOX, residual="sequential", rotary_fraction=1.0),
         dataclasses.replace(NEOX, qkv_bias=False, out_bias=False, **YARN),
     ],
     "opt": [

@@ -1,0 +1,95 @@
+"""Optimizers: Keras' own, with Adam's update in one pass over memory.
+
+The formula, the slots, weight decay and the schedule are Keras'; only the dozen
+operations of an update become the one kernel that TensorFlow has for it. Sources:
+Kingma and Ba 2014 (Adam, arXiv:1412.6980); Loshchilov and Hutter 2017 (AdamW,
+arXiv:1711.05101; cosine decay, arXiv:1608.03983); Jordan et al. 2024 (Muon,
+kellerjordan.github.io/posts/muon) as in Liu et al. 2025 (arXiv:2502.16982).
+"""
+
+import keras
+import tensorflow as tf
+
+from trainers.run import Optimizer
+
+
+def build(options: Optimizer, steps: int, variables) -> keras.optimizers.Optimizer:
+    """An optimizer whose slots for the variables exist.
+
+    Args:
+      options: the Run's optimizer.
+      steps: of the whole run, at whose end a cosine decay ends.
+      variables: the Keras variables that learn.
+    """
+    lr = schedule(options, steps)
+    adam = {k: getattr(options, k) for k in ("beta_1", "beta_2", "epsilon")}
+    if options.name == "sgd":
+        optimizer = keras.optimizers.SGD(lr, momentum=options.momentum)
+    elif options.name == "adam":
+        optimizer = FusedAdam(lr, **adam)
+    elif options.name == "muon":
+        # tables and the head follow AdamW, as the method wants it
+        optimizer = keras.optimizers.Muon(
+            lr,
+            adam_beta_1=options.beta_1,
+            adam_beta_2=options.beta_2,
+            epsilon=options.epsilon,
+            weight_decay=options.weight_decay,
+            adam_weight_decay=options.weight_decay,
+            exclude_layers=["embedding", "position", "head"],
+        )
+    else:
+        optimizer = FusedAdamW(lr, weight_decay=options.weight_decay, **adam)
+    if options.name in ("adamw", "muon"):
+        flat = [v for v in variables if len(v.shape) < 2]
+        optimizer.exclude_from_weight_decay(var_list=flat)
+    optimizer.build(variables)
+    return optimizer
+
+
+def schedule(options: Optimizer, steps: int):
+    """The learning rate by step: warm-up from 0, then the decay."""
+    if options.decay == "constant" and not options.warmup:
+        return options.lr
+    # a constant rate is a decay that ends at its beginning
+    final = options.final if options.decay == "cosine" else 1.0
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if options.warmup else options.lr,
+        decay_steps=max(steps - options.warmup, 1),
+        alpha=final,
+        warmup_target=options.lr if options.warmup else None,
+        warmup_steps=options.warmup,
+    )
+
+
+class _OneKernel:
+    """The update of Keras' Adam by the kernel ResourceApplyAdam."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        i = self._get_variable_index(variable)
+        step = tf.cast(self.iterations + 1, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(
+            var=_handle(variable),
+            m=_handle(self._momentums[i]),
+            v=_handle(self._velocities[i]),
+            beta1_power=tf.pow(self.beta_1, step),
+            beta2_power=tf.pow(self.beta_2, step),
+            lr=tf.cast(learning_rate, tf.float32),
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=tf.cast(tf.convert_to_tensor(gradient), tf.float32),
+        )
+
+
+def _handle(variable):
+    # Keras passes the raw tf.Variable, and keeps Keras variables as slots
+    return (variable if hasattr(variable, "handle") else variable.value).handle
+
+
+class FusedAdam(_OneKernel, keras.optimizers.Adam):
+    """Adam."""
+
+
+class FusedAdamW(_OneKernel, keras.optimizers.AdamW):
+    """AdamW: Adam whose weight decay does not pass through the moments."""

@@ -1,0 +1,197 @@
+"""The Run: all that one training run is made of, and its way to and from JSON.
+
+No `from __future__ import annotations` and nothing frozen here: either breaks the
+overrides of the command line.
+"""
+
+import dataclasses
+from typing import Any
+
+from zoo import registry
+from zoo.fields import at_least, check_fraction, from_fields, one_of, suggest
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class Data:
+    """What is learnt from.
+
+    Attributes:
+      source: a spec of `zoo.data.sources`: kjv, text:, jsonl:, tfds:, csv:, sklearn:.
+      valid: the spec for evaluation while training; empty means the source's own
+        "valid" split, or `hold_out` of its documents.
+      hold_out: the share of documents (or table rows) kept for evaluation where there
+        is no other; 0 switches evaluation off.
+      clean: the names of cleaning steps of `zoo.data.cleaning`, in order.
+      tokenizer: a folder with a tokenizer.json; empty means `init_from`'s, or one that
+        is trained on the source for the model's vocab_size.
+      batch: examples in one optimizer step, over all replicas and accumulated parts.
+      length: tokens in one example; 0 means the model's context.
+    """
+
+    source: str = "kjv"
+    valid: str = ""
+    hold_out: float = 0.05
+    clean: tuple[str, ...] = ()
+    tokenizer: str = ""
+    batch: int = 32
+    length: int = 0
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class Optimizer:
+    """How weights follow gradients.
+
+    Attributes:
+      name: "adamw", "adam", "muon" (matrices by Muon, the rest by AdamW) or "sgd".
+      lr: the highest learning rate.
+      warmup: steps from 0 up to lr.
+      decay: "cosine" down to lr * final at the last step, or "constant".
+      final: see decay.
+      weight_decay: of adamw and muon; weights of one dimension (biases, norms) have
+        none.
+      beta_1, beta_2, epsilon: of adam, adamw and muon's AdamW part.
+      momentum: of sgd.
+    """
+
+    name: str = "adamw"
+    lr: float = 1e-3
+    warmup: int = 0
+    decay: str = "cosine"
+    final: float = 0.1
+    weight_decay: float = 0.1
+    beta_1: float = 0.9
+    beta_2: float = 0.95
+    epsilon: float = 1e-8
+    momentum: float = 0.0
+
+    def __post_init__(self):
+        one_of("optimizer.name", self.name, ("adam", "adamw", "muon", "sgd"))
+        one_of("optimizer.decay", self.decay, ("constant", "cosine"))
+        for field in ("lr", "warmup", "final", "weight_decay", "epsilon"):
+            at_least(f"optimizer.{field}", getattr(self, field), 0)
+        for field in ("beta_1", "beta_2", "momentum"):
+            check_fraction(f"optimizer.{field}", getattr(self, field))
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class Run:
+    """One training run.
+
+    Attributes:
+      model: the Config of a model of the registry.
+      objective: an objective of `trainers.objectives`.
+      data: what is learnt from.
+      optimizer: how weights follow gradients.
+      steps: optimizer steps; 0 means `epochs`.
+      epochs: passes over the data, where `steps` is 0.
+      seed: of weights, order of data, and dropout.
+      precision: "float32" or "bfloat16" (compute; weights stay float32).
+      accumulate: parts that a batch is computed in, to save memory.
+      clip_norm: the largest global norm of the gradient; 0 is off.
+      replicas: devices to mirror the model on; 0 means all of them.
+      init_from: a model directory to start from, or empty.
+      log_every, eval_every, save_every: in steps; 0 is off.
+      patience: evaluations without a better one before training stops; 0 is off.
+    """
+
+    model: Any
+    objective: Any
+    data: Data = dataclasses.field(default_factory=Data)
+    optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+    steps: int = 0
+    epochs: int = 0
+    seed: int = 0
+    precision: str = "float32"
+    accumulate: int = 1
+    clip_norm: float = 1.0
+    replicas: int = 1
+    init_from: str = ""
+    log_every: int = 10
+    eval_every: int = 0
+    save_every: int = 0
+    patience: int = 0
+
+
+def to_json(run: Run) -> dict[str, Any]:
+    """The Run as JSON-able values: tuples as lists, registry names beside fields."""
+    value = {f.name: getattr(run, f.name) for f in dataclasses.fields(run)}
+    value["model"] = registry.to_fields(run.model)
+    name = type(run.objective).name
+    value["objective"] = {"name": name, **dataclasses.asdict(run.objective)}
+    value["data"] = dataclasses.asdict(run.data)
+    value["optimizer"] = dataclasses.asdict(run.optimizer)
+    return _as_lists(value)
+
+
+def from_json(value: dict[str, Any], objectives: dict[str, type]) -> Run:
+    """The Run that `to_json` wrote, every field checked again.
+
+    Args:
+      value: the JSON object.
+      objectives: the objective classes by name.
+
+    Raises:
+      ValueError: an unknown name or field, a wrong type or value.
+    """
+    fields = dict(value)
+    model = dict(fields.pop("model"))
+    fields["model"] = registry.config(model.pop("name"), **model)
+    objective = dict(fields.pop("objective"))
+    name = objective.pop("name")
+    if name not in objectives:
+        raise ValueError(f"Unknown objective {name!r}.{suggest(name, objectives)}")
+    fields["objective"] = from_fields(objectives[name], objective, name)
+    run = from_fields(Run, fields, "config")
+    check(run)
+    return run
+
+
+def check(run: Run) -> None:
+    """Refuses values that no run can have; data are checked when they are read."""
+    one_of("config.precision", run.precision, ("bfloat16", "float32"))
+    for field in ("steps", "epochs", "clip_norm", "replicas", "patience", "seed"):
+        at_least(f"config.{field}", getattr(run, field), 0)
+    for field in ("log_every", "eval_every", "save_every"):
+        at_least(f"config.{field}", getattr(run, field), 0)
+    if run.seed >= 2**32:
+        raise ValueError(f"config.seed: {run.seed}, below 2^32 allowed.")
+    at_least("config.accumulate", run.accumulate, 1)
+    at_least("config.data.batch", run.data.batch, 1)
+    at_least("config.data.length", run.data.length, 0)
+    check_fraction("config.data.hold_out", run.data.hold_out)
+    if bool(run.steps) == bool(run.epochs):
+        raise ValueError(
+            f"config.steps: {run.steps}, config.epochs: {run.epochs}; one of the two "
+            "must be above 0."
+        )
+    if run.data.batch % (max(run.replicas, 1) * run.accumulate):
+        raise ValueError(
+            f"config.data.batch: {run.data.batch}, a multiple of replicas "
+            f"{run.replicas} x accumulate {run.accumulate} allowed."
+        )
+    context = getattr(run.model, "context", 0)
+    if run.data.length > context:
+        raise ValueError(
+            f"config.data.length: {run.data.length}, at most the model's context "
+            f"{context} allowed."
+        )
+    if run.patience and not run.eval_every:
+        raise ValueError(f"config.patience: {run.patience} needs eval_every above 0.")
+
+
+def differences(a: dict[str, Any], b: dict[str, Any], prefix="") -> list[str]:
+    """The fields in which two JSON objects differ, as "field: a -> b"."""
+    lines = []
+    for key in sorted(a.keys() | b.keys()):
+        left, right = a.get(key), b.get(key)
+        if isinstance(left, dict) and isinstance(right, dict):
+            lines += differences(left, right, f"{prefix}{key}.")
+        elif left != right:
+            lines.append(f"{prefix}{key}: {left!r} -> {right!r}")
+    return lines
+
+
+def _as_lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _as_lists(v) for k, v in value.items()}
+    return [_as_lists(v) for v in value] if isinstance(value, list | tuple) else value

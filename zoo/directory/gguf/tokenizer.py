@@ -1,0 +1,206 @@
+"""The tokenizer of a GGUF file, as a pipeline of the `tokenizers` library.
+
+A file has the tokens, their types, the ids of some, the chat template, and either
+merges (byte-level BPE) or scores (SentencePiece's BPE). How a text is cut into words
+before it merges is only named; see `byte_level`.
+"""
+
+from typing import Any
+
+import numpy as np
+import tokenizers
+from tokenizers import decoders, models, normalizers
+
+from zoo.fields import suggest
+from zoo.text.importers import byte_level_presets, sentencepiece
+from zoo.text.tokenizer import Tokenizer
+
+_UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 2, 3, 4, 5, 6
+_KINDS = range(7)
+_SPACE = "▁"
+NAMED = {
+    "bos_token": "bos_token_id",
+    "eos_token": "eos_token_id",
+    "unk_token": "unknown_token_id",
+    "pad_token": "padding_token_id",
+}
+# Each ends an answer too: Llama's <|eot_id|>, Gemma's <end_of_turn>.
+MORE_ENDS = ("eot_token_id", "eom_token_id")
+
+
+def read(fields: dict[str, Any], where: str) -> Tokenizer:
+    """Builds the tokenizer that the fields of a file say.
+
+    Args:
+      fields: of a `gguf_file.File`.
+      where: begins every message.
+
+    Raises:
+      ValueError: a kind of tokenizer or of words that we do not have, fields that are
+        missing or do not fit each other, or no token ends a text.
+    """
+    model = _get(fields, "model", str, where)
+    if model not in _MODELS:
+        raise ValueError(
+            f"{where}: tokenizer.ggml.model {model[:64]!r}."
+            f"{suggest(model[:64], _MODELS)}"
+        )
+    tokens, kinds = _vocabulary(fields, where)
+    settings = _settings(fields, tokens, where)
+    try:
+        engine = _MODELS[model](fields, tokens, kinds, settings, where)
+        special = {settings.get(name) for name in NAMED}
+        special |= {*settings.get("end_tokens", ())}
+        for token, kind in zip(tokens, kinds, strict=True):
+            control = kind in (_UNKNOWN, _CONTROL) or token in special
+            if control or kind == _USER_DEFINED:
+                added = tokenizers.AddedToken(token, normalized=False, special=control)
+                engine.add_tokens([added])
+        sentencepiece.frame(engine, settings, begins=False)
+        return Tokenizer(engine.to_str(pretty=True), settings)
+    except ValueError:
+        raise
+    except Exception as error:  # the library raises plain Exception
+        raise ValueError(f"{where}: not a tokenizer: {error}") from None
+
+
+def _get(fields, name, kind, where, default=None):
+    value = fields.get(f"tokenizer.ggml.{name}", default)
+    if value is None:
+        raise ValueError(f"{where}: the field tokenizer.ggml.{name} is missing.")
+    if not isinstance(value, kind):
+        raise ValueError(
+            f"{where}: tokenizer.ggml.{name} {value!r:.80}; a {kind.__name__} allowed."
+        )
+    return value
+
+
+def _vocabulary(fields, where) -> tuple[list[str], list[int]]:
+    """The tokens and their types, without unused ones at the end."""
+    tokens = _get(fields, "tokens", list, where)
+    usual = np.ones(len(tokens), np.int32)
+    kinds = _get(fields, "token_type", np.ndarray, where, usual).tolist()
+    if len(kinds) != len(tokens) or not {*kinds} <= {*_KINDS}:
+        raise ValueError(
+            f"{where}: tokenizer.ggml.token_type has {len(kinds)} numbers up to "
+            f"{max(kinds, default=0)} for {len(tokens)} tokens; 0 to 6 allowed."
+        )
+    size = len(tokens)
+    while size and kinds[size - 1] == _UNUSED:
+        size -= 1  # rows that fill the embedding up
+    tokens, kinds = tokens[:size], kinds[:size]
+    if len({*tokens}) != size:
+        twice = next(t for i, t in enumerate(tokens) if t in tokens[:i])
+        raise ValueError(f"{where}: the token {twice[:64]!r} appears twice.")
+    return tokens, kinds
+
+
+def _settings(fields, tokens, where) -> dict[str, Any]:
+    """What a tokenizer_config.json would say."""
+
+    def named(name):
+        if f"tokenizer.ggml.{name}" not in fields:
+            return None
+        number = _get(fields, name, int, where)
+        if not 0 <= number < len(tokens):
+            raise ValueError(
+                f"{where}: tokenizer.ggml.{name} {number}, 0 to {len(tokens) - 1} "
+                "allowed."
+            )
+        return tokens[number]
+
+    settings = {theirs: named(ours) for theirs, ours in NAMED.items()}
+    settings = {name: token for name, token in settings.items() if token is not None}
+    if "eos_token" not in settings:
+        raise ValueError(
+            f"{where}: no token ends a text: the field tokenizer.ggml.eos_token_id is "
+            "missing."
+        )
+    ends = [settings["eos_token"], *(named(name) for name in MORE_ENDS)]
+    ends = list(dict.fromkeys(end for end in ends if end is not None))
+    if ends[1:]:
+        settings["end_tokens"] = ends
+    for name in ("add_bos_token", "add_eos_token"):
+        settings[name] = _get(fields, name, bool, where, False)
+    template = fields.get("tokenizer.chat_template")
+    if template is not None and not isinstance(template, str):
+        raise ValueError(f"{where}: tokenizer.chat_template is not a string.")
+    return settings | ({"chat_template": template} if template else {})
+
+
+# ------------------------------------------------------------------ models
+
+
+def _byte_level(fields, tokens, kinds, settings, where):
+    del kinds
+    name = _get(fields, "pre", str, where, _usual_words(fields))
+    if name not in byte_level_presets.WORDS:
+        raise ValueError(
+            f"{where}: tokenizer.ggml.pre {name[:64]!r}."
+            f"{suggest(name[:64], byte_level_presets.WORDS)}"
+        )
+    if (
+        byte_level_presets.WORDS[name] is byte_level_presets.llama3
+        and "tokenizer.ggml.add_bos_token" not in fields
+    ):
+        settings["add_bos_token"] = True  # as llama.cpp has it for Llama 3
+    merges = [m.partition(" ") for m in _get(fields, "merges", list, where)]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    pairs = [(left, right) for left, _, right in merges]
+    return byte_level_presets.build(vocabulary, pairs, name)
+
+
+def _usual_words(fields) -> str | None:
+    """Old files do not say it; of them only GPT-2's are sure."""
+    return "gpt-2" if fields.get("general.architecture") == "gpt2" else None
+
+
+def _sentencepiece(fields, tokens, kinds, settings, where):
+    scores = _get(fields, "scores", np.ndarray, where)
+    if scores.shape != (len(scores),) or len(scores) < len(tokens):
+        raise ValueError(
+            f"{where}: tokenizer.ggml.scores has {len(scores)} numbers for "
+            f"{len(tokens)} tokens."
+        )
+    if "tokenizer.ggml.add_bos_token" not in fields:
+        settings["add_bos_token"] = True  # as llama.cpp has it
+    unknown = [t for t, kind in zip(tokens, kinds, strict=True) if kind == _UNKNOWN]
+    engine = tokenizers.Tokenizer(
+        models.BPE(
+            vocab={token: number for number, token in enumerate(tokens)},
+            merges=_merges(tokens, scores),
+            unk_token=unknown[0] if unknown else None,
+            fuse_unk=True,
+            byte_fallback=_BYTE in kinds,
+        )
+    )
+    begins = _get(fields, "add_space_prefix", bool, where, True)
+    steps = []
+    if _get(fields, "remove_extra_whitespaces", bool, where, False):
+        blanks = tokenizers.Regex(" {2,}")
+        steps += [normalizers.Strip(), normalizers.Replace(blanks, " ")]
+    steps += [normalizers.Prepend(_SPACE)] if begins else []
+    engine.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", _SPACE)])
+    back = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    back += [decoders.Strip(" ", 1, 0)] if begins else []
+    engine.decoder = decoders.Sequence(back)
+    return engine
+
+
+def _merges(tokens, scores) -> list[tuple[str, str]]:
+    """All ways to cut a piece into two others, pieces of the best score first.
+
+    Of one piece's ways the shortest left part comes first, which is what merging from
+    the left does.
+    """
+    pieces = {*tokens}
+    order = np.argsort(-scores[: len(tokens)], kind="stable")
+    return [
+        (piece[:cut], piece[cut:])
+        for piece in (tokens[number] for number in order)
+        for cut in range(1, len(piece))
+        if piece[:cut] in pieces and piece[cut:] in pieces
+    ]
+
+
+_MODELS = {"gpt2": _byte_level, "llama": _sentencepiece}

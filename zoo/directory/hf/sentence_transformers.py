@@ -1,0 +1,121 @@
+"""The files of sentence-transformers: how the features of a text become one vector.
+
+    modules.json                 the steps, in order
+    1_Pooling/config.json        which pooling
+    sentence_bert_config.json    the longest text
+
+Source: Reimers and Gurevych 2019 (arXiv:1908.10084).
+"""
+
+import json
+import os
+import pathlib
+from typing import Any
+
+from zoo import files
+
+MODULES = "modules.json"
+POOLING = "1_Pooling"
+_TRANSFORMER = "sentence_bert_config.json"
+_PROMPTS = "config_sentence_transformers.json"
+NAMES = (MODULES, f"{POOLING}/config.json", _TRANSFORMER, _PROMPTS)
+
+_STEPS = ("Transformer", "Pooling", "Normalize")
+_MODE = "pooling_mode_"
+_MODES = {"mean_tokens": "mean", "cls_token": "cls"}
+
+
+def read(folder) -> dict[str, str]:
+    """The pooling and the normalization that a directory asks for.
+
+    Returns:
+      The fields `pooling` and `normalization` of a text encoder's Config; {} for a
+      directory that says nothing of it.
+
+    Raises:
+      ValueError: a file is broken, or asks for a step that the Config has not.
+    """
+    folder = pathlib.Path(folder)
+    if not os.path.lexists(folder / MODULES):
+        return {}
+    path = files.inside(folder, MODULES)
+    steps = _steps(path)
+    kinds = [kind for kind, _ in steps]
+    if kinds not in (list(_STEPS), list(_STEPS[:2])):
+        raise ValueError(
+            f"{path}: the steps {', '.join(kinds)}; {', '.join(_STEPS)} allowed, the "
+            "last of them or not."
+        )
+    if steps[0][1]:
+        raise ValueError(f"{path}: path {steps[0][1]!r} of the first step, '' allowed.")
+    for name, field, allowed in (
+        (_TRANSFORMER, "do_lower_case", False),
+        (_PROMPTS, "default_prompt_name", None),
+    ):
+        if os.path.lexists(folder / name):
+            value = files.read_json(files.inside(folder, name)).get(field)
+            if value not in (allowed, None):
+                raise ValueError(
+                    f"{folder / name}: {field} {value!r}, {allowed} allowed."
+                )
+    return {
+        "pooling": _pooling(folder, steps[1][1]),
+        "normalization": "l2" if kinds[2:] else "none",
+    }
+
+
+def write(folder, config) -> None:
+    """Writes the files for a text encoder's Config."""
+    folder = pathlib.Path(folder)
+    steps = _STEPS if config.normalization == "l2" else _STEPS[:2]
+    modules = [
+        {
+            "idx": i,
+            "name": str(i),
+            "path": f"{i}_{kind}" if i else "",
+            "type": f"sentence_transformers.models.{kind}",
+        }
+        for i, kind in enumerate(steps)
+    ]
+    text = json.dumps(modules, indent=2)
+    (folder / MODULES).write_text(text + "\n", encoding="utf-8")
+    (folder / POOLING).mkdir()
+    modes = {_MODE + mode: ours == config.pooling for mode, ours in _MODES.items()}
+    files.write_json(
+        folder / POOLING / "config.json",
+        {"word_embedding_dimension": config.width, **modes},
+    )
+    files.write_json(
+        folder / _TRANSFORMER,
+        {"max_seq_length": config.context, "do_lower_case": False},
+    )
+
+
+def _steps(path) -> list[tuple[str, str]]:
+    """The kind and the path of each step."""
+    modules = files.read_json(path, list)
+    steps = []
+    for module in modules:
+        fields: Any = module if isinstance(module, dict) else {}
+        kind, place = fields.get("type"), fields.get("path")
+        if not isinstance(kind, str) or not isinstance(place, str):
+            raise ValueError(f"{path}: {module!r} has no type or no path.")
+        steps.append((kind.rpartition(".")[2], place))
+    return steps
+
+
+def _pooling(folder, place) -> str:
+    """Our name of the pooling; older files have a flag for each."""
+    path = files.inside(folder, "config.json", below=place)
+    value = files.read_json(path)
+    chosen = [key for key, on in value.items() if key.startswith(_MODE) and on is True]
+    modes = {_MODE + mode: ours for mode, ours in _MODES.items()}
+    if "pooling_mode" in value:
+        chosen = [value["pooling_mode"]]
+        modes = {ours: ours for ours in _MODES.values()}
+    if len(chosen) != 1 or chosen[0] not in modes:
+        raise ValueError(
+            f"{path}: the poolings {', '.join(map(str, chosen)) or 'none'}; one of "
+            f"{', '.join(modes)} allowed."
+        )
+    return modes[chosen[0]]

@@ -1,0 +1,1 @@
+"""Weights in the files of Keras, and presets of KerasHub."""

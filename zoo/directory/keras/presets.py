@@ -1,0 +1,201 @@
+"""Presets of KerasHub as models of the zoo.
+
+GPT-2, Llama 2 and 3, Mistral, Qwen 2 and 3, Gemma 2 and 3 become Hugging Face's config
+and names, and KerasHub is not needed afterwards. Other text-only causal models stay
+KerasHub's, in the registry's `keras_hub`.
+"""
+
+import inspect
+import json
+import pathlib
+import re
+import tempfile
+
+import numpy as np
+import tokenizers
+from tokenizers.models import BPE
+
+from zoo import files, models, registry
+from zoo.directory.keras import preset_tables
+from zoo.directory.pretrained import Pretrained, Tensors
+from zoo.generation_config import Generation
+from zoo.text.importers import byte_level_presets, sentencepiece
+from zoo.text.tokenizer import Tokenizer
+
+_LIKE_LLAMA = ("Llama", "Llama3", "Mistral", "Qwen", "Qwen3")
+_OURS = ("GPT2", *_LIKE_LLAMA)
+_ALLOWED = sorted({*_OURS, *models.keras_hub.KINDS})
+# tokenizers: the words of those that merge bytes; the others are SentencePiece's
+_WORDS = {
+    "GPT2": "gpt-2",
+    "Llama3": "llama3",
+    "OPT": "gpt-2",
+    "Qwen": "qwen2",
+    "Qwen3": "qwen2",
+    "Qwen3Moe": "qwen2",
+    "QwenMoe": "qwen2",
+}
+_PIECES = ("Gemma", "Gemma3", "Llama", "Mistral", "Mixtral", "Phi3")
+# where a backbone does not say how long a text it takes, what its first release took
+_CONTEXTS = {
+    "Bloom": 2048,
+    "Falcon": 2048,
+    "Gemma": 8192,
+    "Gemma3": 32768,
+    "GptOss": 131072,
+    "Mixtral": 32768,
+    "Qwen3Moe": 40960,
+    "QwenMoe": 8192,
+}
+_FLOATS = ("float32", "float16", "bfloat16")
+_LLAMA3_ENDS = ("<|end_of_text|>", "<|eot_id|>")
+
+
+def read(name: str) -> Pretrained:
+    """Reads a preset.
+
+    Args:
+      name: of a preset that KerasHub knows, which is downloaded, or a folder that
+        `save_to_preset` wrote.
+
+    Raises:
+      ValueError: KerasHub is missing, there is no such preset, or it is of a model
+        that is not among those allowed.
+    """
+    where = f"keras_hub:{name}"
+    try:
+        import keras_hub
+    except ImportError:
+        raise ValueError(
+            f"{where}: reading it needs the package keras-hub (pip install keras-hub)."
+        ) from None
+    kind = _kind(keras_hub, name, where)
+    try:
+        backbone = getattr(keras_hub.models, f"{kind}Backbone").from_preset(name)
+    except Exception as error:  # of Keras, of the network
+        first = (str(error).splitlines() or [""])[0]
+        raise ValueError(f"{where}: KerasHub cannot read it: {first:.200}") from None
+    for variable in backbone.weights:
+        if variable.dtype not in _FLOATS:
+            raise ValueError(
+                f"{where}: {variable.path} is of {variable.dtype}; allowed: "
+                f"{', '.join(_FLOATS)}."
+            )
+    if kind == "GPT2":
+        config, places = preset_tables.gpt2(backbone)
+    elif kind in _LIKE_LLAMA:
+        config, places = preset_tables.llama(backbone, kind, where)
+    elif kind in ("Gemma", "Gemma3") and preset_tables.is_gemma(backbone):
+        config, places = preset_tables.gemma(backbone)
+    else:
+        config, places = _wrapped(backbone, kind, where)
+
+    def value(theirs):
+        shape, variables, turned, axes = places[theirs]
+        if turned:
+            kernel = np.asarray(variables[0].value)
+            kernel = kernel.transpose(axes) if axes else kernel
+            return kernel.reshape(shape[::-1]).T
+        parts = [np.asarray(v.value) for v in variables]
+        if len(parts) == 1:
+            return parts[0].reshape(shape)
+        rows = shape[0] if len(shape) > 1 else None
+        parts = [p.reshape(rows, -1) if rows else p.reshape(-1) for p in parts]
+        return np.concatenate(parts, -1)
+
+    tensors = Tensors({theirs: place.shape for theirs, place in places.items()}, value)
+    tokenizer = None
+    if not pathlib.Path(name).is_dir() or (
+        pathlib.Path(name, "tokenizer.json").exists()
+    ):
+        tokenizer = _tokenizer(keras_hub, name, kind, where)
+    return Pretrained(where, config, tensors, tokenizer, Generation())
+
+
+def _wrapped(backbone, kind, where):
+    """The config and the tensors of a model that stays KerasHub's."""
+    names = inspect.signature(type(backbone).__init__).parameters
+    settings = {k: v for k, v in backbone.get_config().items() if k in names}
+    settings.pop("dtype", None)
+    dropout = float(settings.pop("dropout", 0.0))
+    context = settings.get("max_sequence_length") or _CONTEXTS[kind]
+    try:
+        config = registry.config(
+            "keras_hub", kind=kind, settings=settings, context=context, dropout=dropout
+        )
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    weights = backbone.weights
+    places = {
+        path: preset_tables.Place(tuple(v.shape), (v,), False)
+        for path, v in zip(models.keras_hub.paths(weights), weights, strict=True)
+    }
+    config = {"model_type": "zoo-keras_hub", "zoo": registry.to_fields(config)}
+    return config, places
+
+
+def _kind(keras_hub, name, where) -> str:
+    """Whose backbone a preset is: "GPT2" for `GPT2Backbone`."""
+    folder = pathlib.Path(name)
+    if folder.is_dir():
+        kind = files.read_json(files.inside(folder, "config.json")).get("class_name")
+        kind = kind if isinstance(kind, str) else ""
+    else:
+        backbone = keras_hub.models.Backbone
+        kinds = [
+            value
+            for value in vars(keras_hub.models).values()
+            if isinstance(value, type) and issubclass(value, backbone)
+            if value is not backbone and name in value.presets
+        ]
+        if not kinds:
+            raise ValueError(f"{where}: is neither a folder nor a preset of KerasHub.")
+        # a class lists the presets of those that are made from it, too
+        kind = max(kinds, key=lambda value: len(value.__mro__)).__name__
+    if kind.removesuffix("Backbone") not in _ALLOWED:
+        raise ValueError(
+            f"{where}: is a {kind!r:.80}; a Backbone of {', '.join(_ALLOWED)} allowed."
+        )
+    return kind.removesuffix("Backbone")
+
+
+# ------------------------------------------------------------------ tokenizers
+
+
+def _tokenizer(keras_hub, name, kind, where) -> Tokenizer:
+    """The tokenizer of a preset, from the files that KerasHub writes of it."""
+    if kind not in _WORDS and kind not in _PIECES:
+        raise ValueError(
+            f"{where}: how a {kind} tokenizer cuts a text into words is not known "
+            f"here; allowed: {', '.join(sorted([*_WORDS, *_PIECES]))}."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            theirs = getattr(keras_hub.models, f"{kind}Tokenizer").from_preset(name)
+            theirs.save_assets(folder)
+        except Exception as error:  # of Keras, of TensorFlow Text
+            first = (str(error).splitlines() or [""])[0]
+            raise ValueError(
+                f"{where}: KerasHub cannot read its tokenizer: {first:.200}"
+            ) from None
+        settings = {"eos_token": theirs.end_token}
+        if getattr(theirs, "start_token", None):
+            settings["bos_token"] = theirs.start_token
+        if kind in _PIECES:
+            path = str(pathlib.Path(folder, "vocabulary.spm"))
+            engine = sentencepiece.read(path, settings)
+            return Tokenizer(engine.to_str(pretty=True), settings)
+        paths = [f"{folder}/{x}" for x in ("vocabulary.json", "merges.txt")]
+        vocabulary, merges = BPE.read_file(*paths)
+    if kind == "Llama3":
+        ends = [end for end in _LLAMA3_ENDS if end in vocabulary]
+        settings["end_tokens"] = ends
+    engine = byte_level_presets.build(vocabulary, merges, _WORDS[kind])
+    special = set(theirs.special_tokens)
+    for token in sorted(vocabulary, key=vocabulary.get):
+        if token in special or re.fullmatch(r"<\|\w+\|>", token):
+            engine.add_special_tokens([tokenizers.AddedToken(token, normalized=False)])
+    # GPT-2's start token is its end token, and its texts begin without one
+    settings["add_bos_token"] = kind in ("Llama3", "OPT")
+    sentencepiece.frame(engine, settings, begins=False)
+    return Tokenizer(json.dumps(json.loads(engine.to_str()), indent=2), settings)

@@ -1,0 +1,1 @@
+"""Weights in the files of TensorFlow and of transformers' TensorFlow models."""

@@ -1,0 +1,1 @@
+"""The signatures of a SavedModel, one file for each kind of model."""

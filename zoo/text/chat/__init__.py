@@ -1,0 +1,1 @@
+"""Chats: a template rendered in Python, and learned for the graph."""

@@ -1,0 +1,287 @@
+"""Tokenizers as directories of others hold them, as one tokenizer.json each.
+
+    tokenizer.json             as it is
+    vocab.json, merges.txt     byte-level BPE (Radford et al. 2019)
+    tokenizer.model            SentencePiece BPE, see `sentencepiece_file`
+    vocab.txt                  WordPiece (Devlin et al. 2018)
+
+The pipelines are those of transformers, so that the ids are equal.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+
+from zoo.text.importers import sentencepiece
+from zoo.text.tokenizer import (
+    CONFIG_FILE,
+    END,
+    TEMPLATE_FILE,
+    TOKENIZER_FILE,
+    Tokenizer,
+)
+
+_MAP_FILE = "special_tokens_map.json"
+_ADDED_FILE = "added_tokens.json"
+_VOCABULARIES = ("vocab.json", "merges.txt", "tokenizer.model", "vocab.txt")
+FILES = (
+    TOKENIZER_FILE,
+    CONFIG_FILE,
+    TEMPLATE_FILE,
+    _MAP_FILE,
+    _ADDED_FILE,
+    *_VOCABULARIES,
+)
+_NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token")
+_NAMED += ("cls_token", "mask_token")
+_LARGEST = 64 * 2**20
+# Others keep their words in vocab.json too, but split texts in another way.
+_BYTE_LEVEL = ("GPT2Tokenizer", "RobertaTokenizer", "BartTokenizer")
+
+
+def load(folder: str, end_ids: Sequence[int] = ()) -> Tokenizer | None:
+    """Reads the tokenizer of a directory.
+
+    The token that ends a text is the `eos_token` of tokenizer_config.json, else the
+    first of `end_ids`, else the `eos_token` of special_tokens_map.json, else
+    <|endoftext|>, else the separator of WordPiece. Where `end_ids` names more, the
+    field `end_tokens` of the Tokenizer's config lists all of them.
+
+    Args:
+      folder: of the model.
+      end_ids: what config.json and generation_config.json say of it.
+
+    Returns:
+      None where the folder has no tokenizer.
+
+    Raises:
+      ValueError: a file is broken, asks for code of its own, or no token ends a text.
+    """
+    there = {name for name in FILES if os.path.isfile(os.path.join(folder, name))}
+    if not there & {TOKENIZER_FILE, *_VOCABULARIES}:
+        return None
+    settings = _object(folder, CONFIG_FILE) if CONFIG_FILE in there else {}
+    if "auto_map" in settings:
+        raise ValueError(
+            f"{os.path.join(folder, CONFIG_FILE)}: auto_map {settings['auto_map']!r} "
+            "asks for code of the folder's own, and none of it is run here."
+        )
+    special = _object(folder, _MAP_FILE) if _MAP_FILE in there else {}
+    mapped = _content(special.pop("eos_token", None))
+    settings = {**special, **{k: v for k, v in settings.items() if v is not None}}
+    if TEMPLATE_FILE in there:
+        settings["chat_template"] = _text(folder, TEMPLATE_FILE)
+    try:
+        if TOKENIZER_FILE in there:
+            text = _text(folder, TOKENIZER_FILE)
+        else:
+            engine = _built(folder, there, settings)
+            if _ADDED_FILE in there:
+                settings["added_tokens_decoder"] = _by_id(folder, settings)
+            _add(engine, settings)
+            text = engine.to_str(pretty=True)
+        settings.pop("added_tokens_decoder", None)  # the text says it
+        settings["eos_token"] = _content(settings.get("eos_token"))
+        if settings["eos_token"]:
+            tokenizer = Tokenizer(text, settings)
+            if {*end_ids} <= {tokenizer.end_id}:
+                return tokenizer
+        engine = tokenizers.Tokenizer.from_str(text)
+        return Tokenizer(text, settings | _ends(engine, settings, end_ids, mapped))
+    except ValueError as error:
+        said = str(error) if str(error).startswith(folder) else f"{folder}: {error}"
+        raise ValueError(said) from None
+    except Exception as error:  # the library raises plain Exception
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{folder}: the tokenizer is broken: {what}") from None
+
+
+def _ends(engine, settings, end_ids, mapped) -> dict[str, Any]:
+    """The fields that say what ends a text."""
+    # Configs repeat the defaults of their family, such as 50256, at any vocabulary.
+    names = [n for n in map(engine.id_to_token, end_ids) if n is not None]
+    usual = [mapped]
+    if engine.token_to_id(END) is not None:
+        usual.append(END)
+    if isinstance(engine.model, models.WordPiece):
+        usual.append(_content(settings.get("sep_token", "[SEP]")))
+    end = next((e for e in [settings["eos_token"], *names, *usual] if e), None)
+    if end is None:
+        raise ValueError(
+            f"no token ends a text: {CONFIG_FILE} and {_MAP_FILE} have no eos_token, "
+            "config.json and generation_config.json no eos_token_id."
+        )
+    several = list(dict.fromkeys([end, *names]))
+    return {"eos_token": end, **({"end_tokens": several} if several[1:] else {})}
+
+
+def _built(folder, there, settings) -> tokenizers.Tokenizer:
+    path = {name: os.path.join(folder, name) for name in _VOCABULARIES}
+    for name in there:
+        _check_size(path.get(name))
+    if "tokenizer.model" in there:
+        return sentencepiece.read(path["tokenizer.model"], settings)
+    if {"vocab.json", "merges.txt"} <= there:
+        return _byte_level(path["vocab.json"], path["merges.txt"], settings)
+    if "vocab.txt" in there:
+        return _wordpiece(path["vocab.txt"], settings)
+    raise ValueError("vocab.json and merges.txt are needed, only one of them is there.")
+
+
+def _byte_level(vocabulary, merges, settings):
+    name = settings.get("tokenizer_class", "GPT2Tokenizer").removesuffix("Fast")
+    if name not in _BYTE_LEVEL:
+        raise ValueError(
+            f"tokenizer_class {name!r} without {TOKENIZER_FILE}; allowed: "
+            f"{', '.join(_BYTE_LEVEL)}. Write one where transformers is: "
+            "AutoTokenizer.from_pretrained(...).save_pretrained(...)."
+        )
+    space = bool(settings.get("add_prefix_space", False))
+    model = models.BPE.from_file(
+        vocabulary, merges, continuing_subword_prefix="", end_of_word_suffix=""
+    )
+    engine = tokenizers.Tokenizer(model)
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=space)
+    engine.decoder = decoders.ByteLevel()
+    if name == "GPT2Tokenizer":
+        names = {"bos_token": END, "eos_token": END, "unk_token": END}
+    else:
+        names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+        names |= {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>"}
+        names["mask_token"] = "<mask>"
+    _fill(engine, settings, names)
+    if name == "GPT2Tokenizer":
+        sentencepiece.frame(engine, settings, begins=False)
+    else:
+        engine.post_processor = processors.RobertaProcessing(
+            sep=_numbered(engine, settings, "sep_token"),
+            cls_token=_numbered(engine, settings, "cls_token"),
+            add_prefix_space=space,
+        )
+    return engine
+
+
+def _wordpiece(vocabulary, settings):
+    unknown = _content(settings.get("unk_token", "[UNK]"))
+    engine = tokenizers.Tokenizer(
+        models.WordPiece.from_file(vocabulary, unk_token=unknown)
+    )
+    engine.normalizer = normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=settings.get("tokenize_chinese_chars", True),
+        strip_accents=settings.get("strip_accents"),
+        lowercase=settings.get("do_lower_case", True),
+    )
+    engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    engine.decoder = decoders.WordPiece()
+    names = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]"}
+    _fill(engine, settings, names | {"cls_token": "[CLS]", "mask_token": "[MASK]"})
+    around = [_numbered(engine, settings, name) for name in ("cls_token", "sep_token")]
+    cls, sep = (name for name, _ in around)
+    engine.post_processor = processors.TemplateProcessing(
+        single=f"{cls} $A {sep}",
+        pair=f"{cls} $A {sep} $B:1 {sep}:1",
+        special_tokens=around,
+    )
+    return engine
+
+
+def _fill(engine, settings, names) -> None:
+    """Names the special tokens that the files do not name, but have."""
+    for name, token in names.items():
+        if name not in settings and engine.token_to_id(token) is not None:
+            settings[name] = token
+
+
+def _numbered(engine, settings, name) -> tuple[str, int]:
+    """A special token and its id."""
+    token = _content(settings.get(name))
+    number = engine.token_to_id(token) if isinstance(token, str) else None
+    if number is None:
+        raise ValueError(f"{name} {token!r} is not in the vocabulary.")
+    return token, number
+
+
+# ------------------------------------------------------------------ added tokens
+
+
+def _add(engine, settings) -> None:
+    """Adds the tokens that the files list, and marks the special ones."""
+    listed = settings.get("added_tokens_decoder") or {}
+    for number in sorted(listed, key=int):
+        fields = {k: v for k, v in listed[number].items() if k != "__type"}
+        token = tokenizers.AddedToken(fields.pop("content"), **fields)
+        engine.add_tokens([token])
+        if engine.token_to_id(token.content) != int(number):
+            raise ValueError(
+                f"the added token {token.content!r} should be {number}, but is "
+                f"{engine.token_to_id(token.content)}."
+            )
+    named = [settings.get(name) for name in _NAMED]
+    more = settings.get("additional_special_tokens") or []
+    for token in [*named, *more]:
+        name = _content(token)
+        # Of a token that is in no vocabulary the model has no embedding.
+        if name and engine.token_to_id(name) is not None:
+            flags = token if isinstance(token, dict) else {}
+            sides = {side: flags.get(side, False) for side in ("lstrip", "rstrip")}
+            engine.add_special_tokens(
+                [tokenizers.AddedToken(name, normalized=False, **sides)]
+            )
+
+
+def _by_id(folder, settings) -> dict[str, dict]:
+    """What added_tokens.json lists, in the form of the newer field."""
+    special = set(_named(settings))
+    listed = {
+        str(number): {"content": content, "special": content in special}
+        for content, number in _object(folder, _ADDED_FILE).items()
+    }
+    return listed | (settings.get("added_tokens_decoder") or {})
+
+
+def _named(settings) -> Iterator[str]:
+    for token in [settings.get(name) for name in _NAMED]:
+        if token:
+            yield _content(token)
+    yield from map(_content, settings.get("additional_special_tokens") or [])
+
+
+def _content(token) -> Any:
+    """The text of a token, which files write in two ways."""
+    return token.get("content") if isinstance(token, dict) else token
+
+
+# ------------------------------------------------------------------ files
+
+
+def _check_size(path) -> None:
+    if path and os.path.getsize(path) > _LARGEST:
+        raise ValueError(f"{path}: larger than {_LARGEST} bytes.")
+
+
+def _text(folder, name) -> str:
+    path = os.path.join(folder, name)
+    _check_size(path)
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return file.read()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: byte {error.start} is not valid UTF-8.") from None
+
+
+def _object(folder, name) -> dict[str, Any]:
+    path = os.path.join(folder, name)
+    if os.path.getsize(path) > _LARGEST // 8:  # Python holds it in far more memory
+        raise ValueError(f"{path}: larger than {_LARGEST // 8} bytes.")
+    try:
+        value = json.loads(_text(folder, name))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON ({error}).") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: a {type(value).__name__}, expected an object.")
+    return value

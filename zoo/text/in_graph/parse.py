@@ -1,0 +1,127 @@
+"""Reads which family of tokenizers a `tokenizer.json` belongs to, part by part.
+
+A part that is not known here to be exact is refused.
+"""
+
+from zoo.text.in_graph import byte_level, nfc, pre_tokenizers, sentencepiece, wordpiece
+from zoo.text.in_graph.sentencepiece import SPACE
+
+
+def read(fields: dict, vocabulary: dict[str, int]):
+    """Builds what encodes and decodes text without added tokens.
+
+    Args:
+      fields: a tokenizer.json.
+      vocabulary: the id of each token, added ones among them.
+
+    Returns:
+      A function from texts to normalized texts, or None, and the family.
+
+    Raises:
+      ValueError: names the part that has no exact form in the graph.
+    """
+    model = fields["model"]
+    skipped = {token["id"] for token in fields["added_tokens"] if token["special"]}
+    if model["type"] == "WordPiece":
+        return None, _wordpiece(fields, vocabulary, skipped)
+    _only("model.type", model["type"], "BPE", "WordPiece")
+    _only("model.dropout", model["dropout"], None)
+    for name in ("continuing_subword_prefix", "end_of_word_suffix"):
+        _only(f"model.{name}", model[name], None, "")
+    if model["byte_fallback"]:
+        return None, _sentencepiece(fields, vocabulary, skipped)
+    normalize = None
+    if fields["normalizer"] is not None:
+        _only("normalizer", fields["normalizer"], {"type": "NFC"})
+        normalize = nfc.Composed()
+    return normalize, _byte_level(fields, vocabulary, skipped)
+
+
+def _byte_level(fields, vocabulary, skipped):
+    _only("model.unk_token", fields["model"]["unk_token"], None)
+    _only("decoder", (fields["decoder"] or {}).get("type"), "ByteLevel")
+    replacements = []
+    parts = _parts(fields["pre_tokenizer"], "pretokenizers")
+    for part in parts:
+        found = None
+        if part["type"] == "Split" and part["behavior"] == "Isolated":
+            found = pre_tokenizers.split_pattern(part["pattern"].get("Regex"))
+        elif part["type"] == "Digits" and part["individual_digits"]:
+            found = pre_tokenizers.digits()
+        elif part["type"] == "ByteLevel" and part is parts[-1]:
+            found = pre_tokenizers.gpt2() if part["use_regex"] else []
+        if found is None or part.get("invert"):
+            raise ValueError(f"pre_tokenizer {part}")
+        replacements += found
+    _only("pre_tokenizer", parts[-1]["type"] if parts else None, "ByteLevel")
+    prefix_space = parts[-1]["add_prefix_space"]
+    if prefix_space and len(parts) > 1:
+        raise ValueError("pre_tokenizer with add_prefix_space behind another one")
+    return byte_level.ByteLevel(
+        fields["model"], replacements, prefix_space, vocabulary, skipped
+    )
+
+
+def _sentencepiece(fields, vocabulary, skipped):
+    _only("model.ignore_merges", fields["model"]["ignore_merges"], False)
+    space = SPACE.encode()
+    to_space = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
+    prepend = {"type": "Prepend", "prepend": SPACE}
+    before, at_start, after = [], [], []
+    normalizers = _parts(fields["normalizer"], "normalizers")
+    for part in normalizers:
+        _only("normalizer", part, to_space, prepend)
+        if part == prepend:
+            before.append((r"^((?s:.))", space + rb"\1"))
+        else:
+            before.append((" ", space))
+    part = fields["pre_tokenizer"]
+    if part is not None and part["type"] == "Metaspace":
+        _only("pre_tokenizer.replacement", part["replacement"], SPACE)
+        before.append((" ", space))
+        missing = (f"^([^{SPACE}])", space + rb"\1")
+        if part["prepend_scheme"] == "always":
+            before.append(missing)
+        elif part["prepend_scheme"] == "first":
+            at_start.append(missing)
+        if part["split"]:
+            after.append((SPACE, pre_tokenizers.SEPARATOR + space))
+    elif part is not None:
+        # Where no spaces are left, there is nothing to split.
+        nothing = {"type": "Split", "pattern": {"String": " "}}
+        nothing |= {"behavior": "MergedWithPrevious", "invert": False}
+        _only("pre_tokenizer", part, *([nothing] if to_space in normalizers else []))
+    decoders = _parts(fields["decoder"], "decoders")
+    strip = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+    strips = bool(decoders) and decoders[-1] == strip
+    from_space = {"type": "Replace", "pattern": {"String": SPACE}, "content": " "}
+    wanted = [from_space, {"type": "ByteFallback"}, {"type": "Fuse"}]
+    _only("decoder", decoders[:-1] if strips else decoders, wanted)
+    return sentencepiece.SentencePiece(
+        fields["model"], before, at_start, after, strips, vocabulary, skipped
+    )
+
+
+def _wordpiece(fields, vocabulary, skipped):
+    normalizer = fields["normalizer"] or {}
+    _only("normalizer", normalizer.get("type"), "BertNormalizer")
+    _only("pre_tokenizer", fields["pre_tokenizer"], {"type": "BertPreTokenizer"})
+    decoder = fields["decoder"] or {}
+    _only("decoder", decoder.get("type"), "WordPiece")
+    return wordpiece.WordPiece(
+        fields["model"], normalizer, decoder, vocabulary, skipped
+    )
+
+
+def _parts(part, name):
+    """The parts of a sequence, or of what may stand alone."""
+    if part is None:
+        return []
+    if part["type"] != "Sequence":
+        return [part]
+    return [inner for outer in part[name] for inner in _parts(outer, name)]
+
+
+def _only(name, value, *allowed):
+    if value not in allowed:
+        raise ValueError(f"{name} {value!r}, allowed: {', '.join(map(repr, allowed))}")

@@ -1,0 +1,169 @@
+"""SentencePiece-like BPE (Llama 2, Mistral): words are merged from characters.
+
+Spaces are written as "▁", and a character that is no token as the tokens of its bytes.
+"""
+
+import re
+
+import tensorflow as tf
+
+from zoo.text.in_graph import (
+    bpe,
+    bpe_merges,
+    byte_level,
+    pre_tokenizers,
+    ragged_ops,
+)
+from zoo.text.in_graph import (
+    words as graph_words,
+)
+
+SPACE = "▁"
+_BYTE = re.compile(r"<0x(\+[0-9A-Fa-f]|[0-9A-Fa-f]{2})>")
+_BROKEN = "\ufffd"
+
+
+class SentencePiece(tf.Module):
+    """Text without added tokens to tokens, and back."""
+
+    def __init__(self, model, before, at_start, after, strip, vocabulary, skipped):
+        """Builds the tables.
+
+        Args:
+          model: `model` of a tokenizer.json.
+          before: replacements, see `graph_patterns`.
+          at_start: replacements, then, where a text is not behind an added token.
+          after: replacements, then.
+          strip: whether decoding leaves out a space at the start of a text.
+          vocabulary: the id of each token, added ones among them.
+          skipped: the ids of special tokens.
+
+        Raises:
+          ValueError: the model has a part that has no form in the graph.
+        """
+        super().__init__()
+        words = model["vocab"]
+        byte_ids = [words.get(f"<0x{byte:02X}>", -1) for byte in range(256)]
+        if -1 in byte_ids:
+            raise ValueError(f"model.vocab without <0x{byte_ids.index(-1):02X}>")
+        size = max(vocabulary.values()) + 1
+        merges = bpe_merges.prepare(
+            {
+                number: [words[letter] for letter in token]
+                for token, number in words.items()
+                if all(letter in words for letter in token)
+            },
+            bpe_merges.read(model),
+        )
+        letters = [token for token in words if len(token) == 1]
+        self._letters = ragged_ops.table(
+            {ord(token): number for number, token in enumerate(letters)},
+            tf.int32,
+            tf.int32,
+            -1,
+        )
+        symbols = [*map(words.get, letters), *byte_ids]
+        self._pairs = bpe.Pairs(merges, symbols)
+        self._byte_symbols = tf.range(len(letters), len(symbols))
+        self._whole = graph_words.table(
+            {token: i for token, i in words.items() if i in merges.whole}
+        )
+        self._before, self._at_start, self._after = before, at_start, after
+        if not after and not any(re.search(f"[^{SPACE}]{SPACE}", t) for t in words):
+            # No token goes on where a space follows another character.
+            edge = pre_tokenizers.SEPARATOR + SPACE.encode()
+            self._after = [(f"([^{SPACE}]){SPACE}", rb"\1" + edge)]
+        self._strip = strip
+        texts, is_byte, known = [b""] * (size + 1), [False] * (size + 1), [False] * size
+        for token, number in vocabulary.items():
+            byte = _BYTE.fullmatch(token)
+            is_byte[number], known[number] = bool(byte), number not in skipped
+            text = bytes([int(byte[1], 16)]) if byte else token.encode()
+            texts[number] = text.replace(SPACE.encode(), b" ")
+        self._texts = tf.constant(texts)
+        self._is_byte = tf.constant(is_byte)
+        self._known = tf.constant([*known, False])
+
+    def encode(self, text_B: tf.Tensor, starts_B: tf.Tensor) -> tf.RaggedTensor:
+        """The tokens of texts, int32 [B, None]; `starts_B` tells which start a text."""
+        for pattern, rewrite in self._before:
+            text_B = tf.strings.regex_replace(text_B, pattern, rewrite)
+        for pattern, rewrite in self._at_start:
+            changed_B = tf.strings.regex_replace(text_B, pattern, rewrite)
+            text_B = tf.where(starts_B, changed_B, text_B)
+        words = pre_tokenizers.words(text_B, self._after)
+        return graph_words.encode(*words, self._whole, self._merge)
+
+    def decode(self, tokens_BT: tf.RaggedTensor) -> tf.Tensor:
+        """The texts of tokens, string [B]."""
+        nothing = tf.size(self._texts) - 1
+        tokens = tokens_BT.values
+        tokens = tf.where((tokens >= 0) & (tokens < nothing), tokens, nothing)
+        tokens_BT = ragged_ops.keep_ragged(
+            tf.gather(self._known, tokens), tokens_BT.with_values(tokens)
+        )
+        tokens, row = tokens_BT.values, ragged_ops.row_of_each(tokens_BT)
+        text, is_byte = tf.gather(self._texts, tokens), tf.gather(self._is_byte, tokens)
+        # Of a character that is cut at the end, each byte is a token.
+        cut_B = byte_level.cut(ragged_ops.join(text, row, tokens_BT.nrows()))
+        end_B = tokens_BT.row_splits[1:] - tf.cast(cut_B, tf.int64)
+        kept = tf.range(tf.size(row, tf.int64)) < tf.gather(end_B, row)
+        text, is_byte, row = ragged_ops.keep(kept, text, is_byte, row)
+        # Bytes that follow each other are characters all of them, or none.
+        kind = tf.cast(is_byte, tf.int32)
+        first = ragged_ops.changes(kind) | ragged_ops.changes(row)
+        run = tf.cumsum(tf.cast(first, tf.int64))
+        valid_R = byte_level.valid(ragged_ops.join(text, run, tf.size(run) + 1))
+        text = tf.where(is_byte & ~tf.gather(valid_R, run), _BROKEN, text)
+        text_B = ragged_ops.join(text, row, tokens_BT.nrows())
+        return tf.strings.regex_replace(text_B, "^ ", "") if self._strip else text_B
+
+    def pieces(self, tokens: tf.Tensor) -> tf.Tensor:
+        """The bytes of each token; special ones and ids out of range have none."""
+        nothing = tf.size(self._texts) - 1
+        tokens = tf.where((tokens >= 0) & (tokens < nothing), tokens, nothing)
+        return tf.where(
+            tf.gather(self._known, tokens), tf.gather(self._texts, tokens), ""
+        )
+
+    def _merge(self, words_M):
+        """What `graph_words` needs: the tokens of words, and where each starts."""
+        edge = pre_tokenizers.SEPARATOR
+        text = tf.strings.reduce_join(words_M, separator=edge)
+        text = tf.strings.join([edge, text, edge])
+        point_N, start_N = tf.strings.unicode_decode_with_offsets(text, "UTF-8")
+        # The edge gives the character of broken bytes, but that would have three bytes.
+        size_N = ragged_ops.behind(start_N, -1) - start_N
+        broken_N = tf.equal(point_N, ord(_BROKEN))
+        edge_N = broken_N & (size_N <= 1)
+        symbol_N = self._letters.lookup(point_N)
+        symbol_N = tf.where(edge_N, self._pairs.separator, symbol_N)
+        symbol_N = tf.cond(
+            tf.reduce_any(symbol_N < 0),
+            lambda: self._with_bytes(symbol_N, point_N),
+            lambda: symbol_N,
+        )
+        return self._pairs.words(tf.cast(symbol_N, tf.int64))
+
+    def _with_bytes(self, symbol_N, point_N):
+        """Puts the symbols of bytes in the place of characters that are no token."""
+        at_U1 = tf.where(symbol_N < 0)
+        bytes_U4, size_U = _utf8(tf.gather_nd(point_N, at_U1))
+        symbol_U4 = tf.gather(self._byte_symbols, bytes_U4)
+        pool = tf.concat([symbol_N, tf.reshape(symbol_U4, [-1])], 0)
+        count = tf.size(symbol_N)
+        start_N, start_U = tf.range(count), count + 4 * tf.range(tf.size(size_U))
+        limit_N = tf.tensor_scatter_nd_update(start_N + 1, at_U1, start_U + size_U)
+        start_N = tf.tensor_scatter_nd_update(start_N, at_U1, start_U)
+        return tf.gather(pool, ragged_ops.ranges(start_N, limit_N).values)
+
+
+def _utf8(point_N):
+    """The bytes of characters, int32 [N, 4], and how many there are, int32 [N]."""
+    long_N3 = point_N[:, None] >= tf.constant([0x80, 0x800, 0x10000])
+    more_N1 = tf.reduce_sum(tf.cast(long_N3, tf.int32), 1, keepdims=True)
+    shift_N4 = 6 * tf.maximum(more_N1 - tf.range(4), 0)
+    bits_N4 = tf.bitwise.right_shift(point_N[:, None], shift_N4)
+    first_N1 = bits_N4[:, :1] + tf.gather([0, 0xC0, 0xE0, 0xF0], more_N1)
+    bytes_N4 = tf.concat([first_N1, bits_N4[:, 1:] % 64 + 0x80], 1)
+    return bytes_N4, more_N1[:, 0] + 1

@@ -1,0 +1,157 @@
+"""A tokenizer as a part of a TensorFlow graph, read from a `tokenizer.json`.
+
+It gives exactly the ids of the `tokenizers` library with core TensorFlow operations and
+immutable tables only, so that a SavedModel with it runs on any stock server. What
+cannot be done exactly is refused when it is built.
+
+Added tokens are cut out of a text first (`graph_added`); what is between them goes to
+one of three families (`graph_family`): byte-level BPE (`graph_bytes`), BPE in the way
+of SentencePiece (`graph_sentencepiece`) or WordPiece (`graph_wordpiece`).
+"""
+
+import json
+
+import tensorflow as tf
+from tokenizers import Tokenizer
+
+from zoo.text.in_graph import (
+    added_tokens,
+    byte_level,
+    parse,
+    pre_tokenizers,
+    ragged_ops,
+)
+
+_CPU = "/CPU:0"
+
+
+def build(tokenizer_json: str) -> "GraphTokenizer":
+    """Builds the graph tokenizer of a `tokenizer.json`.
+
+    Args:
+      tokenizer_json: the text of the file.
+
+    Raises:
+      ValueError: a part of it has no exact form in the graph.
+    """
+    try:
+        return GraphTokenizer(tokenizer_json)
+    except ValueError as error:
+        message = f"tokenizer.json cannot be put in the graph: {error}"
+        raise ValueError(message) from error
+
+
+def valid_utf8(text_B: tf.Tensor) -> tf.Tensor:
+    """Whether each text is valid UTF-8 (NUL is a character), bool [B]."""
+    with tf.device(_CPU):
+        return byte_level.valid(text_B)
+
+
+class GraphTokenizer(tf.Module):
+    """Text to tokens and back, for use in a `tf.function`.
+
+    Attributes:
+      vocab_size: the number of ids, added tokens among them.
+    """
+
+    def __init__(self, tokenizer_json: str):
+        """See `build`."""
+        super().__init__()
+        try:
+            reference = Tokenizer.from_str(tokenizer_json)
+        except Exception as error:  # The library raises no narrower class.
+            raise ValueError(f"no tokenizer: {error}") from error
+        # Written again, an old file has the fields of a new one.
+        fields = json.loads(reference.to_str())
+        vocabulary = reference.get_vocab()
+        self.vocab_size: int = max(vocabulary.values()) + 1
+        added = fields["added_tokens"]
+        added_tokens.check(added, normalized=fields["normalizer"] is not None)
+        with tf.device(_CPU):
+            self._added = added_tokens.AddedTokens(added)
+            self._plain = added_tokens.AddedTokens(
+                [token for token in added if not token["special"]]
+            )
+            self._normalize, self._family = parse.read(fields, vocabulary)
+
+    def encode(self, text_B: tf.Tensor, special: bool = False) -> tf.RaggedTensor:
+        """The tokens of texts, without those that a post-processor adds.
+
+        Args:
+          text_B: string, valid UTF-8.
+          special: whether the text of a special token stands for that token; else it
+            is text like any other.
+
+        Returns:
+          int32 [B, None].
+        """
+        with tf.device(_CPU):
+            added = self._added if special else self._plain
+            if not added:
+                return self._encode(text_B, tf.ones_like(text_B, tf.bool))
+            return self.encode_parts(*added.split(text_B))
+
+    def split(self, text_B: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
+        """Cuts texts where the byte 0xFF is and at added tokens that are not special.
+
+        Args:
+          text_B: string; with any bytes that UTF-8 has not, too.
+
+        Returns:
+          What `encode_parts` takes.
+        """
+        with tf.device(_CPU):
+            if self._plain:
+                return self._plain.split(text_B)
+            parts_BP = pre_tokenizers.pieces(text_B)
+            return parts_BP, tf.fill(tf.shape(parts_BP.values), -1)
+
+    def encode_parts(self, parts_BP: tf.RaggedTensor, token_P: tf.Tensor):
+        """The tokens of texts that are cut into parts already.
+
+        Args:
+          parts_BP: string [B, None], valid UTF-8; no added token is looked for.
+          token_P: int32, for each part the token that stands in its place, or -1 where
+            the part is text.
+
+        Returns:
+          int32 [B, None].
+        """
+        with tf.device(_CPU):
+            is_text_P = token_P < 0
+            text_P = tf.where(is_text_P, parts_BP.values, "")
+            row_P = ragged_ops.row_of_each(parts_BP)
+            start_P = tf.gather(parts_BP.row_starts(), row_P)
+            part_P = tf.range(parts_BP.row_splits[-1])
+            text_PT = self._encode(text_P, start_P == part_P)
+            token, part = ragged_ops.keep(token_P >= 0, token_P, part_P)
+            token_PT = ragged_ops.ragged(token, part, tf.size(part_P, tf.int64))
+            tokens_PT = tf.concat([text_PT, token_PT], 1)
+            return parts_BP.with_values(tokens_PT).merge_dims(1, 2)
+
+    def decode(self, tokens_BT: tf.RaggedTensor) -> tf.Tensor:
+        """The texts of tokens; special tokens and ids out of range have none.
+
+        Args:
+          tokens_BT: int32 [B, None].
+
+        Returns:
+          string [B], valid UTF-8: a character that is cut at the end is left out, other
+          broken bytes become U+FFFD.
+        """
+        with tf.device(_CPU):
+            return self._family.decode(tokens_BT)
+
+    def pieces(self, tokens: tf.Tensor) -> tf.Tensor:
+        """The bytes that each token adds to a text, string, of the shape of `tokens`.
+
+        A character may be spread over several tokens. Special tokens and ids out of
+        range have none.
+        """
+        with tf.device(_CPU):
+            return self._family.pieces(tokens)
+
+    def _encode(self, text_B, starts_B):
+        if self._normalize is not None:
+            text_B = self._normalize(text_B)
+        return self._family.encode(text_B, starts_B)
