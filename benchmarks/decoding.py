@@ -61,7 +61,7 @@ def export():
 
     from zoo import models
     from zoo.data import sources
-    from zoo.directory import Generation, Loaded
+    from zoo.directory import GenerationConfig, Loaded
     from zoo.saved_model import writer
     from zoo.text import tokenizer
 
@@ -75,7 +75,7 @@ def export():
         heads=12,
     )
     tokens = tokenizer.train(sources.documents("kjv", "test"), 2048)
-    writer.write(_FOLDER.value, Loaded(model, tokens, Generation()))
+    writer.write(_FOLDER.value, Loaded(model, tokens, GenerationConfig()))
     prompt = sources.documents("kjv", "test")[0]
     ids = tokens.encode(prompt)[:_PROMPT]
     pathlib.Path(_FOLDER.value, "prompt").write_text(tokens.decode(ids), "utf-8")

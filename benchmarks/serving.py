@@ -23,7 +23,7 @@ from zoo import command as flags_lib
 from zoo import directory, models
 from zoo.data import sources
 from zoo.decode import generate
-from zoo.directory import Generation
+from zoo.directory import GenerationConfig
 from zoo.saved_model import writer
 from zoo.saved_model.checker import c_api
 from zoo.text import tokenizer as tokenizers
@@ -59,7 +59,7 @@ def latency(folder, tokens, text):
     print(f" ({size - allowed:+,.0f} against 1.02 x + 10 MB)")
 
     prompt = tokens.decode(tokens.encode(text)[:16])
-    knobs = Generation(max_new_tokens=64)
+    knobs = GenerationConfig(max_new_tokens=64)
     with c_api.Session(version) as session:
 
         def ask(prompt, count):

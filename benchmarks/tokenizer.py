@@ -127,7 +127,7 @@ def _megabyte(sides, text):
 
 def _short(sides):
     from zoo import models as zoo_models
-    from zoo.directory import Generation, Loaded
+    from zoo.directory import GenerationConfig, Loaded
     from zoo.saved_model import writer
     from zoo.text import tokenizer
 
@@ -136,7 +136,7 @@ def _short(sides):
     model = zoo_models.build("transformer_lm", vocab_size=words.vocab_size, **sizes)
     root = pathlib.Path(__file__).parents[1]
     with tempfile.TemporaryDirectory() as folder:
-        version = writer.write(folder, Loaded(model, words, Generation()))
+        version = writer.write(folder, Loaded(model, words, GenerationConfig()))
         out = subprocess.run(
             [sys.executable, "-c", _CLIENT, str(version), json.dumps(_SHORT)],
             env={**os.environ, "PYTHONPATH": str(root)},

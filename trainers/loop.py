@@ -213,7 +213,7 @@ def _sample(model, tokenizer) -> str:
     room = model.limit - 1 if model.limit else _SAMPLE
     if room < 1:
         return ""
-    options = directory.Generation(max_new_tokens=min(room, _SAMPLE))
+    options = directory.GenerationConfig(max_new_tokens=min(room, _SAMPLE))
     return generate(model, tokenizer, [""], options)[0].text
 
 

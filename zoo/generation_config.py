@@ -8,7 +8,7 @@ from zoo.fields import at_least, from_fields
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
-class Generation:
+class GenerationConfig:
     """One value for each knob; the names and ranges of the `generate` signature.
 
     Attributes:
@@ -60,7 +60,7 @@ class Generation:
         return {"do_sample": not greedy, "eos_token_id": end_id, **value}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any], where: str) -> "Generation":
+    def from_json(cls, value: dict[str, Any], where: str) -> "GenerationConfig":
         """Reads the fields that it knows; transformers writes many more.
 
         Raises:

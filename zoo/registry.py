@@ -1,4 +1,13 @@
-"""The one table from a model's name to its Config and its build function."""
+"""The one table from a model's name to its Config and its build function.
+
+Every Config says once what kind of model it describes:
+
+    task     "generate", "embed", "classify" or "regress"
+    reads    "text" or "features" (a row of numbers)
+
+Signatures, feeds, evaluation and the commands choose by these two, and never by the
+class of a model.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,6 +26,7 @@ class Entry:
       fixed: the fields of Config that this name decides, such as `cell="gru"`.
       build: `build(config) -> keras.Model`, built, with initial weights.
       about: one line for the table of models.
+      not_exported: why no SavedModel can be made of it, or "".
     """
 
     name: str
@@ -24,6 +34,7 @@ class Entry:
     fixed: dict[str, Any]
     build: Callable[[Any], Any]
     about: str
+    not_exported: str = ""
 
 
 class ConfigSerializable:
@@ -44,9 +55,16 @@ class ConfigSerializable:
 _ENTRIES: dict[str, Entry] = {}
 
 
-def register(name: str, config: type, build: Callable, about: str, **fixed) -> None:
+def register(
+    name: str,
+    config: type,
+    build: Callable,
+    about: str,
+    not_exported: str = "",
+    **fixed,
+) -> None:
     """Adds a row; a model file calls it once for each name that it offers."""
-    _ENTRIES[name] = Entry(name, config, fixed, build, about)
+    _ENTRIES[name] = Entry(name, config, fixed, build, about, not_exported)
 
 
 def names() -> list[str]:

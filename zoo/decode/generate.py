@@ -39,7 +39,7 @@ def generate(
       tokenizer: its `Tokenizer`.
       prompts: texts, or token ids such as a chat's. An empty text starts from the end
         token, as a new document does.
-      generation: a `Generation`, for all prompts alike; row i has seed + i.
+      generation: a `GenerationConfig`, for all prompts alike; row i has seed + i.
 
     Raises:
       ValueError: a prompt and its new tokens exceed the model's context, or there are

@@ -27,10 +27,18 @@ from zoo import files, models, registry
 from zoo.directory import hf, hub, safetensors_file
 from zoo.directory.hf import bert, sentence_transformers
 from zoo.directory.pretrained import Loaded, Pretrained, assemble, by_path, table
-from zoo.generation_config import Generation
+from zoo.generation_config import GenerationConfig
 from zoo.text.importers import hf_files
 
-__all__ = ["Generation", "Loaded", "Pretrained", "fields_of", "load", "read", "save"]
+__all__ = [
+    "GenerationConfig",
+    "Loaded",
+    "Pretrained",
+    "fields_of",
+    "load",
+    "read",
+    "save",
+]
 
 _PRESET = "keras_hub:"
 
@@ -42,7 +50,7 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
       directory: absent or empty, unless `replace`.
       model: a model of the registry.
       tokenizer: a `Tokenizer`; needed by models of text.
-      generation: a `Generation`; its defaults where None.
+      generation: a `GenerationConfig`; its defaults where None.
       replace: whether an older model directory is swapped for this one.
 
     Raises:
@@ -71,7 +79,7 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
         safetensors_file.write(folder / safetensors_file.FILE, shapes, arrays())
         if tokenizer is not None:
             tokenizer.save(folder)
-            said = (generation or Generation()).to_json(tokenizer.end_id)
+            said = (generation or GenerationConfig()).to_json(tokenizer.end_id)
             said["eos_token_id"] = ends["eos_token_id"]
             files.write_json(folder / "generation_config.json", said)
 
@@ -168,11 +176,11 @@ def _folder(folder: pathlib.Path) -> Pretrained:
     if config.get("model_type") in list(hf.ENCODERS):
         config[bert.SENTENCE] = sentence_transformers.read(folder)
     tensors = _tensors(folder, config)
-    said, generation = {}, Generation()
+    said, generation = {}, GenerationConfig()
     if os.path.lexists(folder / "generation_config.json"):
         path = files.inside(folder, "generation_config.json")
         said = files.read_json(path)
-        generation = Generation.from_json(said, str(path))
+        generation = GenerationConfig.from_json(said, str(path))
     for name in hf_files.FILES:
         if os.path.lexists(folder / name):
             files.inside(folder, name)

@@ -17,7 +17,7 @@ import numpy as np
 from zoo import registry
 from zoo.directory import hf, uninitialized
 from zoo.directory.safetensors_file import Tensors
-from zoo.generation_config import Generation
+from zoo.generation_config import GenerationConfig
 from zoo.text.tokenizer import Tokenizer
 
 __all__ = ["Loaded", "Pretrained", "Tensors", "assemble", "table"]
@@ -44,7 +44,7 @@ class Pretrained(NamedTuple):
     config: dict[str, Any]
     tensors: Mapping[str, np.ndarray]
     tokenizer: Tokenizer | None | Callable[[], Tokenizer | None]
-    generation: Generation
+    generation: GenerationConfig
 
 
 class Loaded(NamedTuple):
@@ -58,7 +58,7 @@ class Loaded(NamedTuple):
 
     model: Any
     tokenizer: Tokenizer | None
-    generation: Generation
+    generation: GenerationConfig
 
 
 def assemble(pretrained: Pretrained) -> Loaded:

@@ -5,6 +5,7 @@ from the training rows, so that an exported model takes raw features.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
@@ -30,6 +31,8 @@ class Config:
       l1, l2: penalties on the weights (not the biases) of all layers.
     """
 
+    reads: ClassVar[str] = "features"
+
     features: int = 30
     classes: int = 2
     labels: tuple[str, ...] = ()
@@ -54,6 +57,11 @@ class Config:
             raise ValueError(
                 f"dense_net.labels: {len(self.labels)} names, classes {self.classes}."
             )
+
+    @property
+    def task(self) -> str:
+        """ "classify", or "regress" where there are no classes."""
+        return "classify" if self.classes else "regress"
 
 
 @keras.saving.register_keras_serializable(package="zoo")

@@ -8,7 +8,7 @@ operation, which a stock TF Serving refuses.
 import dataclasses
 import inspect
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -43,6 +43,9 @@ class Config:
       context: the most positions; KerasHub itself knows it of a few kinds only.
       dropout: the backbone's argument of this name, where it has one.
     """
+
+    task: ClassVar[str] = "generate"
+    reads: ClassVar[str] = "text"
 
     kind: str = "OPT"
     settings: Any = dataclasses.field(
@@ -269,4 +272,10 @@ def _causal_lm(config):
     return Uncompiled(backbone=backbone, preprocessor=None)
 
 
-registry.register("keras_hub", Config, KerasHubLM, "a CausalLM of KerasHub")
+registry.register(
+    "keras_hub",
+    Config,
+    KerasHubLM,
+    "a CausalLM of KerasHub",
+    not_exported="its cache is written by an XLA operation, which servers refuse",
+)

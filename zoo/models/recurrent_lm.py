@@ -5,6 +5,7 @@ dropout between layers only); Press & Wolf 2017 (arXiv:1608.05859, tied head).
 """
 
 import dataclasses
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
@@ -31,6 +32,9 @@ class Config:
       dropout: of what goes into each layer and into the head.
       tied_head: whether the head is the embedding table; needs width = units.
     """
+
+    task: ClassVar[str] = "generate"
+    reads: ClassVar[str] = "text"
 
     cell: str = "lstm"
     vocab_size: int = 8192

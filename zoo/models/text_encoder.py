@@ -5,6 +5,7 @@ arXiv:1907.11692); Reimers and Gurevych 2019 (Sentence-BERT, arXiv:1908.10084).
 """
 
 import dataclasses
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
@@ -45,6 +46,9 @@ class Config:
       normalization: "l2" gives the embedding the length 1, "none" leaves it.
       dropout: of embeddings and of what each part adds.
     """
+
+    task: ClassVar[str] = "embed"
+    reads: ClassVar[str] = "text"
 
     vocab_size: int = 8192
     context: int = 256

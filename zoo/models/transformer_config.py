@@ -1,6 +1,7 @@
 """The choices of `transformer_lm`: families of models by config, not by copy."""
 
 import dataclasses
+from typing import ClassVar
 
 from zoo.fields import at_least, check_fraction, one_of
 from zoo.layers import attention, norm, rotary
@@ -77,6 +78,9 @@ class Config:
       logit_softcap: 0 is off.
       dropout: of the embeddings and of what each part adds to the stream.
     """
+
+    task: ClassVar[str] = "generate"
+    reads: ClassVar[str] = "text"
 
     vocab_size: int = 8192
     context: int = 256

@@ -27,7 +27,7 @@ SPECS["stop"] = tf.TensorSpec([None, None], tf.string)
 
 
 def defaults(generation) -> dict[str, tf.Tensor]:
-    """The `Generation` as tensors of one row, which gRPC callers may leave out."""
+    """A `GenerationConfig` as one-row tensors, which gRPC callers may leave out."""
     values = dataclasses.asdict(generation)
     tensors = {name: tf.constant([values[name]], kind) for name, kind in KINDS.items()}
     return {**tensors, "stop": tf.constant([list(values["stop"]) or [""]])}

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from zoo import models
 from zoo.decode import generate, loop, sampling
-from zoo.directory import Generation
+from zoo.directory import GenerationConfig
 
 V, END = 7, 6
 
@@ -114,7 +114,7 @@ def model():
     )
 
 
-HOT = Generation(max_new_tokens=8, temperature=1.0, seed=5)
+HOT = GenerationConfig(max_new_tokens=8, temperature=1.0, seed=5)
 
 
 def test_generate(model, tokenizer):
@@ -133,17 +133,17 @@ def test_a_prompt_is_sampled_by_its_place(model, tokenizer):
 
 
 def test_an_empty_prompt_begins_a_document(model, tokenizer):
-    cold = Generation(max_new_tokens=3)
+    cold = GenerationConfig(max_new_tokens=3)
     (one,) = generate(model, tokenizer, [""], cold)
     logits = model(tf.constant([[tokenizer.end_id]]))[0, -1]
     assert one.tokens[0] == int(tf.argmax(logits))
 
 
 def test_what_exceeds_the_context_is_refused(model, tokenizer):
-    fits = Generation(max_new_tokens=31)
+    fits = GenerationConfig(max_new_tokens=31)
     assert len(generate(model, tokenizer, [""], fits)[0].tokens) <= 31
     with pytest.raises(ValueError) as error:
-        generate(model, tokenizer, ["", ""], Generation(max_new_tokens=32))
+        generate(model, tokenizer, ["", ""], GenerationConfig(max_new_tokens=32))
     assert "max_new_tokens 32" in str(error.value)
     assert "context is 32" in str(error.value)
 
@@ -152,7 +152,9 @@ def test_a_recurrent_model_has_no_limit(tokenizer):
     model = models.build(
         "gru_lm", vocab_size=300, context=8, width=16, units=16, layers=1
     )
-    (one,) = generate(model, tokenizer, ["abcabcabcabc"], Generation(max_new_tokens=20))
+    (one,) = generate(
+        model, tokenizer, ["abcabcabcabc"], GenerationConfig(max_new_tokens=20)
+    )
     assert one.finish_reason == "stop" or len(one.tokens) == 20
 
 
@@ -171,5 +173,5 @@ def test_a_recurrent_model_has_no_limit(tokenizer):
 )
 def test_bad_knobs_are_refused(fields, words):
     with pytest.raises(ValueError) as error:
-        Generation(**fields)
+        GenerationConfig(**fields)
     assert words in str(error.value)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from zoo import models
 from zoo.decode import generate
 from zoo.decode.stop_strings import Stops
-from zoo.directory import Generation
+from zoo.directory import GenerationConfig
 
 # one token a letter, and some that hold several bytes, a half character, or none
 PIECES = [b"", *(bytes([c]) for c in b"abcdefgh"), b"xyz", b"\xe2\x82", b"\xac", b"a\n"]
@@ -94,7 +94,7 @@ def test_cut():
 
 def test_generate(tokenizer):
     model = models.build("gru_lm", vocab_size=300, width=16, units=16)
-    free = Generation(max_new_tokens=30, temperature=1.0, seed=3)
+    free = GenerationConfig(max_new_tokens=30, temperature=1.0, seed=3)
     (whole,) = generate(model, tokenizer, ["abc"], free)
     stop = next(letter for letter in whole.text[5:] if letter.isascii())
     bound = dataclasses.replace(free, stop=("never there", stop))

@@ -12,7 +12,7 @@ from zoo import directory, models
 def test_no_bit_is_lost(family, tmp_path, tokenizer):
     model = built(family)
     given = None if "dense" in family else tokenizer
-    generation = directory.Generation(temperature=0.5, top_k=3, max_new_tokens=9)
+    generation = directory.GenerationConfig(temperature=0.5, top_k=3, max_new_tokens=9)
     directory.save(tmp_path / "m", model, given, generation)
     loaded = directory.load(tmp_path / "m")
     for mine, other in zip(loaded.model.weights, model.weights, strict=True):
@@ -109,13 +109,13 @@ def test_replace_swaps_the_whole(tmp_path, tokenizer):
 
 
 def test_generation_as_transformers_reads_it():
-    cold = directory.Generation().to_json(7)
+    cold = directory.GenerationConfig().to_json(7)
     assert cold["do_sample"] is False and "temperature" not in cold
     assert cold["eos_token_id"] == 7
-    hot = directory.Generation(temperature=0.7, top_p=0.9).to_json(7)
+    hot = directory.GenerationConfig(temperature=0.7, top_p=0.9).to_json(7)
     assert hot["do_sample"] is True and hot["temperature"] == 0.7
     for value in (cold, hot):
-        again = directory.Generation.from_json(value, "x")
+        again = directory.GenerationConfig.from_json(value, "x")
         assert again.to_json(7) == value
     theirs = {"do_sample": True, "temperature": None, "transformers_version": "5"}
-    assert directory.Generation.from_json(theirs, "x").temperature == 1.0
+    assert directory.GenerationConfig.from_json(theirs, "x").temperature == 1.0

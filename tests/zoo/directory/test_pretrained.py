@@ -47,7 +47,7 @@ def saved(tmp_path_factory):
 
 
 def loaded(config, tensors, tokenizer=None):
-    given = Pretrained("here", config, tensors, tokenizer, directory.Generation())
+    given = Pretrained("here", config, tensors, tokenizer, directory.GenerationConfig())
     return assemble(given)
 
 
@@ -60,7 +60,9 @@ def test_the_same_model(family, saved):
     model, config, tensors = saved[family]
     result = loaded(config, tensors)
     np.testing.assert_array_equal(logits(result.model), logits(model))
-    assert result.tokenizer is None and result.generation == directory.Generation()
+    assert (
+        result.tokenizer is None and result.generation == directory.GenerationConfig()
+    )
 
 
 @pytest.mark.parametrize("kind", [np.float16, ml_dtypes.bfloat16])

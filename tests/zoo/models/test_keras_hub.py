@@ -7,7 +7,7 @@ import tensorflow as tf
 import zoo
 from zoo import directory, registry
 from zoo.decode import generate
-from zoo.directory import Generation
+from zoo.directory import GenerationConfig
 from zoo.models.keras_hub_lm import KINDS
 from zoo.saved_model import writer
 
@@ -96,7 +96,7 @@ def test_logits_and_cache(kind):
 
 @pytest.mark.parametrize("kind", ["OPT", "Gemma3", "Mixtral"])
 def test_a_model_directory_generates_what_the_model_did(kind, tokenizer, tmp_path):
-    model, knobs = build(kind), Generation(max_new_tokens=12)
+    model, knobs = build(kind), GenerationConfig(max_new_tokens=12)
     prompts = ["ab", "", "dcab bed ab"]
     directory.save(tmp_path / "model", model, tokenizer)
     loaded = zoo.load(tmp_path / "model")

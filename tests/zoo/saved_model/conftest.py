@@ -19,7 +19,7 @@ _HOT = {
     "seed": 5,
     "stop": ("never there", "e"),
 }
-# family -> fields of its Config, of its Generation, options of the export, and, since
+# family -> fields of its Config, of its GenerationConfig, options of export, and, since
 # each costs seconds, its signatures; the tokenizer has 300 tokens, and a model may
 # have ids beyond those
 _MODELS = {
@@ -116,14 +116,14 @@ def _make(family, tokenizer, source, base):
     import tensorflow as tf
 
     import zoo
-    from zoo.directory import Generation
+    from zoo.directory import GenerationConfig
 
     fields, knobs, options, names = _MODELS[family]
     model = zoo.build(family, **_SMALL, **fields)
     for i, weight in enumerate(model.weights):  # far from uniform: choices are clear
         noise = tf.random.stateless_normal(weight.shape, [i, 3], stddev=0.3)
         weight.assign(noise + (1.0 if weight.path.endswith("scale") else 0.0))
-    zoo.save(source, model, tokenizer, Generation(**knobs))
+    zoo.save(source, model, tokenizer, GenerationConfig(**knobs))
     _write(base, zoo.load(source), names, **options)
 
 

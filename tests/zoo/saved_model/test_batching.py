@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from zoo.decode import generate
-from zoo.directory import Generation
+from zoo.directory import GenerationConfig
 from zoo.saved_model import batching
 from zoo.saved_model.checker.graph import Graph
 from zoo.saved_model.checker.recorded import near
@@ -140,7 +140,7 @@ def test_generated_texts_do_not_show_it(batched):
     for row in rows:
         knobs = {name: value for name, value in row.items() if name != "prompt"}
         model, tokenizer, _ = batched.loaded
-        wanted += generate(model, tokenizer, [row["prompt"]], Generation(**knobs))
+        wanted += generate(model, tokenizer, [row["prompt"]], GenerationConfig(**knobs))
     requests = [
         [rng.randrange(len(rows)) for _ in range(rng.randint(1, SIZE + 1))]
         for _ in range(64)

@@ -4,7 +4,7 @@ import pytest
 
 from zoo import registry
 from zoo.decode import generate
-from zoo.directory import Generation, Loaded
+from zoo.directory import GenerationConfig, Loaded
 from zoo.saved_model import writer
 from zoo.saved_model.checker import c_api
 from zoo.saved_model.signatures.language_model import TextGenerator
@@ -43,7 +43,7 @@ def loaded():
     model = registry.build(
         "gru_lm", vocab_size=tokenizer.vocab_size, width=16, units=16
     )
-    return Loaded(model, tokenizer, Generation())
+    return Loaded(model, tokenizer, GenerationConfig())
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def padded(chats):
 def test_answers_are_those_of_generate(loaded, session):
     messages = [[{"role": r, "content": c} for r, c in one] for one in CHATS]
     ids = [rendering.encode(loaded.tokenizer, one) for one in messages]
-    generation = Generation(max_new_tokens=12, temperature=0.9, seed=7)
+    generation = GenerationConfig(max_new_tokens=12, temperature=0.9, seed=7)
     wanted = generate(loaded.model, loaded.tokenizer, ids, generation)
     answer = session.run("chat", {**padded(CHATS), **KNOBS})
     texts = [text.decode() for text in answer["text"].tolist()]

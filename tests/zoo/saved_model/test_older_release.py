@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from zoo import registry
-from zoo.directory import Generation, Loaded
+from zoo.directory import GenerationConfig, Loaded
 from zoo.saved_model import checker, writer
 
 
@@ -22,7 +22,9 @@ def test_older(release, batch, tmp_path, tokenizer):
     model = registry.build(
         "transformer_lm", vocab_size=300, context=96, width=32, layers=1, heads=2
     )
-    folder = writer.write(tmp_path, Loaded(model, tokenizer, Generation()), batch=batch)
+    folder = writer.write(
+        tmp_path, Loaded(model, tokenizer, GenerationConfig()), batch=batch
+    )
     target = tmp_path / "older"
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
     command += [f"--target={target}", f"tensorflow-cpu=={release}"]

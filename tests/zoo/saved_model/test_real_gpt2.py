@@ -15,7 +15,7 @@ import safetensors.numpy
 
 import zoo
 from zoo.decode import generate
-from zoo.directory import Generation
+from zoo.directory import GenerationConfig
 from zoo.saved_model.checker import c_api
 
 PROMPT = "Once upon a time"
@@ -192,7 +192,7 @@ def test_ids_of_another_implementation(loaded, session, package, moby_dick):
 
 
 def test_three_continuations(folder, loaded, session, commands):
-    generation = Generation(**KNOBS, seed=SEED)
+    generation = GenerationConfig(**KNOBS, seed=SEED)
     wanted = generate(loaded.model, loaded.tokenizer, [PROMPT] * 3, generation)
     texts = [one.text for one in wanted]
     assert len(set(texts)) == 3

@@ -14,7 +14,7 @@ from google.protobuf import unknown_fields
 from tensorflow.core.framework import tensor_pb2
 
 from zoo import registry
-from zoo.directory import Generation, Loaded
+from zoo.directory import GenerationConfig, Loaded
 from zoo.saved_model import serving_files, writer
 from zoo.saved_model.checker import library, wire
 
@@ -82,7 +82,7 @@ def exported(tmp_path_factory, tokenizer):
     """A tiny language model, with the files."""
     sizes = {"vocab_size": 300, "context": 96, "width": 16, "layers": 1, "heads": 2}
     model = registry.build("transformer_lm", **sizes)
-    generation = Generation(max_new_tokens=9)
+    generation = GenerationConfig(max_new_tokens=9)
     folder = writer.write(
         tmp_path_factory.mktemp("lm"), Loaded(model, tokenizer, generation)
     )

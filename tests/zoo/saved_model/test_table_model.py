@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from zoo import models
-from zoo.directory import Generation, Loaded
+from zoo.directory import GenerationConfig, Loaded
 from zoo.saved_model import writer
 from zoo.saved_model.checker import c_api
 from zoo.saved_model.checker.c_api import Error
@@ -25,7 +25,7 @@ def export(folder, batch=0, **fields):
     for i, weight in enumerate(model.weights):
         weight.assign(tf.random.stateless_normal(weight.shape, [i, 3]))
     model.adapt(FEATURES)
-    path = writer.write(folder, Loaded(model, None, Generation()), batch=batch)
+    path = writer.write(folder, Loaded(model, None, GenerationConfig()), batch=batch)
     return model, c_api.Session(str(path))
 
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from zoo.decode import generate
-from zoo.directory import Generation
+from zoo.directory import GenerationConfig
 from zoo.saved_model.checker import growth
 from zoo.saved_model.checker.c_api import Error
 
@@ -80,8 +80,8 @@ def test_answers_are_those_of_zoo_generate(served, family, case):
     knobs = {"max_new_tokens": 16, "stop": (), **CASES[case]}
     if family != "transformer_lm" and not knobs["stop"]:
         knobs["stop"] = ("never there",)  # `generate` is traced with stops, or without
-    wanted = generate(model, tokenizer, PROMPTS, Generation(**knobs))
-    every = dataclasses.asdict(Generation(**knobs))  # also against other defaults
+    wanted = generate(model, tokenizer, PROMPTS, GenerationConfig(**knobs))
+    every = dataclasses.asdict(GenerationConfig(**knobs))  # also against other defaults
     every = {name: [value] * len(rows) for name, value in every.items()}
     every["seed"] = [every["seed"][0] + row for row in rows]
     every["stop"] = [list(knobs["stop"]) or [""]] * len(rows)

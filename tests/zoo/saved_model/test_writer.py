@@ -10,7 +10,7 @@ import tokenizers
 from tensorflow.core.protobuf import saved_model_pb2
 
 from zoo import models
-from zoo.directory import Generation, Loaded
+from zoo.directory import GenerationConfig, Loaded
 from zoo.saved_model import writer
 from zoo.saved_model.checker import c_api, examples
 from zoo.saved_model.signatures.language_model import TextGenerator
@@ -22,12 +22,16 @@ FAMILIES = ["transformer_lm", "lstm_lm", "gru_lm", "rnn_lm"]
 @pytest.fixture
 def net():
     """The model that is the quickest to export."""
-    return Loaded(models.build("dense_net", features=2, classes=2), None, Generation())
+    return Loaded(
+        models.build("dense_net", features=2, classes=2), None, GenerationConfig()
+    )
 
 
 def language_model(tokenizer):
     fields = {"vocab_size": 300, "context": 16, "width": 8, "layers": 1, "heads": 2}
-    return Loaded(models.build("transformer_lm", **fields), tokenizer, Generation())
+    return Loaded(
+        models.build("transformer_lm", **fields), tokenizer, GenerationConfig()
+    )
 
 
 def names(folder):

@@ -19,7 +19,7 @@ from zoo.directory.gguf import tokenizer as gguf_tokenizer
 from zoo.directory.gguf.fields import Fields
 from zoo.directory.pretrained import Pretrained, Tensors
 from zoo.fields import suggest
-from zoo.generation_config import Generation
+from zoo.generation_config import GenerationConfig
 
 # Fields that change what a model computes, in a way that we have no word for, and what
 # they say where they change nothing.
@@ -107,7 +107,7 @@ def read(path) -> Pretrained:
             shapes[theirs] = shapes[theirs][::-1]
     tokenizer = functools.partial(gguf_tokenizer.read, file.fields, file.where)
     every = Tensors(shapes, tensor, file.release)
-    return Pretrained(file.where, config, every, tokenizer, Generation())
+    return Pretrained(file.where, config, every, tokenizer, GenerationConfig())
 
 
 def _their_name(name, known, where) -> str | None:

@@ -19,7 +19,7 @@ from zoo import files, registry
 from zoo.directory import hf, uninitialized
 from zoo.directory.pretrained import Pretrained, by_path, table
 from zoo.directory.tensorflow import h5_file
-from zoo.generation_config import Generation
+from zoo.generation_config import GenerationConfig
 from zoo.text.importers import hf_files
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
@@ -38,14 +38,14 @@ def read(path) -> Pretrained:
             name = fields.get("name")
             value = {"model_type": f"zoo-{name}", "zoo": fields}
             tensors = _tensors(value, _config(value, str(path)), weights, str(path))
-        return Pretrained(str(path), value, tensors, None, Generation())
+        return Pretrained(str(path), value, tensors, None, GenerationConfig())
     beside = path.parent / _CONFIG
     value = files.read_json(files.inside(path.parent, _CONFIG))
     files.inside(path.parent, path.name)
     tensors = _tensors(value, _config(value, str(beside)), path, str(path))
     folder = str(path.parent)
     return Pretrained(
-        str(path), value, tensors, lambda: hf_files.load(folder), Generation()
+        str(path), value, tensors, lambda: hf_files.load(folder), GenerationConfig()
     )
 
 

@@ -18,7 +18,7 @@ from tokenizers.models import BPE
 from zoo import files, models, registry
 from zoo.directory.keras import preset_tables
 from zoo.directory.pretrained import Pretrained, Tensors
-from zoo.generation_config import Generation
+from zoo.generation_config import GenerationConfig
 from zoo.text.importers import byte_level_presets, sentencepiece
 from zoo.text.tokenizer import Tokenizer
 
@@ -109,7 +109,7 @@ def read(name: str) -> Pretrained:
         pathlib.Path(name, "tokenizer.json").exists()
     ):
         tokenizer = _tokenizer(keras_hub, name, kind, where)
-    return Pretrained(where, config, tensors, tokenizer, Generation())
+    return Pretrained(where, config, tensors, tokenizer, GenerationConfig())
 
 
 def _wrapped(backbone, kind, where):

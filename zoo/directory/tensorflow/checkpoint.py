@@ -18,7 +18,7 @@ from tokenizers import models
 from zoo import files
 from zoo.directory.pretrained import Pretrained, Tensors
 from zoo.directory.tensorflow import h5_file
-from zoo.generation_config import Generation
+from zoo.generation_config import GenerationConfig
 from zoo.text.importers import byte_level_presets
 from zoo.text.tokenizer import END, Tokenizer
 
@@ -116,7 +116,7 @@ def read(path) -> Pretrained:
     config |= {"activation_function": "gelu_new", "layer_norm_epsilon": 1e-5}
     tensors = _variables(folder)
     return Pretrained(
-        str(folder), config, tensors, lambda: _tokenizer(folder), Generation()
+        str(folder), config, tensors, lambda: _tokenizer(folder), GenerationConfig()
     )
 
 

@@ -91,7 +91,7 @@ class TextGenerator(tf.Module):
         }
 
     def generate(self, prompt, **given):
-        """Continues each prompt; the knobs are those of `Generation`."""
+        """Continues each prompt; the knobs are those of `GenerationConfig`."""
         return self._answers("prompt", self._prompts(prompt), given)
 
     def rendering(self, roles, contents, **given):

@@ -64,7 +64,7 @@ def _filter(value, name):
     return nodes.Filter(value, name, [], [], None, None)
 
 
-class Generation(Extension):
+class GenerationTag(Extension):
     """`{% generation %}` marks what a model wrote; it changes no text."""
 
     tags = {"generation"}

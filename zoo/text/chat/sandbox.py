@@ -114,7 +114,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         super().__init__(
             trim_blocks=True,
             lstrip_blocks=True,
-            extensions=["jinja2.ext.loopcontrols", jinja.Generation],
+            extensions=["jinja2.ext.loopcontrols", jinja.GenerationTag],
             finalize=self._shown,
         )
         self.fuel = _FUEL
