@@ -43,6 +43,15 @@ def test_csv_takes_the_classes_of_another_table(tmp_path):
         tables.table(spec, ("ant", "bee"))
 
 
+def test_csv_bytes_that_are_not_utf8(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes("\ufeffa,label\n1,gr".encode() + b"\xfc\xdf\n")
+    with pytest.raises(ValueError, match="t.csv: byte 15 .0xfc. is not UTF-8"):
+        tables.table(f"csv:{path}")
+    with pytest.raises(ValueError, match="Did you mean csv:/"):
+        tables.table(str(path))
+
+
 @pytest.mark.parametrize(
     "text, message",
     [

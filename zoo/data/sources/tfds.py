@@ -1,9 +1,11 @@
 """Examples of TensorFlow Datasets."""
 
+import contextlib
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from zoo.data.compressed import decode
 from zoo.data.sources.examples import Example, check_text, only_train
 from zoo.fields import one_of
 
@@ -52,18 +54,21 @@ def read(name_and_split: str, split: str, field: str) -> Iterator[Example]:
             f"tfds:{name}: split {own_split!r}: {error} Known: {', '.join(known)}."
         ) from None
     return (
-        check_text(_plain(row), field, f"tfds:{name}:{own_split}, example {i}")
+        _example(row, field, f"tfds:{name}:{own_split}, example {i}")
         for i, row in enumerate(tfds.as_numpy(dataset))
     )
 
 
-def _plain(row: Example) -> Example:
-    """Turns bytes into strings and scalar arrays into numbers."""
-    return {
-        key: value.decode("utf-8")
-        if isinstance(value, bytes)
-        else value.item()
-        if getattr(value, "shape", None) == ()
-        else value
-        for key, value in row.items()
-    }
+def _example(row: dict[str, Any], field: str, where: str) -> Example:
+    """Turns bytes into strings and scalar arrays into numbers; checks the text."""
+    example = {}
+    for key, value in row.items():
+        if key == field and isinstance(value, bytes):
+            value = decode(value, f"{where}, field {key!r}")
+        elif isinstance(value, bytes):
+            with contextlib.suppress(UnicodeDecodeError):  # of an image, a sound
+                value = value.decode("utf-8")
+        elif getattr(value, "shape", None) == ():
+            value = value.item()
+        example[key] = value
+    return check_text(example, field, where)

@@ -31,11 +31,14 @@ def table(spec: str, label_names: Sequence[str] = ()) -> Table:
     if kind == "sklearn":
         return _same_classes(spec, scikit_learn.read(rest), label_names)
     if kind != "csv":
-        raise ValueError(f"{spec!r} is no table.{suggest(kind, ('csv', 'sklearn'))}")
+        hint = suggest(kind, ("csv", "sklearn"))
+        if compressed.is_path(spec):
+            hint = f" Did you mean csv:{compressed.shown(spec)}?"
+        raise ValueError(f"{spec!r} is no table.{hint}")
     pattern, _, label = rest.partition("#")
     paths = compressed.find(pattern)
     if len(paths) > 1:
-        raise ValueError(f"{spec}: {len(paths)} files, a table is one file.")
+        raise ValueError(f"{spec!r}: {len(paths)} files, a table is one file.")
     found = csv_file.read(paths[0], label or "label", tuple(label_names))
     return _same_classes(spec, found, label_names)
 

@@ -33,10 +33,7 @@ def read(path: str, label: str, label_names: tuple[str, ...]) -> Table:
       ValueError: a missing or broken file, a missing column, a label outside
         `label_names`, or a cell that is empty or not a finite number.
     """
-    try:
-        text = compressed.read(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: byte {error.start} is not valid UTF-8.") from None
+    text, path = compressed.text(path), compressed.shown(path)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         rows = [(reader.line_num, row) for row in reader if row]
