@@ -9,7 +9,7 @@ import os
 import numpy as np
 import pytest
 
-from zoo.data import sources
+from zoo.data import sources, splits
 from zoo.data.sources import kjv
 
 
@@ -264,6 +264,24 @@ def test_tfds_errors(tiny_texts, spec, split, message):
     with pytest.raises(ValueError) as error:
         sources.documents(tiny_texts + spec, split)
     assert message in str(error.value)
+
+
+def test_tfds_has_its_own_validation_split(tiny_texts):
+    assert set(sources.splits(tiny_texts)) == {"train", "validation", "valid"}
+    assert sources.splits(f"{tiny_texts}:train[:50%]") == ("train",)
+    training, held_out = splits.documents(tiny_texts, hold_out=0.5)
+    assert sorted(training) == [f"é {i}" for i in range(6)]
+    assert sorted(held_out) == ["é 6", "é 7"]
+    training, held_out = splits.documents(f"{tiny_texts}:train", hold_out=0.5)
+    assert sorted(training + held_out) == [f"é {i}" for i in range(6)]
+
+
+def test_tfds_names_classes(tiny_texts):
+    assert sources.label_names(tiny_texts) == ("no", "yes")
+    assert sources.label_names(tiny_texts, "n") == ()
+    assert sources.label_names("kjv") == ()
+    with pytest.raises(ValueError, match="field: 'lable'. Did you mean label"):
+        sources.label_names(tiny_texts, "lable")
 
 
 def test_tfds_failing_download_gives_one_message(tiny_texts, monkeypatch):

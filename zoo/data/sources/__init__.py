@@ -5,8 +5,9 @@
     jsonl:PATH[#field]       JSON objects, one a line; the text is in `field`
     tfds:NAME[:split][#field]  a data set of TensorFlow Datasets
 
-Files may be compressed (.gz, .xz). `kjv` and `tfds` have several splits; the others
-have one, `train`: name validation data as a source of its own, or `hold_out` a part.
+Files may be compressed (.gz, .xz). A byte order mark at the start of a text is dropped.
+`kjv` and `tfds` have several splits. The others have one, `train`: name validation data
+as a source of its own, or hold out a part (`zoo.data.splits`).
 Tables (`csv:`, `sklearn:`) have no text: `zoo.data.tables` reads them.
 """
 
@@ -19,7 +20,14 @@ from zoo.data.sources.examples import Example
 from zoo.data.sources.held_out import hold_out
 from zoo.fields import suggest
 
-__all__ = ["Example", "documents", "hold_out", "read"]
+__all__ = [
+    "Example",
+    "documents",
+    "hold_out",
+    "label_names",
+    "read",
+    "splits",
+]
 
 # A reader a source: (what follows the colon, split, field or "") -> examples.
 _READERS: dict[str, Callable[[str, str, str], Iterator[Example]]] = {
@@ -59,6 +67,28 @@ def documents(spec: str, split: str = "train") -> list[str]:
     if not any(texts):
         raise ValueError(f"{spec!r}: the split {split!r} has no text.")
     return texts
+
+
+def splits(spec: str) -> tuple[str, ...]:
+    """The names of a source's splits; `train` alone where a source has one.
+
+    Raises:
+      ValueError: an unknown source, or a data set that cannot be prepared.
+    """
+    kind, rest, _ = _parse(spec)
+    if kind == "kjv":
+        return kjv.SPLITS
+    return tfds.splits(rest) if kind == "tfds" else ("train",)
+
+
+def label_names(spec: str, field: str = "label") -> tuple[str, ...]:
+    """The names of the classes that the integers of a field stand for.
+
+    Raises:
+      ValueError: an unknown source, or a data set without the field.
+    """
+    kind, rest, _ = _parse(spec)
+    return tfds.label_names(rest, field) if kind == "tfds" else ()
 
 
 def _parse(spec: str) -> tuple[str, str, str]:

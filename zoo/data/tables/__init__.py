@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from zoo.data import compressed
 from zoo.data.tables import csv_file, labels, scikit_learn
-from zoo.data.tables.rows import Table, hold_out_rows
+from zoo.data.tables.rows import Table, hold_out_rows, reorder
 from zoo.fields import suggest
 
-__all__ = ["Table", "hold_out_rows", "table"]
+__all__ = ["Table", "hold_out_rows", "reorder", "table"]
 
 
 def table(
