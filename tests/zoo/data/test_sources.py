@@ -9,7 +9,7 @@ import os
 import numpy as np
 import pytest
 
-from zoo.data import sources, splits
+from zoo.data import fingerprints, sources, splits
 from zoo.data.sources import kjv
 
 
@@ -274,6 +274,23 @@ def test_tfds_has_its_own_validation_split(tiny_texts):
     assert sorted(held_out) == ["é 6", "é 7"]
     training, held_out = splits.documents(f"{tiny_texts}:train", hold_out=0.5)
     assert sorted(training + held_out) == [f"é {i}" for i in range(6)]
+
+
+def test_tfds_fingerprint_is_of_the_files_of_both_splits(tiny_texts):
+    found = fingerprints.of_run(tiny_texts)
+    assert len(found) == 2
+    assert all(name.startswith("tiny_texts/1.0.0/tiny_texts-") for name in found)
+    half = fingerprints.of_run(f"{tiny_texts}:train[:50%]")
+    assert [name for name in found if "train" in name] == list(half)
+
+
+def test_tfds_passes_end_in_time(tiny_texts, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    given = []
+    monkeypatch.setattr(tfds, "as_numpy", lambda dataset: given.append(dataset) or [])
+    assert not list(sources.read(tiny_texts))
+    assert given[0].options().autotune.enabled is False
 
 
 def test_tfds_names_classes(tiny_texts):

@@ -11,7 +11,9 @@ from zoo.data.tables import csv_file, labels, scikit_learn
 from zoo.data.tables.rows import Table, hold_out_rows, reorder
 from zoo.fields import suggest
 
-__all__ = ["Table", "hold_out_rows", "reorder", "table"]
+__all__ = ["KINDS", "Table", "csv_path", "hold_out_rows", "reorder", "table"]
+
+KINDS = ("csv", "sklearn")
 
 
 def table(
@@ -41,7 +43,7 @@ def table(
         path, label = csv_path(spec)
         features_NF, names, column = csv_file.read(path, label)
     else:
-        hint = suggest(kind, ("csv", "sklearn"))
+        hint = suggest(kind, KINDS)
         if compressed.is_path(spec):
             hint = f" Did you mean csv:{compressed.shown(spec)}?"
         raise ValueError(f"{spec!r} is no table.{hint}")
