@@ -119,6 +119,7 @@ def test_jsonl_xz_and_its_damage(tmp_path):
         (b'{"text": "\xff"}', "line 2: byte 10 (0xff) is not UTF-8"),
         (b'{"\\ud800": "a"}', "line 2: field '\\ud800' holds half a surrogate"),
         (b'{"text": "\\ud800"}', "line 2: field 'text' holds half a surrogate"),
+        (b'{"text": "a", "n": ' + b"1" * 5000 + b"}", "line 2: not JSON (Exceeds"),
         (b"[" * 100_000, "line 2: not JSON"),
     ],
 )
@@ -159,6 +160,13 @@ def test_errors_are_clear(tmp_path, spec, split, message):
     with pytest.raises(ValueError) as error:
         sources.documents(spec.replace("FOLDER", str(tmp_path)), split)
     assert message in str(error.value)
+
+
+def test_a_pipe_is_refused_before_it_is_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for kind in ("text", "jsonl"):
+        with pytest.raises(ValueError, match="pipe' is not a regular file"):
+            sources.documents(f"{kind}:{tmp_path}/pipe")
 
 
 def test_hold_out_is_deterministic_disjoint_and_by_text():

@@ -56,7 +56,7 @@ def _is_sklearn(header: list[str], width: int) -> bool:
     """Whether the first line has the form of scikit-learn's layout."""
     return (
         len(header) > 2
-        and all(re.fullmatch("[0-9]+", cell) for cell in header[:2])
+        and all(re.fullmatch("[0-9]{1,18}", cell) for cell in header[:2])
         and int(header[1]) + 1 == width
     )
 
