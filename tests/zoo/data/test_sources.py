@@ -262,6 +262,7 @@ def test_tfds_reads_splits(tiny_texts):
     [
         ("", "test", "tfds:tiny_texts split: 'test'. Allowed: train, validation"),
         (":nope", "train", "split 'nope'"),
+        (":train[:x]", "train", "split 'train[:x]'"),
         (":train", "valid", "only 'train' allowed"),
         ("#n", "train", "field 'n' is a int"),
         ("#body", "train", "no field 'body'"),
@@ -288,6 +289,7 @@ def test_tfds_fingerprint_is_of_the_files_of_both_splits(tiny_texts):
     found = fingerprints.of_run(tiny_texts)
     assert len(found) == 2
     assert all(name.startswith("tiny_texts/1.0.0/tiny_texts-") for name in found)
+    assert fingerprints.of_run(f"{tiny_texts}:all") == found
     half = fingerprints.of_run(f"{tiny_texts}:train[:50%]")
     assert [name for name in found if "train" in name] == list(half)
 

@@ -64,7 +64,7 @@ def _is_sklearn(header: list[str], width: int) -> bool:
 def _sklearn_layout(path: str, first: list[str], rows: list):
     """What `read` returns, of a file in scikit-learn's layout."""
     if int(first[0]) != len(rows):
-        raise ValueError(f"{path}: line 1 says {first[0]} rows, there are {len(rows)}.")
+        raise ValueError(f"{path}: {len(rows)} rows, but line 1 expects {first[0]}.")
     names = tuple(f"x{i}" for i in range(int(first[1])))
     classes = tuple(first[2:])
     features_NF, labels = _split_columns(path, [*names, "label"], rows, len(names))
