@@ -1,6 +1,6 @@
 """Writes the tree of the README from the first lines of the docstrings.
 
-    python tests/helpers/readme_tree.py
+python tests/helpers/readme_tree.py
 """
 
 import ast
