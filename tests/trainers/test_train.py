@@ -9,7 +9,7 @@ import re
 import pytest
 
 HEAD = """
-from trainers.config import Data, Optimizer, Run
+from trainers.run import Data, Optimizer, Run
 from trainers.objectives import LanguageModel
 from zoo import models, registry
 from zoo.models.transformer_lm import Config

@@ -94,7 +94,7 @@ class TextGenerator(tf.Module):
         """Continues each prompt; the knobs are those of `GenerationConfig`."""
         return self._answers("prompt", self._prompts(prompt), given)
 
-    def rendering(self, roles, contents, **given):
+    def chat(self, roles, contents, **given):
         """Answers the last message of each history; "" is no message."""
         size_B = tf.reduce_sum(tf.strings.length(rows_of("contents", contents)), 1)
         allowed = f"bytes in all, at most {_MOST_BYTES} allowed"
