@@ -210,7 +210,7 @@ def test_in_offline_mode(server, models, monkeypatch):
     (first, model), _ = models
     server.commits, server.branches = {A: first}, {"main": A}
     switch(monkeypatch, True)
-    with pytest.raises(ValueError, match=f"{NAME}: is no folder here, and not to be"):
+    with pytest.raises(ValueError, match=f"{NAME}: is not a folder, and cannot be"):
         directory.load(NAME)
     switch(monkeypatch, False)
     hub.fetch(NAME)
