@@ -298,7 +298,7 @@ REFUSED = [
     ("gemma2", {"query_pre_attn_scalar": "x"}, "query_scalar: 'x' is a str"),
     ("gemma2", {"attn_logit_softcapping": -1.0}, "attention_softcap: -1.0, at least"),
     ("gemma3_text", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping 50.0"),
-    ("gemma3_text", {"rope_parameters": {"full_attention": 3}}, "objects allowed in it"),
+    ("gemma3_text", {"rope_parameters": {"full_attention": 3}}, "objects allowed"),
     (
         "gemma3_text",
         {"rope_parameters": {"sliding_attention": YARN}},

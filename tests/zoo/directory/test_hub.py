@@ -216,7 +216,7 @@ def test_in_offline_mode(server, models, monkeypatch):
     hub.fetch(NAME)
     switch(monkeypatch, True)
     server.log.clear()
-    with pytest.raises(ValueError, match="not to be had from the Hugging Face Hub"):
+    with pytest.raises(ValueError, match="cannot be fetched from the Hugging Face Hub"):
         directory.load(NAME, B)
     same(directory.load(NAME), model)
     assert not server.log
