@@ -1,13 +1,11 @@
-"""Trains a tokenizer on a source and prints the size of the source.
+"""Trains a tokenizer on a source and prints the counts of the source.
 
 python -m zoo.prepare --source=kjv --output=runs/tokenizer --vocab_size=4096
 """
 
-import os
-
 from absl import flags
 
-from zoo import command
+from zoo import command, files
 from zoo.data import cleaning, formats, sources
 from zoo.text import tokenizer
 
@@ -15,17 +13,22 @@ from zoo.text import tokenizer
 def prepare_tokenizer(
     source: str, output: str, vocab_size: int, steps: list[str]
 ) -> formats.Stream:
-    """Reads and cleans a source, trains a tokenizer on it, and writes the tokenizer.
+    """Trains a tokenizer on the cleaned documents of a source and writes a folder.
+
+    Args:
+      source: a spec of `zoo.data.sources`.
+      output: a new or empty folder.
+      vocab_size: tokens, the 256 bytes and the end token included.
+      steps: names of cleaning steps, in order.
 
     Returns:
-      The tokens of the training split.
+      The documents as tokens of the new tokenizer.
 
     Raises:
-      ValueError: the output is not an empty directory, or the source, the cleaning or
-        the training refuses its input.
+      ValueError: the output is not an empty folder, or the source, the steps or the
+        size are wrong.
     """
-    if os.path.exists(output) and (not os.path.isdir(output) or os.listdir(output)):
-        raise ValueError(f"--output={output}: exists, expected an empty directory.")
+    files.refuse_full(output)
     texts = [cleaning.clean(text, steps) for text in sources.documents(source)]
     trained = tokenizer.train(texts, vocab_size)
     stream = formats.language_model(texts, trained)
@@ -34,13 +37,13 @@ def prepare_tokenizer(
 
 
 def main(argv: list[str]) -> None:
-    """Does the work and prints the counts."""
+    """Trains the tokenizer and prints the counts."""
     del argv
     given = flags.FLAGS
     stream = prepare_tokenizer(
         given.source, given.output, given.vocab_size, given.clean
     )
-    # Each document adds one end token, and the stream begins with another one.
+    # Each document ends with an end token, and the stream begins with one.
     tokens = len(stream.tokens) - stream.documents - 1
     print(f"documents        {stream.documents}")
     print(f"bytes            {stream.bytes}")
@@ -50,9 +53,12 @@ def main(argv: list[str]) -> None:
 
 
 def run() -> None:
-    """Defines the flags here, because commands share names of flags, and starts."""
-    flags.DEFINE_string("source", None, "The source of the text: kjv, text:PATH, ...")
-    flags.DEFINE_string("output", None, "A directory that is empty or not there.")
+    """Defines the flags and runs the command.
+
+    Not at import, because several commands have flags of the same name.
+    """
+    flags.DEFINE_string("source", None, "Where the text is: kjv, text:PATH, ...")
+    flags.DEFINE_string("output", None, "A new or empty folder.")
     flags.DEFINE_integer("vocab_size", 4096, "Tokens, 256 bytes and the end included.")
     flags.DEFINE_list("clean", list(cleaning.DEFAULT), "Cleaning steps, in order.")
     flags.mark_flags_as_required(["source", "output"])

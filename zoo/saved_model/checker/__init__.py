@@ -1,8 +1,8 @@
 """Tests whether stock TensorFlow can serve a SavedModel, by calling it.
 
 This process reads the graph. A child process (probe.py) makes the calls, with the C
-library alone: no Python TensorFlow and no extension library can then help the SavedModel.
-No file of the checker imports tensorflow or numpy.
+library alone: neither Python TensorFlow nor an extension library can help. No file of
+the checker imports tensorflow or numpy.
 """
 
 import json
@@ -70,7 +70,7 @@ def check(
 def _child(
     path: str, calls: int, requests: str | None, tensorflow: str
 ) -> tuple[list[dict], str]:
-    """Runs the probe; returns what it lines and, if it died, how."""
+    """Runs the probe; returns its lines, and how it died or ""."""
     flags = {"saved_model": path, "tensorflow": tensorflow, "calls": calls}
     flags |= {"requests": requests} if requests else {}
     run = subprocess.run(

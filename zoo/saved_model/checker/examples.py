@@ -104,14 +104,14 @@ def _plausible(info: TensorInfo) -> Tensor:
     return Tensor(info.dtype, shape, data[: count * len(few) // _SIZE])
 
 
-def other(value: Tensor, number: int) -> Tensor:
-    """Another value of the same type and shape; each number gives another one.
+def other(value: Tensor, which: int) -> Tensor:
+    """Another value of the same type and shape; each `which` gives another one.
 
-    A text grows at its end by the number. So the largest number has the most tokens with
+    A text grows at its end with `which`. So the largest `which` has the most tokens in
     any tokenizer: every batch that contains it is padded to the same length.
     """
     if value.dtype == STRING:
-        more = _MORE.encode() * number
+        more = _MORE.encode() * which
         full = bool(value.shape)  # in a list of texts, an empty one means "none"
         return value._replace(
             data=tuple(text + more if text or not full else text for text in value.data)
@@ -120,7 +120,7 @@ def other(value: Tensor, number: int) -> Tensor:
         return value
     if value.shape:  # the same numbers in another order
         size = struct.calcsize(FORMATS[value.dtype])
-        cut = number * size % len(value.data)
+        cut = which * size % len(value.data)
         rolled = value.data[cut:] + value.data[:cut]
         if rolled != value.data:
             return value._replace(data=rolled)
@@ -128,12 +128,10 @@ def other(value: Tensor, number: int) -> Tensor:
     if value.dtype == "bool":
         numbers = [not number for number in numbers]
     elif value.dtype.startswith("float"):
-        numbers = [
-            number / (1 + number) if number else number / 4 for number in numbers
-        ]
+        numbers = [number / (1 + which) if number else which / 4 for number in numbers]
     else:
-        # Stays within the type: 127 is the largest of the smallest one.
-        numbers = [n + number if n < 100 else n - number for n in numbers]
+        # Below 100 a sum stays within int8, the smallest type.
+        numbers = [n + which if n < 100 else n - which for n in numbers]
     data = struct.pack(f"={len(numbers)}{FORMATS[value.dtype]}", *numbers)
     return value._replace(data=data)
 

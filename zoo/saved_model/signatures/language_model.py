@@ -184,7 +184,7 @@ class TextGenerator(tf.Module):
 
     def _decode(self, ids, stop_BS, *knobs):
         """The outputs of `generate` for checked inputs."""
-        stops = Stops(stop_BS, self.graph_tokenizer.pieces)
+        stops = Stops(stop_BS, self.graph_tokenizer.token_bytes)
         out = loop.decode(
             self._decoder.model,
             ids.to_tensor(),
