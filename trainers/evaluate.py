@@ -37,14 +37,15 @@ _ROWS, _TOKENS = 16, 4096  # of a batch
 def main(argv):
     del argv
     loaded = directory.load(_MODEL.value)
-    if loaded.tokenizer is not None:
-        if not hasattr(loaded.model, "logits"):
-            raise ValueError(f"--model: {_MODEL.value} is no language model.")
-        _text(loaded)
-    elif hasattr(loaded.model.config, "labels"):
+    config = loaded.model.config
+    if config.reads == "features":
         _table(loaded.model)
-    else:
+    elif config.task != "generate":
+        raise ValueError(f"--model: {_MODEL.value} is no language model.")
+    elif loaded.tokenizer is None:
         raise ValueError(f"--model: {_MODEL.value} has no tokenizer.json.")
+    else:
+        _text(loaded)
 
 
 def _table(model):
@@ -53,8 +54,7 @@ def _table(model):
     dataset, _ = batches.table_eval(
         table.features_NF, table.labels_N, _BATCH.value or _ROWS
     )
-    evaluate = evaluation.make_evaluate({"policy": model}, Classify())
-    metrics = evaluate(dataset)
+    metrics = evaluation.make_evaluate(Classify())({"policy": model}, dataset)
     print(f"rows {len(table.labels_N)}  {_numbers(metrics)}")
 
 
@@ -71,9 +71,9 @@ def _text(loaded):
     stride = _STRIDE.value or length // 2
     batch = _BATCH.value or max(_TOKENS // length, 1)
     dataset, _ = batches.eval_windows(stream.tokens, length, batch, stride)
-    evaluate = evaluation.make_evaluate({"policy": loaded.model}, LanguageModel())
+    evaluate = evaluation.make_evaluate(LanguageModel())
     began = time.perf_counter()
-    metrics = evaluate(dataset, stream.bytes)
+    metrics = evaluate({"policy": loaded.model}, dataset, stream.bytes)
     seconds = time.perf_counter() - began
     print(
         f"{_SOURCE.value} {split}: {stream.documents} documents, {stream.bytes} bytes, "

@@ -14,7 +14,7 @@ class MetricWriter:
 
     Args:
       workdir: gets metrics.jsonl and tensorboard/.
-      step: where the run goes on; lines after it are cut off.
+      step: where the run goes on; lines after it are cut off, at 0 all lines.
       steps: where it ends.
       unit: "tokens" or "rows".
       run: the Run as JSON text, shown in TensorBoard.
@@ -73,7 +73,9 @@ class MetricWriter:
             self.say(f"step {step:>6}  {split:<5}  {text}")
 
     def text(self, step: int, name: str, value: str) -> None:
-        """Writes a text to TensorBoard."""
+        """Writes a text to TensorBoard, unless it is empty."""
+        if not value:
+            return
         with self.writer.as_default(step):
             tf.summary.text(name, value)
 
@@ -88,7 +90,7 @@ def _cut(path, step: int) -> None:
         return
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n") and json.loads(line)["step"] <= step:
+        if step and line.endswith("\n") and json.loads(line)["step"] <= step:
             kept.append(line)
     new = path.with_suffix(".new")
     new.write_text("".join(kept), encoding="utf-8")

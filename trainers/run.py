@@ -78,7 +78,7 @@ class Run:
     """One training run.
 
     Attributes:
-      model: the Config of a model of the registry.
+      model: the Config of a model of the registry; None means that of `init_from`.
       objective: an objective of `trainers.objectives`.
       data: what is learnt from.
       optimizer: how weights follow gradients.
@@ -89,12 +89,16 @@ class Run:
       accumulate: parts that a batch is computed in, to save memory.
       clip_norm: the largest global norm of the gradient; 0 is off.
       replicas: devices to mirror the model on; 0 means all of them.
-      init_from: a model directory to start from, or empty.
+      init_from: a model directory to start from, or empty; `model` may differ from
+        it in dropout only.
+      freeze: patterns of weight paths that do not learn, such as "embedding/*".
       log_every, eval_every, save_every: in steps; 0 is off.
+      best: the metric of evaluation that chooses the model to keep; "loss" is best
+        where it is smallest, "+accuracy" where it is largest.
       patience: evaluations without a better one before training stops; 0 is off.
     """
 
-    model: Any
+    model: Any = None
     objective: Any
     data: Data = dataclasses.field(default_factory=Data)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
@@ -106,16 +110,18 @@ class Run:
     clip_norm: float = 1.0
     replicas: int = 1
     init_from: str = ""
+    freeze: tuple[str, ...] = ()
     log_every: int = 10
     eval_every: int = 0
     save_every: int = 0
+    best: str = "loss"
     patience: int = 0
 
 
 def to_json(run: Run) -> dict[str, Any]:
     """The Run as JSON-able values: tuples as lists, registry names beside fields."""
     value = {f.name: getattr(run, f.name) for f in dataclasses.fields(run)}
-    value["model"] = registry.to_fields(run.model)
+    value["model"] = None if run.model is None else registry.to_fields(run.model)
     name = type(run.objective).name
     value["objective"] = {"name": name, **dataclasses.asdict(run.objective)}
     value["data"] = dataclasses.asdict(run.data)
@@ -134,8 +140,9 @@ def from_json(value: dict[str, Any], objectives: dict[str, type]) -> Run:
       ValueError: an unknown name or field, a wrong type or value.
     """
     fields = dict(value)
-    model = dict(fields.pop("model"))
-    fields["model"] = registry.config(model.pop("name"), **model)
+    if fields["model"] is not None:
+        model = dict(fields["model"])
+        fields["model"] = registry.config(model.pop("name"), **model)
     objective = dict(fields.pop("objective"))
     name = objective.pop("name")
     if name not in objectives:
@@ -169,8 +176,10 @@ def check(run: Run) -> None:
             f"config.data.batch: {run.data.batch}, a multiple of replicas "
             f"{run.replicas} x accumulate {run.accumulate} allowed."
         )
+    if run.model is None and not run.init_from:
+        raise ValueError("config.model: None; give a model, or config.init_from.")
     context = getattr(run.model, "context", 0)
-    if run.data.length > context:
+    if run.model is not None and run.data.length > context:
         raise ValueError(
             f"config.data.length: {run.data.length}, at most the model's context "
             f"{context} allowed."

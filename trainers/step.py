@@ -8,14 +8,17 @@ global weight, clipped by the global norm, and applied if they are finite.
 import tensorflow as tf
 
 
-def make_step(strategy, cast, objective, optimizer, accumulate=1, clip_norm=0.0):
+def make_step(
+    strategy, roles, objective, optimizer, variables, accumulate=1, clip_norm=0.0
+):
     """Compiles the Step.
 
     Args:
       strategy: the tf.distribute strategy under which models and optimizer were made.
-      cast: name to model.
+      roles: name to model.
       objective: its `loss` is minimised.
-      optimizer: a Keras optimizer, built for the variables of `objective.trains`.
+      optimizer: a Keras optimizer, built for `variables`.
+      variables: the Keras variables that learn, each once.
       accumulate: the parts that each replica's share of a batch is computed in.
       clip_norm: the largest global norm; 0 is off.
 
@@ -24,15 +27,14 @@ def make_step(strategy, cast, objective, optimizer, accumulate=1, clip_norm=0.0)
       where a gradient was not finite and nothing was changed), lr, and the
       objective's own.
     """
-    models = [cast[name] for name in objective.trains]
-    variables = [v for model in models for v in model.trainable_variables]
+    models = [roles[name] for name in objective.trains]
     values = [v.value for v in variables]
     replicas = strategy.num_replicas_in_sync
 
     def gradients(batch):
         """The sums of one part: gradients, and the Loss."""
         with tf.GradientTape() as tape:
-            loss = objective.loss(cast, batch, training=True)
+            loss = objective.loss(roles, batch, training=True)
         # dense, since Keras' optimizers square the duplicates of a sparse gradient
         return [
             tf.zeros_like(v) if g is None else tf.convert_to_tensor(g)

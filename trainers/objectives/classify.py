@@ -18,7 +18,7 @@ class Classify:
     """
 
     name: ClassVar[str] = "classify"
-    needs: ClassVar[tuple[str, ...]] = ("policy",)
+    needs: ClassVar[dict[str, str]] = {"policy": "model"}
     trains: ClassVar[tuple[str, ...]] = ("policy",)
     feed: ClassVar[str] = "table"
 
@@ -27,9 +27,9 @@ class Classify:
     def __post_init__(self):
         check_fraction("objective.label_smoothing", self.label_smoothing)
 
-    def loss(self, cast, batch, training) -> Loss:
+    def loss(self, roles, batch, training) -> Loss:
         """Cross-entropy in nats, and accuracy; or squared errors."""
-        model, label, weights_B = cast["policy"], batch["label"], batch["weights"]
+        model, label, weights_B = roles["policy"], batch["label"], batch["weights"]
         y = model(batch["features"], training=training)
         weight = tf.reduce_sum(weights_B)
         if not model.config.classes:

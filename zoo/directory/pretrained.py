@@ -61,17 +61,31 @@ class Loaded(NamedTuple):
     generation: GenerationConfig
 
 
-def assemble(pretrained: Pretrained) -> Loaded:
+def config_of(pretrained: Pretrained) -> Any:
+    """The Config of the model that the files hold.
+
+    Raises:
+      ValueError: the family or a field is unknown.
+    """
+    return _config(pretrained.config, pretrained.where)
+
+
+def assemble(pretrained: Pretrained, config=None, dtype_policy="float32") -> Loaded:
     """Builds the model and gives it its weights, one after the other.
 
     Names and shapes are compared before a tensor is read or a weight is made.
+
+    Args:
+      pretrained: what files hold.
+      config: the Config to build, which may have another dropout; None is the files'.
+      dtype_policy: Keras' policy of the model's layers.
 
     Raises:
       ValueError: the family is unknown, or a tensor is missing, unknown, of another
         shape or dtype, or not finite, or the tokenizer has more tokens than the model.
     """
     where, tensors = pretrained.where, pretrained.tensors
-    config = _config(pretrained.config, where)
+    config = config or config_of(pretrained)
     shapes = _shapes(tensors)
     if getattr(config, "layers", 0) > len(shapes):
         raise ValueError(
@@ -79,7 +93,7 @@ def assemble(pretrained: Pretrained) -> Loaded:
             f"{len(shapes)} tensors."
         )
     policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
+    keras.config.set_dtype_policy(dtype_policy)
     # What a copy costs is mostly the system's, which makes its pages.
     pool = concurrent.futures.ThreadPoolExecutor(2)
     try:
