@@ -85,7 +85,7 @@ def restore(folder, variables: dict[str, Any]) -> tuple[int, dict[str, Any]]:
             state = _verified(path)
         except (OSError, ValueError, KeyError) as error:
             errors.append(f"{path}: {error}")
-            print(f"warning: checkpoint passed over: {errors[-1]}")
+            print(f"warning: checkpoint skipped: {errors[-1]}")
             continue
         with safetensors.safe_open(path / _DATA, "np") as tensors:
             odd = sorted(set(tensors.keys()) ^ variables.keys())
@@ -95,7 +95,7 @@ def restore(folder, variables: dict[str, Any]) -> tuple[int, dict[str, Any]]:
                 variable.assign(tensors.get_tensor(name))
         return state["step"], state["loop"]
     if errors:
-        raise ValueError(f"{folder}: no checkpoint is whole: {'; '.join(errors)}")
+        raise ValueError(f"{folder}: no checkpoint is intact: {'; '.join(errors)}")
     return 0, {}
 
 

@@ -94,8 +94,8 @@ def train(run: Run, path) -> Result:
     unit, units = feed.units
     with MetricWriter(folder, first, steps, unit, text) as writer, Signals() as signals:
 
-        def evaluate(step):
-            metrics = feed.evaluate(roles)
+        def evaluate(step, metrics_of):
+            metrics = metrics_of(roles)
             writer.log(step, "eval", metrics)
             writer.text(step, "sample", feed.show(roles))
             state.last = finite(metrics)
@@ -103,9 +103,9 @@ def train(run: Run, path) -> Result:
                 write_model()
             return metrics
 
-        evaluates = feed.evaluate is not None and run.eval_every
-        if evaluates and not first:
-            evaluate(0)  # the level before training
+        metrics_of = feed.evaluate if run.eval_every else None
+        if metrics_of and not first:
+            evaluate(0, metrics_of)  # the level before training
         clock, waited, timed, pending = time.perf_counter(), 0.0, 0, []
         step, metrics = first, {}
         for step in range(first + 1, steps + 1):
@@ -128,10 +128,10 @@ def train(run: Run, path) -> Result:
                 clock, waited, timed = time.perf_counter(), 0.0, 0
 
             # ---- evaluate, keep the best, stop early ----
-            if evaluates and _due(step, run.eval_every, steps):
+            if metrics_of and _due(step, run.eval_every, steps):
                 state.add(pending)
                 paused = time.perf_counter()
-                metrics = evaluate(step)
+                metrics = evaluate(step, metrics_of)
                 clock += time.perf_counter() - paused
             if run.patience and state.worse >= run.patience:
                 writer.say(f"step {step}: no better for {run.patience} evaluations.")

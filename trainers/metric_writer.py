@@ -1,4 +1,4 @@
-"""What a run tells: metrics.jsonl, TensorBoard, and the terminal."""
+"""Writes the metrics of a run to metrics.jsonl, TensorBoard and the terminal."""
 
 import json
 import math
@@ -14,8 +14,8 @@ class MetricWriter:
 
     Args:
       workdir: gets metrics.jsonl and tensorboard/.
-      step: where the run goes on; lines after it are cut off, at 0 all lines.
-      steps: where it ends.
+      step: how many steps are done; later lines are removed, at 0 all lines.
+      steps: the last step of the run.
       unit: "tokens" or "rows".
       run: the Run as JSON text, shown in TensorBoard.
     """
@@ -85,7 +85,7 @@ class MetricWriter:
 
 
 def _cut(path, step: int) -> None:
-    """Removes the lines after a step, and one that was not written to its end."""
+    """Removes the lines after a step, and a last line that is not complete."""
     if not path.exists():
         return
     kept = []

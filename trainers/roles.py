@@ -86,7 +86,7 @@ def _model(start, source, roles, needs):
     if source not in ("model", "start"):
         return directory.load(source).model
     if start.pretrained is not None:
-        policy = keras.config.dtype_policy()
+        policy = keras.config.dtype_policy().name
         return pretrained_lib.assemble(start.pretrained, start.config, policy).model
     model = registry.build_config(start.config)
     if source == "start":
@@ -106,7 +106,7 @@ def learning(run: Run, roles: dict[str, keras.Model]) -> list[Any]:
         paths = pretrained_lib.by_path(roles[name])
         path_of = {id(v): path for path, v in paths.items()}
         for variable in roles[name].trainable_variables:
-            path = path_of.get(id(variable), variable.path)
+            path = path_of[id(variable)]
             fits = {p for p in run.freeze if fnmatch.fnmatchcase(path, p)}
             unused -= fits
             if not fits:

@@ -1,8 +1,9 @@
-"""The Step: the one compiled function that turns a Batch into an optimizer update.
+"""The Step: the compiled function that turns a Batch into an optimizer update.
 
-It is right for any number of replicas and accumulated parts with unequal masks: sums
-of gradients and of weights are added over parts and replicas, divided once by the
-global weight, clipped by the global norm, and applied if they are finite.
+The result is the same for any number of replicas and accumulated parts, and for unequal
+masks. The Step adds the sums of gradients and of weights over parts and replicas. Then
+it divides once by the global weight, clips by the global norm, and applies what is
+finite.
 """
 
 import tensorflow as tf
@@ -16,10 +17,10 @@ def make_step(
     Args:
       strategy: the tf.distribute strategy under which models and optimizer were made.
       roles: name to model.
-      objective: its `loss` is minimised.
+      objective: the Step minimises its `loss`.
       optimizer: a Keras optimizer, built for `variables`.
       variables: the Keras variables that learn, each once.
-      accumulate: the parts that each replica's share of a batch is computed in.
+      accumulate: into how many parts each replica's share of a batch is cut.
       clip_norm: the largest global norm; 0 is off.
 
     Returns:
@@ -107,11 +108,12 @@ def make_step(
 
 
 def _penalties(models, values):
-    """The L1 and L2 penalties of the models and their gradients, or None."""
+    """The sum of the models' L1 and L2 penalties, and its gradients or None."""
     with tf.GradientTape() as tape:
         losses = [loss for model in models for loss in model.losses]
         if not losses:
             return 0.0, None
         total = tf.add_n(losses)
-    grads = tape.gradient(total, values, unconnected_gradients="zero")
+    zero = tf.UnconnectedGradients.ZERO
+    grads = tape.gradient(total, values, unconnected_gradients=zero)
     return total, grads

@@ -93,7 +93,7 @@ def test_the_one_before_a_damaged_one(damage, tmp_path, capsys):
     assert checkpoint.restore(tmp_path, third) == (10, {"best": 1})
     for left, right in zip(values(third), values(first), strict=True):
         np.testing.assert_array_equal(left, right)
-    assert "warning: checkpoint passed over" in capsys.readouterr().out
+    assert "warning: checkpoint skipped" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["state.json", "SHA256SUMS"])
@@ -125,7 +125,7 @@ def test_no_whole_one(tmp_path):
     for step in (10, 20):
         checkpoint.save(tmp_path, step, variables, {})
         flip(tmp_path / f"{step:08d}/state.safetensors")
-    with pytest.raises(ValueError, match="is whole: .*checksum of .* differs"):
+    with pytest.raises(ValueError, match="is intact: .*checksum of .* differs"):
         checkpoint.restore(tmp_path, variables)
 
 

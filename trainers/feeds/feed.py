@@ -12,6 +12,7 @@ import tensorflow as tf
 from zoo.text.tokenizer import Tokenizer
 
 Roles = dict[str, Any]  # name to model
+Evaluate = Callable[[Roles], dict[str, float]]
 
 
 class Feed(NamedTuple):
@@ -30,7 +31,7 @@ class Feed(NamedTuple):
     """
 
     train: Callable[[int, Roles], tf.data.Dataset]
-    evaluate: Callable[[Roles], dict[str, float]] | None
+    evaluate: Evaluate | None
     rows: int
     units: tuple[str, int]
     tokenizer: Tokenizer | None

@@ -1,7 +1,7 @@
 """The feed of models that read features: the rows of a table with a label."""
 
 from trainers import evaluation
-from trainers.feeds.feed import Feed
+from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
 from trainers.run import Run
 from zoo.data import batches, tables
@@ -36,16 +36,19 @@ def make(run: Run, start: Start) -> Feed:
             train.features_NF, train.labels_N, data.batch, run.seed, start=number
         )
 
-    evaluate = None
+    evaluate: Evaluate | None = None
     if valid is not None:
         dataset, _ = batches.table_eval(valid.features_NF, valid.labels_N, data.batch)
         sums = evaluation.make_evaluate(run.objective)
 
-        def evaluate(roles):
+        def evaluate_rows(roles):
             return sums(roles, dataset)
 
+        evaluate = evaluate_rows
+
     def prepare(roles):
-        if start.pretrained is None:  # or the model brings its own statistics
+        # a pretrained model keeps the statistics that its weights were trained with
+        if start.pretrained is None:
             roles[run.objective.trains[0]].adapt(train.features_NF)
 
     return Feed(

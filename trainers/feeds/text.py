@@ -1,7 +1,7 @@
 """The feed of language models: documents, tokenized and cut into windows."""
 
 from trainers import evaluation
-from trainers.feeds.feed import Feed
+from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
 from trainers.run import Data, Run
 from zoo import directory
@@ -39,7 +39,7 @@ def make(run: Run, start: Start) -> Feed:
             stream.tokens, length, data.batch, run.seed, start=number
         )
 
-    evaluate = None
+    evaluate: Evaluate | None = None
     if valid:
         held_out = formats.language_model(valid, tokenizer)
         dataset, _ = batches.eval_windows(
@@ -47,8 +47,10 @@ def make(run: Run, start: Start) -> Feed:
         )
         sums = evaluation.make_evaluate(run.objective)
 
-        def evaluate(roles):
+        def evaluate_text(roles):
             return sums(roles, dataset, held_out.bytes)
+
+        evaluate = evaluate_text
 
     def show(roles):
         return _sample(roles[run.objective.trains[0]], tokenizer)

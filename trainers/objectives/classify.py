@@ -11,7 +11,7 @@ from zoo.fields import check_fraction
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class Classify:
-    """Learns the label of a Batch with `features` [B, F], `label` [B], `weights` [B].
+    """Learns labels from Batches of `features` [B, F], `label` [B], `weights` [B].
 
     Attributes:
       label_smoothing: the share of each target spread over the classes.
@@ -28,7 +28,7 @@ class Classify:
         check_fraction("objective.label_smoothing", self.label_smoothing)
 
     def loss(self, roles, batch, training) -> Loss:
-        """Cross-entropy in nats, and accuracy; or squared errors."""
+        """The cross-entropy in nats, and the accuracy; for regression squared errors."""
         model, label, weights_B = roles["policy"], batch["label"], batch["weights"]
         y = model(batch["features"], training=training)
         weight = tf.reduce_sum(weights_B)

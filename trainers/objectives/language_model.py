@@ -1,4 +1,4 @@
-"""Next-token prediction: pretraining, and fine-tuning by another Format."""
+"""Next-token prediction, for pretraining and fine-tuning."""
 
 import dataclasses
 from typing import ClassVar
