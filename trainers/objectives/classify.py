@@ -28,7 +28,7 @@ class Classify:
         check_fraction("objective.label_smoothing", self.label_smoothing)
 
     def loss(self, roles, batch, training) -> Loss:
-        """The cross-entropy in nats, and the accuracy; for regression squared errors."""
+        """The cross-entropy in nats and the accuracy; or the squared errors."""
         model, label, weights_B = roles["policy"], batch["label"], batch["weights"]
         y = model(batch["features"], training=training)
         weight = tf.reduce_sum(weights_B)
