@@ -1,42 +1,31 @@
-"""What any file of weights is read as, and the model that it becomes.
+"""A pretrained model, before and after it is built.
 
-An importer turns its files into a `Pretrained`: Hugging Face's config and names, and
-tensors that are read one at a time. `assemble` does the rest, and checks all of it.
+An importer reads its files into a `Pretrained`: a config.json, and tensors by Hugging
+Face's names. `assemble` builds the model from these, and checks them.
 """
 
-import concurrent.futures
-import math
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import keras
-import ml_dtypes
 import numpy as np
 
-from zoo import registry
-from zoo.directory import hf, uninitialized
 from zoo.directory.safetensors_file import Tensors
 from zoo.generation_config import GenerationConfig
 from zoo.text.tokenizer import Tokenizer
 
-__all__ = ["Loaded", "Pretrained", "Tensors", "assemble", "table"]
-
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
-_PIECE = 2**18  # numbers that are copied at once: a megabyte
-_LOOKED_AT = 32 * 2**20  # bytes that are copied until pages of the files are released
+__all__ = ["Loaded", "Pretrained", "Tensors"]
 
 
 class Pretrained(NamedTuple):
-    """A model as files hold it.
+    """A model as its files describe it.
 
     Attributes:
-      where: the folder or file, with which every message begins.
+      where: the folder or file; error messages start with it.
       config: the content of a config.json.
-      tensors: float32, float16 or bfloat16 by Hugging Face's names; `Tensors` where
-        reading them takes time or memory.
-      tokenizer: a `Tokenizer`, or None for a model of features, or a function that
-        reads it, which is called while threads copy the tensors.
+      tensors: arrays in float32, float16 or bfloat16 by Hugging Face's names. They are
+        `Tensors` if a file must be read for each.
+      tokenizer: a `Tokenizer`, None for a model of features, or a function that returns
+        one of these. The function is called while threads copy the tensors.
       generation: the defaults of generation.
     """
 
@@ -48,7 +37,7 @@ class Pretrained(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """What a model directory holds.
+    """A model that is ready to use.
 
     Attributes:
       model: a built keras.Model in float32.
@@ -59,19 +48,35 @@ class Loaded(NamedTuple):
     model: Any
     tokenizer: Tokenizer | None
     generation: GenerationConfig
+<<<<<<< HEAD
+=======
 
 
-def assemble(pretrained: Pretrained) -> Loaded:
+def config_of(pretrained: Pretrained) -> Any:
+    """The Config of the model that the files hold.
+
+    Raises:
+      ValueError: the family or a field is unknown.
+    """
+    return _config(pretrained.config, pretrained.where)
+
+
+def assemble(pretrained: Pretrained, config=None, dtype_policy="float32") -> Loaded:
     """Builds the model and gives it its weights, one after the other.
 
     Names and shapes are compared before a tensor is read or a weight is made.
+
+    Args:
+      pretrained: what files hold.
+      config: the Config to build, which may have another dropout; None is the files'.
+      dtype_policy: Keras' policy of the model's layers.
 
     Raises:
       ValueError: the family is unknown, or a tensor is missing, unknown, of another
         shape or dtype, or not finite, or the tokenizer has more tokens than the model.
     """
     where, tensors = pretrained.where, pretrained.tensors
-    config = _config(pretrained.config, where)
+    config = config or config_of(pretrained)
     shapes = _shapes(tensors)
     if getattr(config, "layers", 0) > len(shapes):
         raise ValueError(
@@ -79,7 +84,7 @@ def assemble(pretrained: Pretrained) -> Loaded:
             f"{len(shapes)} tensors."
         )
     policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
+    keras.config.set_dtype_policy(dtype_policy)
     # What a copy costs is mostly the system's, which makes its pages.
     pool = concurrent.futures.ThreadPoolExecutor(2)
     try:
@@ -254,3 +259,4 @@ def _check_tokenizer(tokenizer, config, where):
             f"{where}: the tokenizer has {tokenizer.vocab_size} tokens, the model "
             f"{size}."
         )
+>>>>>>> training-1
