@@ -24,6 +24,7 @@ def read(patterns: str, split: str, field: str) -> Iterator[Example]:
 
 
 def _rows(paths: list[str], field: str) -> Iterator[Example]:
+    """The objects of all lines that are not blank."""
     for path in paths:
         for number, line in enumerate(compressed.lines(path), 1):
             if line.strip():

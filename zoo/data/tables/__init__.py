@@ -32,9 +32,10 @@ def table(
         decides by the labels: those with a decimal point are values to regress.
 
     Raises:
-      ValueError: an unknown source, a missing file or column, a cell that is empty or
-        not a finite number, a label that is no class of the model, or one that is a
-        value although the model has classes. The message names file, line and column.
+      ValueError: an unknown source, a missing file or column, an empty cell, or a
+        feature that is not a finite number. Also a label that is no class of the
+        model, or no value where the model regresses. The message names file, line and
+        column.
     """
     kind, _, rest = spec.partition(":")
     if kind == "sklearn":

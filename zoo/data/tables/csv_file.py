@@ -1,9 +1,9 @@
 """CSV files, in two layouts.
 
-The first line holds the names of the columns, the label's too.
+In the usual layout the first line holds the names of all columns.
 
-In scikit-learn's layout the first line holds the number of rows, the number of features
-and the names of the classes. The last column is the index of the class.
+In scikit-learn's layout the first line holds three things: how many rows, how many
+features, and the names of the classes. The last column is the index of the class.
 """
 
 import csv
