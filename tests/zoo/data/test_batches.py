@@ -177,6 +177,9 @@ def test_table_eval_is_one_pass():
     labels_seen = np.concatenate([r["label"] for r in rows])
     assert labels_seen[:5].tolist() == [0, 1, 2, 3, 4]
     assert rows[0]["label"].dtype == np.int32
+    dataset, _ = batches.table_eval(features, labels > 2, 5)
+    (row,) = take(dataset, 1)
+    assert row["label"].tolist() == [0, 0, 0, 1, 1] and row["label"].dtype == np.int32
 
 
 @pytest.mark.parametrize(
@@ -187,6 +190,7 @@ def test_table_eval_is_one_pass():
         (lambda: batches.lm_batches(STREAM, 8, 0, 0), "batch: 0"),
         (lambda: batches.lm_batches(STREAM, 8, 1, 0, start=-1), "start: -1"),
         (lambda: batches.lm_batches(-STREAM, 8, 2, 0), "at least 0"),
+        (lambda: batches.lm_batches(STREAM.astype(int) * 10**7, 8, 2, 0), "2.31"),
         (lambda: batches.lm_batches(STREAM / 1, 8, 2, 0), "expected integers"),
         (lambda: batches.eval_windows(STREAM[:1], 8, 2), "1 tokens"),
         (lambda: batches.eval_windows(STREAM, 8, 2, weights=STREAM[1:]), "N=230"),
