@@ -1,5 +1,6 @@
-"""Finds and opens the files of a source, plain or compressed."""
+"""Finds and reads the files of a source, plain or compressed."""
 
+import codecs
 import glob
 import gzip
 import lzma
@@ -8,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
+BYTE_ORDER_MARK = "\ufeff"
 _OPENERS = {".gz": gzip.open, ".xz": lzma.open}
 # What the decompressors raise when a file is damaged or cut off.
 _DAMAGE = (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error)
@@ -28,23 +30,24 @@ def find(patterns: str) -> list[str]:
         # A path that exists is no glob, even if the name has brackets.
         found = [pattern] if os.path.exists(pattern) else _glob(pattern)
         if not found:
-            raise ValueError(f"{pattern!r}: no such file.")
+            raise ValueError(f"{shown(pattern)!r}: no such file.")
         if os.path.isdir(found[0]):
             raise ValueError(
-                f"{pattern!r} is a directory; name its files, such as "
-                f"{os.path.join(pattern, '**', '*.txt')!r}."
+                f"{shown(pattern)!r} is a directory; name its files, such as "
+                f"{shown(os.path.join(pattern, '**', '*.txt'))!r}."
             )
         paths.update(dict.fromkeys(found))
     return list(paths)
 
 
-def read(path: str) -> bytes:
-    """The content of one file, decompressed by its ending (.gz, .xz).
+def text(path: str) -> str:
+    """The text of one UTF-8 file, decompressed by its ending (.gz, .xz).
 
     Raises:
-      ValueError: the file is missing, empty, or its compression is damaged.
+      ValueError: the file is missing or empty, its compression is damaged, or a byte
+        is not UTF-8.
     """
-    return b"".join(lines(path))
+    return decode(b"".join(lines(path)), shown(path))
 
 
 def lines(path: str) -> Iterator[bytes]:
@@ -61,11 +64,41 @@ def lines(path: str) -> Iterator[bytes]:
                 empty = False
                 yield line
     except _DAMAGE as error:
-        raise ValueError(f"{path}: damaged compressed file ({error}).") from None
+        raise ValueError(f"{shown(path)}: damaged compressed file ({error}).") from None
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror or error}.") from None
+        raise ValueError(f"{shown(path)}: {error.strerror or error}.") from None
     if empty:
-        raise ValueError(f"{path}: the file is empty.")
+        raise ValueError(f"{shown(path)}: the file is empty.")
+
+
+def is_path(spec: str) -> bool:
+    """Whether a spec without the name of a source looks like a file or a folder."""
+    kind = spec.partition(":")[0]
+    return "/" in kind or "." in kind or os.path.exists(spec)
+
+
+def decode(data: bytes, where: str) -> str:
+    """UTF-8 bytes as text, without the byte order mark that some programs write.
+
+    Args:
+      data: of a file, a line or a field.
+      where: what the message calls it.
+
+    Raises:
+      ValueError: a byte is not UTF-8; the message names its place and value.
+    """
+    try:
+        return data.decode("utf-8").removeprefix(BYTE_ORDER_MARK)
+    except UnicodeDecodeError as error:
+        byte = f"byte {error.start} (0x{data[error.start]:02x})"
+        utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        hint = " This looks like UTF-16; save it as UTF-8." if utf_16 else ""
+        raise ValueError(f"{where}: {byte} is not UTF-8.{hint}") from None
+
+
+def shown(path: str) -> str:
+    """A path for a message: bytes that are not UTF-8 become escapes such as \\xff."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _glob(pattern: str) -> list[str]:

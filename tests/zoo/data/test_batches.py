@@ -133,6 +133,18 @@ def test_eval_predicts_each_token_once(size, stride):
         )
 
 
+def test_weights_belong_to_targets():
+    weights = STREAM % 3 != 0
+    dataset, count = batches.eval_windows(STREAM, LENGTH, BATCH, 3, weights)
+    seen = [batch["targets"][batch["weights"] == 1] for batch in take(dataset, count)]
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate(seen)), STREAM[1:][weights[1:]]
+    )
+    trained = batches.lm_batches(STREAM, LENGTH, BATCH, seed=1, weights=weights)
+    for batch in take(trained, 10):
+        np.testing.assert_array_equal(batch["weights"], batch["targets"] % 3 != 0)
+
+
 def test_eval_gives_context():
     dataset, count = batches.eval_windows(STREAM, LENGTH, 1, stride=2)
     rows = [batch["weights"][0] for batch in take(dataset, count)]
@@ -174,6 +186,7 @@ def test_table_eval_is_one_pass():
         (lambda: batches.lm_batches(-STREAM, 8, 2, 0), "at least 0"),
         (lambda: batches.lm_batches(STREAM / 1, 8, 2, 0), "expected integers"),
         (lambda: batches.eval_windows(STREAM[:1], 8, 2), "1 tokens"),
+        (lambda: batches.eval_windows(STREAM, 8, 2, weights=STREAM[1:]), "N=230"),
         (lambda: batches.eval_windows(STREAM, 8, 2, 9), "stride: 9"),
         (lambda: batches.table_batches(np.ones((3, 2)), [0, 1], 2, 0), "expected .N=3"),
         (lambda: batches.table_eval(np.ones((0, 2)), [], 2), "no rows"),

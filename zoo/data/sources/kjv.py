@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from zoo.data.sources.examples import Example
 from zoo.fields import one_of
 
+SPLITS = ("train", "valid", "test")
 # Whole books, so that no test sentence stands beside a training sentence.
 TEST = ("Ruth", "Proverbs", "Jonah", "Mark", "Hebrews")
 VALID = ("Nahum", "Haggai", "2 Thessalonians", "Philemon", "3 John")
@@ -40,7 +41,7 @@ def books(split: str) -> dict[str, str]:
     """
     wanted = split.split("+")
     for part in wanted:
-        one_of("kjv split", part, ("train", "valid", "test"))
+        one_of("kjv split", part, SPLITS)
 
     import pythonbible
 
