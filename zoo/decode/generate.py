@@ -121,7 +121,7 @@ def _compiled(model, tokenizer, stops):
             ],
         )
         def run(tokens_BT, lengths_B, knobs, stop_BS):
-            stop = Stops(stop_BS, graph.pieces) if graph else None
+            stop = Stops(stop_BS, graph.token_bytes) if graph else None
             return loop.decode(
                 reference(), tokens_BT, lengths_B, knobs, end_ids, size, stop=stop
             )

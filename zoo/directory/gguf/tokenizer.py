@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import tokenizers
-from tokenizers import decoders, models, normalizers
+from tokenizers import normalizers
 
 from zoo.fields import suggest
 from zoo.text.importers import byte_level_presets, sentencepiece
@@ -17,7 +17,6 @@ from zoo.text.tokenizer import Tokenizer
 
 _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 2, 3, 4, 5, 6
 _KINDS = range(7)
-_SPACE = "▁"
 NAMED = {
     "bos_token": "bos_token_id",
     "eos_token": "eos_token_id",
@@ -56,7 +55,7 @@ def read(fields: dict[str, Any], where: str) -> Tokenizer:
             if control or kind == _USER_DEFINED:
                 added = tokenizers.AddedToken(token, normalized=False, special=control)
                 engine.add_tokens([added])
-        sentencepiece.frame(engine, settings, begins=False)
+        sentencepiece.add_start_and_end(engine, settings, start=False)
         return Tokenizer(engine.to_str(pretty=True), settings)
     except ValueError:
         raise
@@ -168,42 +167,19 @@ def _sentencepiece(fields, tokens, kinds, settings, where):
     if "tokenizer.ggml.add_bos_token" not in fields:
         settings["add_bos_token"] = True  # llama.cpp's default
     unknown = [t for t, kind in zip(tokens, kinds, strict=True) if kind == _UNKNOWN]
-    engine = tokenizers.Tokenizer(
-        models.BPE(
-            vocab={token: number for number, token in enumerate(tokens)},
-            merges=_merges(tokens, scores),
-            unk_token=unknown[0] if unknown else None,
-            fuse_unk=True,
-            byte_fallback=_BYTE in kinds,
-        )
-    )
-    begins = _get(fields, "add_space_prefix", bool, where, True)
-    steps = []
-    if _get(fields, "remove_extra_whitespaces", bool, where, False):
-        blanks = tokenizers.Regex(" {2,}")
-        steps += [normalizers.Strip(), normalizers.Replace(blanks, " ")]
-    steps += [normalizers.Prepend(_SPACE)] if begins else []
-    engine.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", _SPACE)])
-    back = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
-    back += [decoders.Strip(" ", 1, 0)] if begins else []
-    engine.decoder = decoders.Sequence(back)
-    return engine
-
-
-def _merges(tokens, scores) -> list[tuple[str, str]]:
-    """Returns all splits of a token into two tokens, best scores first.
-
-    Among the splits of one token, the one with the shortest left part comes first, as
-    merging from the left does.
-    """
-    pieces = {*tokens}
     order = np.argsort(-scores[: len(tokens)], kind="stable")
-    return [
-        (piece[:cut], piece[cut:])
-        for piece in (tokens[number] for number in order)
-        for cut in range(1, len(piece))
-        if piece[:cut] in pieces and piece[cut:] in pieces
-    ]
+    engine = sentencepiece.pipeline(
+        tokens,
+        [tokens[number] for number in order],
+        unknown[0] if unknown else None,
+        byte_fallback=_BYTE in kinds,
+        prefix_space=_get(fields, "add_space_prefix", bool, where, True),
+    )
+    if _get(fields, "remove_extra_whitespaces", bool, where, False):
+        blanks = normalizers.Replace(tokenizers.Regex(" {2,}"), " ")
+        steps = [normalizers.Strip(), blanks, engine.normalizer]
+        engine.normalizer = normalizers.Sequence(steps)
+    return engine
 
 
 _MODELS = {"gpt2": _byte_level, "llama": _sentencepiece}

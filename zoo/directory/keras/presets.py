@@ -198,5 +198,5 @@ def _tokenizer(keras_hub, name, kind, where) -> Tokenizer:
             engine.add_special_tokens([tokenizers.AddedToken(token, normalized=False)])
     # GPT-2's start token is its end token, and its texts have no start token.
     settings["add_bos_token"] = kind in ("Llama3", "OPT")
-    sentencepiece.frame(engine, settings, begins=False)
+    sentencepiece.add_start_and_end(engine, settings, start=False)
     return Tokenizer(json.dumps(json.loads(engine.to_str()), indent=2), settings)

@@ -192,7 +192,7 @@ class TextGenerator(tf.Module):
         return out
 
     def _decode(self, ids, stop_BS, *knobs):
-        stops = Stops(stop_BS, self.graph_tokenizer.pieces)
+        stops = Stops(stop_BS, self.graph_tokenizer.token_bytes)
         out = loop.decode(
             self._decoder.model,
             ids.to_tensor(),

@@ -1,7 +1,7 @@
-"""Special tokens as bytes in texts that a graph puts together.
+"""Special tokens as bytes in texts that a graph joins.
 
-A mark is a run of the byte 0xFE between two separators. As UTF-8 has neither byte, no
-text of a user can spell one.
+A mark is a run of the byte 0xFE between two separators. UTF-8 has neither byte, so no
+text of a user contains a mark.
 """
 
 import tensorflow as tf
@@ -17,17 +17,17 @@ _BESIDE = " x "
 def marked(
     tokenizer: Tokenizer, texts: list[str]
 ) -> tuple[list[bytes], dict[bytes, int]]:
-    """Puts marks in the place of the special tokens of texts.
+    """Replaces the special tokens in texts by marks.
 
     Args:
-      tokenizer: whose special tokens they are.
-      texts: to stand between others, of which nothing is known.
+      tokenizer: the tokenizer that has the special tokens.
+      texts: the parts of a chat template that stand between contents.
 
     Returns:
-      The texts, and the token of each mark.
+      The texts, and the id of the token that each mark stands for.
 
     Raises:
-      ValueError: a special token strips the spaces of what is beside a text.
+      ValueError: a special token strips spaces of the contents beside a text.
     """
     added = tokenizers.Tokenizer.from_str(tokenizer.json).get_added_tokens_decoder()
     special = [
@@ -44,16 +44,16 @@ def marked(
     edge, beside = pre_tokenizers.SEPARATOR, _BESIDE.encode()
     marks, found = {}, []
     for text, *row in zip(texts, *rows, strict=True):
-        whole = b""
+        joined = b""
         for part, token in zip(*row, strict=True):
             if token >= 0:
                 mark = marks.setdefault(token, _MARK * (len(marks) + 1))
                 part = edge + mark + edge
-            whole += part
-        if not whole.startswith(beside) or not whole.endswith(beside):
+            joined += part
+        if not joined.startswith(beside) or not joined.endswith(beside):
             raise ValueError(
                 f"chat template: a special token in {text!r} strips the spaces of the "
                 "content beside it."
             )
-        found.append(whole[len(beside) : -len(beside)])
+        found.append(joined[len(beside) : -len(beside)])
     return found, {mark: token for token, mark in marks.items()}
