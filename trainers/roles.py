@@ -15,7 +15,7 @@ import keras
 
 from trainers.run import Run, differences
 from zoo import directory, registry
-from zoo.directory import pretrained as pretrained_lib
+from zoo.directory import assemble
 from zoo.text.tokenizer import Tokenizer
 
 
@@ -44,7 +44,7 @@ def start(run: Run) -> Start:
     if not run.init_from:
         return Start(run.model)
     read = directory.read(run.init_from)
-    config = pretrained_lib.config_of(read)
+    config = assemble.config_of(read)
     if run.model is not None:
         lines = differences(_stored(run.model), _stored(config))
         if lines:
@@ -87,7 +87,7 @@ def _model(start, source, roles, needs):
         return directory.load(source).model
     if start.pretrained is not None:
         policy = keras.config.dtype_policy().name
-        return pretrained_lib.assemble(start.pretrained, start.config, policy).model
+        return assemble.assemble(start.pretrained, start.config, policy).model
     model = registry.build_config(start.config)
     if source == "start":
         first = next(roles[name] for name in needs if needs[name] == "model")
@@ -103,7 +103,7 @@ def learning(run: Run, roles: dict[str, keras.Model]) -> list[Any]:
     """
     found, unused = {}, set(run.freeze)
     for name in run.objective.trains:
-        paths = pretrained_lib.by_path(roles[name])
+        paths = assemble.by_path(roles[name])
         path_of = {id(v): path for path, v in paths.items()}
         for variable in roles[name].trainable_variables:
             path = path_of[id(variable)]
