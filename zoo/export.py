@@ -1,10 +1,11 @@
 """Exports a model directory: python -m zoo.export --model=DIR --output=BASE"""
 
+import dataclasses
+import sys
+
 from absl import flags
 
-from zoo import command as flags_lib
-from zoo import directory
-from zoo.saved_model import writer
+from zoo import command
 
 _MODEL = flags.DEFINE_string("model", None, "A model directory.", required=True)
 _OUTPUT = flags.DEFINE_string(
@@ -18,24 +19,45 @@ _BATCH = flags.DEFINE_integer(
     lower_bound=0,
 )
 _CAPACITY = flags.DEFINE_integer(
-    "capacity", 1024, "Positions that start and step have room for.", lower_bound=1
+    "capacity", 1024, "The positions in the state of start and step.", lower_bound=1
 )
+_MOST_NEW_TOKENS = flags.DEFINE_integer(
+    "most_new_tokens",
+    0,
+    "The largest max_new_tokens of a request; 0 is the context.",
+    lower_bound=0,
+)
+# the defaults of the exported signatures; by default those of generation_config.json
+_KNOBS = command.define_knobs()
 
 
 def main(argv):
     del argv
+    command.suggest_model(_MODEL)
+    with command.quiet_imports():
+        from zoo import directory
+        from zoo.saved_model import writer
+
+    def report(line):
+        print(line, file=sys.stderr, flush=True)
+
+    report(f"loading {_MODEL.value}")
+    loaded = directory.load(_MODEL.value)
+    generation = dataclasses.replace(loaded.generation, **command.given(_KNOBS))
     folder = writer.write(
         _OUTPUT.value,
-        directory.load(_MODEL.value),
+        loaded._replace(generation=generation),
         _VERSION.value,
         _BATCH.value,
         _CAPACITY.value,
+        _MOST_NEW_TOKENS.value,
+        report,
     )
     print(folder)
 
 
 def run():
-    flags_lib.run_app(main)
+    command.run_app(main)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
-"""Generates text on this machine, with the loop that exported models hold too."""
+"""Generates text on this machine, with the loop that exported models contain too."""
 
-import dataclasses
 import functools
 import weakref
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from zoo.decode import loop, sampling
+from zoo.decode import loop
+from zoo.decode.sampling import Knobs
 from zoo.decode.stop_strings import Stops
+from zoo.generation_config import GenerationConfig, row_seed
 from zoo.text.in_graph import tokenizer as graph_tokenizer
+from zoo.text.tokenizer import Tokenizer
 
 
 class Generated(NamedTuple):
@@ -18,9 +21,9 @@ class Generated(NamedTuple):
 
     Attributes:
       text: the continuation, without the prompt and without a stop string.
-      tokens: its ids, the end token or what completed the stop string included.
+      tokens: its ids; the last one may be an end token or complete a stop string.
       finish_reason: "stop" or "length".
-      logprob: of the tokens, under the model before any knob.
+      logprob: the log-probability of the tokens under the model, before any knob.
     """
 
     text: str
@@ -30,30 +33,77 @@ class Generated(NamedTuple):
 
 
 def generate(
-    model, tokenizer, prompts: list[str | list[int]], generation
+    model: Any,
+    tokenizer: Tokenizer,
+    prompts: str | Sequence[str | list[int]],
+    generation: GenerationConfig | None = None,
+    fit: bool = False,
 ) -> list[Generated]:
     """Continues each prompt.
 
     Args:
       model: a language model of the zoo.
       tokenizer: its `Tokenizer`.
-      prompts: texts, or token ids such as a chat's. An empty text starts from the end
-        token, as a new document does.
-      generation: a `GenerationConfig`, for all prompts alike; row i has seed + i.
+      prompts: texts, or token ids such as those of a chat; or one text. An empty text
+        starts from the end token, as a new document does.
+      generation: the knobs of all prompts; row i has the seed `row_seed(seed, i)`.
+        Without it the defaults apply, and `fit` is on.
+      fit: whether to lower max_new_tokens to the room in the model's context, and top_k
+        to the vocabulary. If off, larger values are errors.
 
     Raises:
-      ValueError: a prompt and its new tokens exceed the model's context, or there are
-        stop strings and the tokenizer cannot be put in a graph.
+      ValueError: there is no prompt, a prompt and its new tokens exceed the model's
+        context, or there are stop strings and the tokenizer cannot be put in a graph.
     """
-    prefix = tokenizer.prefix
-    rows = [
-        prefix + tokenizer.encode(p) if isinstance(p, str) else list(p) for p in prompts
-    ]
-    rows = [row or [tokenizer.end_id] for row in rows]
-    longest = max(map(len, rows)) + generation.max_new_tokens
-    if model.limit and longest > model.limit:
+    if isinstance(prompts, str):
+        prompts = [prompts]
+    if not prompts:
+        raise ValueError("prompts: none, at least 1 allowed.")
+    rows = [_start(tokenizer, prompt) for prompt in prompts]
+    longest = max(map(len, rows))
+    if fit or generation is None:
+        generation = generation or GenerationConfig()
+        room = model.limit - longest if model.limit else generation.max_new_tokens
+        generation = generation.fitted(max(room, 1), tokenizer.vocab_size)
+    _check(model, tokenizer, longest, generation)
+    tokens_BT = np.zeros((len(rows), longest), np.int32)
+    for i, row in enumerate(rows):
+        tokens_BT[i, : len(row)] = row
+    lengths_B = tf.constant([len(row) for row in rows], tf.int32)
+    seeds = [row_seed(generation.seed, i) for i in range(len(rows))]
+    knobs = Knobs.filled(generation, len(rows))
+    knobs = knobs._replace(seed=tf.constant(seeds, tf.int64))
+    stop = generation.stop
+    stop_BS = tf.constant([stop] * len(rows), tf.string, [len(rows), len(stop)])
+    run = _compiled(model, tokenizer, bool(stop))
+    out = run(tf.constant(tokens_BT), lengths_B, knobs, stop_BS)
+    answers = []
+    for i, prompt in enumerate(prompts):
+        count = int(out.num_tokens[i])
+        ids = out.tokens[i, :count].numpy().tolist()
+        reason = "stop" if out.stopped[i] else "length"
+        logprob = float(tf.reduce_sum(out.logprobs[i]))
+        text = tokenizer.decode(ids, continuing=prompt != "")
+        text = text[: min((text.find(s) for s in stop if s in text), default=None)]
+        answers.append(Generated(text, ids, reason, logprob))
+    return answers
+
+
+def _start(tokenizer, prompt) -> list[int]:
+    """The ids of a prompt; those of an empty one begin a document."""
+    ids = list(prompt)
+    if isinstance(prompt, str):
+        ids = tokenizer.prefix + tokenizer.encode(prompt)
+    if not ids and tokenizer.end_id is None:
+        raise ValueError("prompt: empty, and the tokenizer has no token to begin with.")
+    return ids or [tokenizer.end_id]
+
+
+def _check(model, tokenizer, longest, generation):
+    """Refuses knobs that the model or the tokenizer has no room for."""
+    if model.limit and longest + generation.max_new_tokens > model.limit:
         raise ValueError(
-            f"prompt of {max(map(len, rows))} tokens and max_new_tokens "
+            f"prompt of {longest} tokens and max_new_tokens "
             f"{generation.max_new_tokens}: the model's context is {model.limit}."
         )
     if generation.top_k > tokenizer.vocab_size:
@@ -61,52 +111,17 @@ def generate(
             f"top_k: {generation.top_k}, at most the vocabulary's "
             f"{tokenizer.vocab_size} allowed."
         )
-    tokens_BT = np.zeros((len(rows), max(map(len, rows))), np.int32)
-    for i, row in enumerate(rows):
-        tokens_BT[i, : len(row)] = row
-    lengths_B = tf.constant([len(row) for row in rows], tf.int32)
-    knobs = dataclasses.asdict(generation)
-    stop = knobs.pop("stop")
-    seeds = generation.seed + np.arange(len(rows), dtype=np.int64)
-    knobs = sampling.Knobs(
-        **{
-            name: tf.fill([len(rows)], tf.constant(value, kind))
-            for (name, kind), value in zip(_KINDS, knobs.values(), strict=True)
-        }
-    )._replace(seed=tf.constant(seeds))
-    stop_BS = tf.constant([stop] * len(rows), tf.string, [len(rows), len(stop)])
-    run = _compiled(model, tokenizer, bool(stop))
-    out = run(tf.constant(tokens_BT), lengths_B, knobs, stop_BS)
-    answers = []
-    for i in range(len(rows)):
-        count = int(out.num_tokens[i])
-        ids = out.tokens[i, :count].numpy().tolist()
-        reason = "stop" if out.stopped[i] else "length"
-        logprob = float(tf.reduce_sum(out.logprobs[i]))
-        text = tokenizer.decode(ids)
-        text = text[: min((text.find(s) for s in stop if s in text), default=None)]
-        answers.append(Generated(text, ids, reason, logprob))
-    return answers
 
 
-_KINDS = [
-    ("max_new_tokens", tf.int32),
-    ("temperature", tf.float32),
-    ("top_k", tf.int32),
-    ("top_p", tf.float32),
-    ("min_p", tf.float32),
-    ("repetition_penalty", tf.float32),
-    ("seed", tf.int64),
-]
-_FUNCTIONS = weakref.WeakKeyDictionary()  # a model is compiled once
+_FUNCTIONS = weakref.WeakKeyDictionary()  # model -> its compiled functions
 
 
 def _compiled(model, tokenizer, stops):
+    """The compiled loop of a model, one for each tokenizer, with or without stops."""
     end_ids, size = tuple(tokenizer.end_ids), tokenizer.vocab_size
     functions = _FUNCTIONS.setdefault(model, {})
     key = (end_ids, size, stops and hash(tokenizer.json))
     if key not in functions:
-        rows = [tf.TensorSpec([None], kind) for _, kind in _KINDS]
         reference = weakref.ref(model)
         graph = graph_tokenizer.build(tokenizer.json) if stops else None
 
@@ -116,7 +131,7 @@ def _compiled(model, tokenizer, stops):
             input_signature=[
                 tf.TensorSpec([None, None], tf.int32),
                 tf.TensorSpec([None], tf.int32),
-                sampling.Knobs(*rows),
+                Knobs.specs(),
                 tf.TensorSpec([None, None], tf.string),
             ],
         )
