@@ -1,6 +1,7 @@
 """Feeds: what a Run's data become, and where a position leads."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -138,6 +139,61 @@ def test_table(evaluated):
     assert feed.tokenizer is None and feed.show({}) == ""
 
 
+@pytest.fixture
+def csv(tmp_path):
+    path = tmp_path / "t.csv"
+    rows = [f"{i},{i % 3},{'yes' if i % 2 else 'no'}" for i in range(20)]
+    path.write_text("\n".join(["a,b,label", *rows]))
+    return path
+
+
+@pytest.mark.parametrize("labels", [("yes", "no"), ("no", "yes")])
+def test_the_names_of_the_model_decide_the_classes(csv, labels):
+    run = table_run({"features": 2, "labels": labels}, source=f"csv:{csv}", batch=20)
+    (batch,) = taken(made(run).train(0, {}), 1)
+    odd = batch["features"][:, 0] % 2 == 1
+    np.testing.assert_array_equal(batch["label"] == labels.index("yes"), odd)
+
+
+def test_a_model_without_names_takes_those_of_the_table(csv):
+    run = table_run({"features": 2}, source=f"csv:{csv}", batch=20)
+    model = models.build("dense_net", features=2)
+    made(run).prepare({"policy": model})
+    assert model.config.labels == ("no", "yes") and run.model.labels == ()
+
+
+def test_text_and_tables_hold_out_the_same_for_every_seed(corpus, evaluated):
+    for run in (lm_run(corpus), table_run(hold_out=0.2)):
+        first, second = (
+            made(dataclasses.replace(run, seed=seed)).evaluate({})[0] for seed in (0, 5)
+        )
+        for left, right in zip(taken(first, 99), taken(second, 99), strict=True):
+            for name in left:
+                np.testing.assert_array_equal(left[name], right[name])
+
+
+def test_the_prefix_of_a_tokenizer_is_read_and_not_learnt(corpus, tokenizer, tmp_path):
+    value = json.loads(tokenizer.json)
+    value["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [
+            {"SpecialToken": {"id": "a", "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}},
+        ],
+        "pair": [
+            {"Sequence": {"id": "A", "type_id": 0}},
+            {"Sequence": {"id": "B", "type_id": 1}},
+        ],
+        "special_tokens": {"a": {"id": "a", "ids": [65], "tokens": ["a"]}},
+    }
+    (tmp_path / "tokenizer.json").write_text(json.dumps(value))
+    feed = made(lm_run(corpus, tokenizer=str(tmp_path)))
+    batches = taken(feed.train(0, {}), feed.rows // 4 + 1)
+    assert min(batch["weights"].min() for batch in batches) == 0
+    for batch in batches:
+        assert set(batch["targets"][batch["weights"] == 0]) <= {65}
+
+
 @pytest.mark.parametrize(
     "model, data, words",
     [
@@ -145,7 +201,7 @@ def test_table(evaluated):
         (
             {"features": 64},
             {"source": "sklearn:digits"},
-            "classes: 2, but sklearn",
+            "the table has 10 classes",
         ),
         ({}, {"source": "text:x"}, "is no table"),
         ({}, {"source": "sklearn:iriss"}, "Did you mean iris?"),

@@ -176,7 +176,7 @@ def test_another_run_is_refused(whole):
 
 def test_a_refused_run_leaves_nothing(tmp_path):
     for run, words in (
-        (but(data=Data(source="sklearn:iris")), "features: 30"),
+        (but(data=Data(source="sklearn:iris")), "the table has 3 classes"),
         (but(replicas=16), "config.replicas: 16, at most"),
         (but(init_from=str(tmp_path / "no")), "no such model directory"),
         (but(steps=0), "config.steps: 0"),

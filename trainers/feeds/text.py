@@ -3,9 +3,9 @@
 from trainers import evaluation
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
-from trainers.run import Data, Run
+from trainers.run import Run
 from zoo import directory
-from zoo.data import batches, cleaning, formats, sources
+from zoo.data import batches, formats, splits
 from zoo.decode import generate
 from zoo.text import tokenizer as tokenizers
 
@@ -21,7 +21,7 @@ def make(run: Run, start: Start) -> Feed:
     """
     data, config = run.data, start.config
     _check_model(run, config)
-    train, valid = documents(data)
+    train, valid = splits.documents(data.source, data.valid, data.hold_out, data.clean)
     tokenizer = _tokenizer(run, start, train)
     if tokenizer.vocab_size > config.vocab_size:
         raise ValueError(
@@ -36,14 +36,19 @@ def make(run: Run, start: Start) -> Feed:
     def train_from(number, roles):
         del roles
         return batches.lm_batches(
-            stream.tokens, length, data.batch, run.seed, start=number
+            stream.tokens,
+            length,
+            data.batch,
+            run.seed,
+            start=number,
+            weights=stream.weights,
         )
 
     evaluate: Evaluate | None = None
     if valid:
         held_out = formats.language_model(valid, tokenizer)
         dataset, _ = batches.eval_windows(
-            held_out.tokens, length, data.batch, stride=max(length // 2, 1)
+            held_out.tokens, length, data.batch, weights=held_out.weights
         )
         sums = evaluation.make_evaluate(run.objective)
 
@@ -64,25 +69,6 @@ def make(run: Run, start: Start) -> Feed:
         lambda roles: None,
         show,
     )
-
-
-def documents(data: Data) -> tuple[list[str], list[str]]:
-    """The training and the evaluation documents of a Run's `data`, cleaned."""
-
-    def read(spec, split="train"):
-        return [cleaning.clean(d, data.clean) for d in sources.documents(spec, split)]
-
-    train = read(data.source)
-    if data.valid:
-        return train, read(data.valid)
-    if data.source == "kjv":
-        return train, read("kjv", "valid")
-    if not data.hold_out:
-        return train, []
-    try:
-        return sources.hold_out(train, data.hold_out)
-    except ValueError as error:
-        raise ValueError(f"{data.source}: {error} Or set hold_out to 0.") from None
 
 
 def _check_model(run, config):
