@@ -187,7 +187,10 @@ def test_the_prefix_of_a_tokenizer_is_read_and_not_learnt(corpus, tokenizer, tmp
         "special_tokens": {"a": {"id": "a", "ids": [65], "tokens": ["a"]}},
     }
     (tmp_path / "tokenizer.json").write_text(json.dumps(value))
-    feed = made(lm_run(corpus, tokenizer=str(tmp_path)))
+    rows = [json.dumps({"text": line}) for line in corpus.read_text().splitlines()]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    source = f"jsonl:{tmp_path}/rows.jsonl"
+    feed = made(lm_run(corpus, source=source, tokenizer=str(tmp_path)))
     batches = taken(feed.train(0, {}), feed.rows // 4 + 1)
     assert min(batch["weights"].min() for batch in batches) == 0
     for batch in batches:
