@@ -44,8 +44,8 @@ class Optimizer:
     Attributes:
       name: "adamw", "adam", "muon" (matrices by Muon, the rest by AdamW) or "sgd".
       lr: the highest learning rate.
-      warmup: steps from 0 up to lr.
-      decay: "cosine" down to lr * final at the last step, or "constant".
+      warmup: steps of a linear rise; the last of them has lr.
+      decay: "cosine" down to lr * final, the rate of the last step, or "constant".
       final: see decay.
       weight_decay: of adamw and muon; weights of one dimension (biases, norms) have
         none.
@@ -83,7 +83,8 @@ class Run:
       data: the training and evaluation data.
       optimizer: the optimizer and its schedule.
       steps: optimizer steps; 0 means `epochs`.
-      epochs: passes over the data, where `steps` is 0.
+      epochs: passes over the data, where `steps` is 0; the last step is the first
+        that completes them.
       seed: of weights, order of data, and dropout.
       precision: "float32" or "bfloat16" (compute; weights stay float32).
       accumulate: into how many parts a batch is cut, to save memory.

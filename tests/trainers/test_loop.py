@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainers import evaluation, feeds, loop, roles
+from trainers import evaluation, feeds, loop, optimizers, roles
 from trainers import step as step_lib
 from trainers.objectives import Classify, LanguageModel
 from trainers.run import Data, Optimizer, Run
@@ -184,6 +184,19 @@ def test_a_refused_run_leaves_nothing(tmp_path):
         with pytest.raises(ValueError, match=words):
             loop.train(run, tmp_path / "w")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("epochs, steps", [(1, 15), (10, 143), (16, 228)])
+def test_epochs_are_passes(tmp_path, monkeypatch, epochs, steps):
+    """455 rows in batches of 32: the passes are not rounded up one by one."""
+    monkeypatch.setattr(optimizers, "build", lambda options, count, _: stop(count))
+
+    def stop(count):
+        raise Stop(count)
+
+    with pytest.raises(Stop) as error:
+        loop.train(but(steps=0, epochs=epochs), tmp_path / "w")
+    assert error.value.args == (steps,)
 
 
 def test_stops_early(tmp_path, capsys):
