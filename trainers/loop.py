@@ -76,6 +76,7 @@ def train(run: Run, path) -> Result:
     owners = {**changing, "optimizer": optimizer.variables, "feed": feed.variables}
     saved = checkpoint.named(owners)
     first, remembered = checkpoint.restore(folder / "checkpoints", saved)
+    strategy_lib.separate_random_streams(strategy, saved.values())
     state = LoopState(**remembered)
     if state.done:
         return Result(first, state.last)

@@ -64,6 +64,13 @@ def test_text(corpus, evaluated):
     assert 0.02 < len(held) / len(text) < 0.08
 
 
+@pytest.mark.parametrize("rows, parts", [(4, 1), (2, 2), (1, 4)])
+def test_evaluation_has_the_batch_of_one_part(corpus, evaluated, rows, parts):
+    run = dataclasses.replace(lm_run(corpus), accumulate=parts)
+    (batch,) = taken(made(run).evaluate({})[0], 1)
+    assert batch["tokens"].shape == (rows, 16)
+
+
 def test_a_position_is_a_number(corpus):
     train = made(lm_run(corpus)).train
     for left, right in zip(

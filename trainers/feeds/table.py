@@ -41,7 +41,8 @@ def make(run: Run, start: Start) -> Feed:
 
     evaluate: Evaluate | None = None
     if valid is not None:
-        dataset, _ = batches.table_eval(valid.features_NF, valid.labels_N, data.batch)
+        part = evaluation.rows_at_once(run)
+        dataset, _ = batches.table_eval(valid.features_NF, valid.labels_N, part)
         sums = evaluation.make_evaluate(run.objective)
 
         def evaluate_rows(roles):

@@ -29,6 +29,7 @@ def make(run: Run, start: Start) -> Feed:
             f"{tokenizer.vocab_size} allowed."
         )
     length = data.length or config.context
+    part = evaluation.rows_at_once(run)
     stream = formats.language_model(train, tokenizer)
     # also refuses a stream that is too short, before anything is written
     rows = batches.windows_per_epoch(len(stream.tokens), length)
@@ -48,7 +49,7 @@ def make(run: Run, start: Start) -> Feed:
     if valid:
         held_out = formats.language_model(valid, tokenizer)
         dataset, _ = batches.eval_windows(
-            held_out.tokens, length, data.batch, weights=held_out.weights
+            held_out.tokens, length, part, weights=held_out.weights
         )
         sums = evaluation.make_evaluate(run.objective)
 
