@@ -36,8 +36,7 @@ def assemble(
 
     Raises:
       ValueError: an unknown family; a tensor that is missing, unknown, not finite, or
-        of another shape or dtype; a tokenizer with more tokens than the model; or a
-        `config` of another model.
+        of another shape or dtype; or a `config` of another model.
     """
     where, tensors = pretrained.where, pretrained.tensors
     found = config_of(pretrained)
@@ -65,7 +64,6 @@ def assemble(
             tokenizer = pretrained.tokenizer
             if callable(tokenizer):
                 tokenizer = tokenizer()
-            _check_tokenizer(tokenizer, found, where)
             for mapping, copy in zip(mappings, copies, strict=True):
                 uninitialized.initialise(variables[mapping.path], copy)
             loaded = {id(variables[mapping.path]) for mapping in mappings}
@@ -195,15 +193,6 @@ def _check_shapes(mappings, variables, names, shapes, where):
                     f"{where}: the tensor {names[name]} has shape "
                     f"{shapes[names[name]]}, expected {shape}."
                 )
-
-
-def _check_tokenizer(tokenizer, config, where):
-    size = getattr(config, "vocab_size", 0)
-    if tokenizer is not None and tokenizer.vocab_size > size:
-        raise ValueError(
-            f"{where}: the tokenizer has {tokenizer.vocab_size} tokens, the model "
-            f"{size}."
-        )
 
 
 # ------------------------------------------------------------------ copies
