@@ -22,7 +22,7 @@ def find(patterns: str) -> list[str]:
       The paths in the order of the patterns, those of one glob sorted by name.
 
     Raises:
-      ValueError: a pattern names no file, or a directory.
+      ValueError: a pattern names no file, a directory, a pipe or a device.
     """
     paths: dict[str, None] = {}
     for pattern in patterns.split(","):
@@ -36,6 +36,8 @@ def find(patterns: str) -> list[str]:
                 f"{shown(pattern)!r} is a directory; name its files, such as "
                 f"{shown(os.path.join(pattern, '**', '*.txt'))!r}."
             )
+        if not os.path.isfile(found[0]):  # a pipe would wait, a device may never end
+            raise ValueError(f"{shown(pattern)!r} is not a regular file.")
         paths.update(dict.fromkeys(found))
     return list(paths)
 

@@ -9,7 +9,7 @@ import os
 import numpy as np
 import pytest
 
-from zoo.data import sources, splits
+from zoo.data import fingerprints, sources, splits
 from zoo.data.sources import kjv
 
 
@@ -119,6 +119,7 @@ def test_jsonl_xz_and_its_damage(tmp_path):
         (b'{"text": "\xff"}', "line 2: byte 10 (0xff) is not UTF-8"),
         (b'{"\\ud800": "a"}', "line 2: field '\\ud800' holds half a surrogate"),
         (b'{"text": "\\ud800"}', "line 2: field 'text' holds half a surrogate"),
+        (b'{"text": "a", "n": ' + b"1" * 5000 + b"}", "line 2: not JSON (Exceeds"),
         (b"[" * 100_000, "line 2: not JSON"),
     ],
 )
@@ -159,6 +160,13 @@ def test_errors_are_clear(tmp_path, spec, split, message):
     with pytest.raises(ValueError) as error:
         sources.documents(spec.replace("FOLDER", str(tmp_path)), split)
     assert message in str(error.value)
+
+
+def test_a_pipe_is_refused_before_it_is_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for kind in ("text", "jsonl"):
+        with pytest.raises(ValueError, match="pipe' is not a regular file"):
+            sources.documents(f"{kind}:{tmp_path}/pipe")
 
 
 def test_hold_out_is_deterministic_disjoint_and_by_text():
@@ -254,6 +262,7 @@ def test_tfds_reads_splits(tiny_texts):
     [
         ("", "test", "tfds:tiny_texts split: 'test'. Allowed: train, validation"),
         (":nope", "train", "split 'nope'"),
+        (":train[:x]", "train", "split 'train[:x]'"),
         (":train", "valid", "only 'train' allowed"),
         ("#n", "train", "field 'n' is a int"),
         ("#body", "train", "no field 'body'"),
@@ -274,6 +283,24 @@ def test_tfds_has_its_own_validation_split(tiny_texts):
     assert sorted(held_out) == ["é 6", "é 7"]
     training, held_out = splits.documents(f"{tiny_texts}:train", hold_out=0.5)
     assert sorted(training + held_out) == [f"é {i}" for i in range(6)]
+
+
+def test_tfds_fingerprint_is_of_the_files_of_both_splits(tiny_texts):
+    found = fingerprints.of_run(tiny_texts)
+    assert len(found) == 2
+    assert all(name.startswith("tiny_texts/1.0.0/tiny_texts-") for name in found)
+    assert fingerprints.of_run(f"{tiny_texts}:all") == found
+    half = fingerprints.of_run(f"{tiny_texts}:train[:50%]")
+    assert [name for name in found if "train" in name] == list(half)
+
+
+def test_tfds_passes_end_in_time(tiny_texts, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    given = []
+    monkeypatch.setattr(tfds, "as_numpy", lambda dataset: given.append(dataset) or [])
+    assert not list(sources.read(tiny_texts))
+    assert given[0].options().autotune.enabled is False
 
 
 def test_tfds_names_classes(tiny_texts):

@@ -116,10 +116,12 @@ def test_a_model_that_regresses_takes_integers_as_values(tmp_path):
         ("a,a,label\n1,2,x\n", "line 1: a column name appears twice"),
         ("a,b,lable\n1,2,x\n", "no column 'label'. Did you mean lable"),
         ("a,b,label\n", "no rows under the header"),
-        ("3,1,x,y\n1,0\n2,1\n", "line 1 says 3 rows, there are 2"),
+        ("3,1,x,y\n1,0\n2,1\n", "2 rows, but line 1 expects 3"),
         ("2,1,x,y\n1,0\n2,2\n", "line 3, column 'label': '2'"),
         ("2,1,x,y\n1,0\nz,1\n", "line 3, column 'x0': 'z'"),
         ("", "the file is empty"),
+        ("1" * 5000 + ",1,x\n1,0\n", "no column 'label'"),
+        ("a,label\n0,10\n0," + "9" * 5000, "line 3, column 'label': '99"),
     ],
 )
 def test_csv_errors_name_file_line_and_column(tmp_path, text, message):

@@ -141,8 +141,9 @@ def _stream(tokens: np.ndarray) -> tf.Tensor:
     shapes.check("tokens", tokens, "N")
     if not np.issubdtype(tokens.dtype, np.integer):
         raise ValueError(f"tokens: {tokens.dtype}, expected integers.")
-    if tokens.min() < 0:
-        raise ValueError(f"tokens: {tokens.min()}, at least 0 allowed.")
+    for token in (tokens.min(), tokens.max()):
+        if not 0 <= token < 2**31:
+            raise ValueError(f"tokens: {token}, at least 0 and below 2^31 allowed.")
     with tf.device("CPU:0"):  # where tf.data reads it
         small = tokens.max() < 2**16
         return tf.constant(tokens.astype(np.uint16 if small else np.int32))

@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator
 
 from zoo.data import compressed
 from zoo.data.sources import jsonl, kjv, text, tfds
-from zoo.data.sources.examples import Example
+from zoo.data.sources.examples import Example, only_train
 from zoo.data.sources.held_out import hold_out
 from zoo.fields import suggest
 
 __all__ = [
     "Example",
     "documents",
+    "files",
     "hold_out",
     "label_names",
     "read",
@@ -79,6 +80,23 @@ def splits(spec: str) -> tuple[str, ...]:
     if kind == "kjv":
         return kjv.SPLITS
     return tfds.splits(rest) if kind == "tfds" else ("train",)
+
+
+def files(spec: str, split: str = "train") -> dict[str, str]:
+    """The files of a split: a name for messages, to the path.
+
+    Empty where the text does not come from files of its own.
+
+    Raises:
+      ValueError: an unknown source or split, or a missing file.
+    """
+    kind, rest, _ = _parse(spec)
+    if kind == "tfds":
+        return tfds.files(rest, split)
+    if kind == "kjv":
+        return {}
+    only_train(kind, split)
+    return {compressed.shown(path): path for path in compressed.find(rest)}
 
 
 def label_names(spec: str, field: str = "label") -> tuple[str, ...]:

@@ -36,10 +36,10 @@ def hold_out(
         return [head] * len(documents), [tail]
     # Neither side may be empty, however small the corpus is.
     low, high = min(draws.values()), max(draws.values())
-    held = {t for t, x in draws.items() if x == low or x < fraction and x < high}
+    chosen = {t for t, x in draws.items() if x == low or x < fraction and x < high}
     return (
-        [text for text in documents if text not in held],
-        [text for text in documents if text in held],
+        [text for text in documents if text not in chosen],
+        [text for text in documents if text in chosen],
     )
 
 

@@ -24,6 +24,7 @@ def read(patterns: str, split: str, field: str) -> Iterator[Example]:
 
 
 def _rows(paths: list[str], field: str) -> Iterator[Example]:
+    """The objects of all lines that are not blank."""
     for path in paths:
         for number, line in enumerate(compressed.lines(path), 1):
             if line.strip():
@@ -36,7 +37,7 @@ def _row(line: bytes, field: str, where: str) -> Example:
     text = compressed.decode(line, where)
     try:
         row = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of JSON, or a very long number
         raise ValueError(f"{where}: not JSON ({error}).") from None
     if not isinstance(row, dict):
         raise ValueError(f"{where}: a {type(row).__name__}, expected a JSON object.")

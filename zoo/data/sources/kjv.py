@@ -1,5 +1,6 @@
 """The King James Bible of the package `pythonbible[kjv]`, split by whole books."""
 
+import functools
 from collections.abc import Iterator
 
 from zoo.data.sources.examples import Example
@@ -27,6 +28,7 @@ def read(rest: str, split: str, field: str) -> Iterator[Example]:
     return ({"title": title, "text": text} for title, text in books(split).items())
 
 
+@functools.cache
 def books(split: str) -> dict[str, str]:
     """The books of a split in the order of the Bible, title to text.
 

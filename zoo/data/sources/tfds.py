@@ -1,6 +1,7 @@
 """Examples of TensorFlow Datasets."""
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -32,13 +33,7 @@ def read(name_and_split: str, split: str, field: str) -> Iterator[Example]:
     # With autotuning, TensorFlow 2.21 ends a finite pass up to twice as late.
     options = tf.data.Options()
     options.autotune.enabled = False
-    try:
-        dataset = builder.as_dataset(split=split, shuffle_files=False)
-    except ValueError as error:
-        known = ", ".join(builder.info.splits)
-        raise ValueError(
-            f"tfds:{name}: split {split!r}: {error} Known: {known}."
-        ) from None
+    dataset = builder.as_dataset(split=split, shuffle_files=False)
     rows = tfds.as_numpy(dataset.with_options(options))
     return (
         _example(row, field, f"tfds:{name}:{split}, example {i}")
@@ -77,14 +72,10 @@ def files(name_and_split: str, split: str) -> dict[str, str]:
     Raises:
       ValueError: an unknown data set or split, or one that cannot be prepared.
     """
-    builder, name, split = _find(name_and_split, split)
-    paths: list[str] = []
-    for part in split.split("+"):
-        whole = part.partition("[")[0]
-        one_of(f"tfds:{name} split", whole, builder.info.splits)
-        paths += map(str, builder.info.splits[whole].filepaths)
-    folder = builder.info.full_name
-    return {f"{folder}/{path.rpartition('/')[2]}": path for path in paths}
+    builder, _, split = _find(name_and_split, split)
+    info = builder.info
+    paths = [str(path) for path in info.splits[split].filepaths]
+    return {f"{info.full_name}/{os.path.basename(path)}": path for path in paths}
 
 
 def _parse(name_and_split: str) -> tuple[str, str]:
@@ -115,15 +106,23 @@ def _find(name_and_split: str, split: str) -> tuple[Any, str, str]:
     name, own_split = _parse(name_and_split)
     if own_split:
         only_train(f"tfds:{name_and_split}", split)
-        return _builder(name), name, own_split
     builder = _builder(name)
     known = list(builder.info.splits)
     parts = split.split("+")
     if "valid" not in known:
         parts = ["validation" if part == "valid" else part for part in parts]
-    for part in parts:
-        one_of(f"tfds:{name} split", part, known)
-    return builder, name, "+".join(parts)
+    if not own_split:
+        for part in parts:
+            one_of(f"tfds:{name} split", part, known)
+    wanted = own_split or "+".join(parts)
+    try:
+        builder.info.splits[wanted]
+    except (KeyError, ValueError) as error:  # an unknown name, or a wrong slice
+        reason = str(error.args[0]).splitlines()[0]
+        raise ValueError(
+            f"tfds:{name}: split {wanted!r}: {reason} Known: {', '.join(known)}."
+        ) from None
+    return builder, name, wanted
 
 
 def _example(row: dict[str, Any], field: str, where: str) -> Example:

@@ -11,7 +11,9 @@ from zoo.data.tables import csv_file, labels, scikit_learn
 from zoo.data.tables.rows import Table, hold_out_rows, reorder
 from zoo.fields import suggest
 
-__all__ = ["Table", "hold_out_rows", "reorder", "table"]
+__all__ = ["KINDS", "Table", "csv_path", "hold_out_rows", "reorder", "table"]
+
+KINDS = ("csv", "sklearn")
 
 
 def table(
@@ -30,9 +32,10 @@ def table(
         decides by the labels: those with a decimal point are values to regress.
 
     Raises:
-      ValueError: an unknown source, a missing file or column, a cell that is empty or
-        not a finite number, a label that is no class of the model, or one that is a
-        value although the model has classes. The message names file, line and column.
+      ValueError: an unknown source, a missing file or column, an empty cell, or a
+        feature that is not a finite number. Also a label that is no class of the
+        model, or no value where the model regresses. The message names file, line and
+        column.
     """
     kind, _, rest = spec.partition(":")
     if kind == "sklearn":
@@ -41,7 +44,7 @@ def table(
         path, label = csv_path(spec)
         features_NF, names, column = csv_file.read(path, label)
     else:
-        hint = suggest(kind, ("csv", "sklearn"))
+        hint = suggest(kind, KINDS)
         if compressed.is_path(spec):
             hint = f" Did you mean csv:{compressed.shown(spec)}?"
         raise ValueError(f"{spec!r} is no table.{hint}")

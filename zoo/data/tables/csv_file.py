@@ -1,9 +1,9 @@
 """CSV files, in two layouts.
 
-The first line holds the names of the columns, the label's too.
+In the usual layout the first line holds the names of all columns.
 
-In scikit-learn's layout the first line holds the number of rows, the number of features
-and the names of the classes. The last column is the index of the class.
+In scikit-learn's layout the first line holds three things: how many rows, how many
+features, and the names of the classes. The last column is the index of the class.
 """
 
 import csv
@@ -56,7 +56,7 @@ def _is_sklearn(header: list[str], width: int) -> bool:
     """Whether the first line has the form of scikit-learn's layout."""
     return (
         len(header) > 2
-        and all(re.fullmatch("[0-9]+", cell) for cell in header[:2])
+        and all(re.fullmatch("[0-9]{1,18}", cell) for cell in header[:2])
         and int(header[1]) + 1 == width
     )
 
@@ -64,7 +64,7 @@ def _is_sklearn(header: list[str], width: int) -> bool:
 def _sklearn_layout(path: str, first: list[str], rows: list):
     """What `read` returns, of a file in scikit-learn's layout."""
     if int(first[0]) != len(rows):
-        raise ValueError(f"{path}: line 1 says {first[0]} rows, there are {len(rows)}.")
+        raise ValueError(f"{path}: {len(rows)} rows, but line 1 expects {first[0]}.")
     names = tuple(f"x{i}" for i in range(int(first[1])))
     classes = tuple(first[2:])
     features_NF, labels = _split_columns(path, [*names, "label"], rows, len(names))

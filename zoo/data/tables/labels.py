@@ -102,7 +102,8 @@ def _distinct(cells: list[str], count: int | None) -> tuple[str, ...]:
 
 
 def _is_integer(cell: str) -> bool:
-    return bool(re.fullmatch(r"[+-]?[0-9]+", cell))
+    # Python's int() refuses more than 4,300 digits.
+    return bool(re.fullmatch(r"[+-]?[0-9]{1,4000}", cell))
 
 
 def _is_number(cell: str) -> bool:
