@@ -75,7 +75,9 @@ def train(run: Run, path) -> Result:
     changing = roles_lib.changing(run, roles, variables)
     owners = {**changing, "optimizer": optimizer.variables, "feed": feed.variables}
     saved = checkpoint.named(owners)
-    first, remembered = checkpoint.restore(folder / "checkpoints", saved)
+    first, remembered = checkpoint.restore(
+        folder / "checkpoints", saved, feed.fingerprint
+    )
     strategy_lib.separate_random_streams(strategy, saved.values())
     state = LoopState(**remembered)
     if state.done:
@@ -83,7 +85,9 @@ def train(run: Run, path) -> Result:
     batches = strategy_lib.distribute(strategy, feed.train(first, roles))
 
     def write_checkpoint(step):
-        checkpoint.save(folder / "checkpoints", step, saved, state.to_json())
+        checkpoint.save(
+            folder / "checkpoints", step, saved, state.to_json(), feed.fingerprint
+        )
 
     def write_model():
         model = roles[run.objective.trains[0]]

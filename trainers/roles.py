@@ -25,7 +25,7 @@ class Start(NamedTuple):
     Attributes:
       config: the Config of the model.
       pretrained: what `init_from` holds, or None for random weights.
-      tokenizer: of `init_from`, or None.
+      tokenizer: of `init_from`; None for a model of features, or without one.
       generation: the defaults of generation of `init_from`, or None.
     """
 

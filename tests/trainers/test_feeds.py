@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from trainers import evaluation, feeds, roles
 from trainers.objectives import Classify, LanguageModel
 from trainers.run import Data, Run
-from zoo import models
+from zoo import directory, models
+from zoo.data import fingerprints
 from zoo.models import dense_net, transformer_lm
+from zoo.text import tokenizer as tokenizers
 
 
 def lm_run(corpus, model=None, **data):
@@ -104,7 +107,7 @@ def test_text_that_is_given_apart(corpus, tmp_path, evaluated):
         ({"vocab_size": 3000}, {}, "vocab_size: 3000, but this corpus supports"),
         ({"vocab_size": 100}, {}, "vocab_size: 100, at least 257"),
         ({}, {"source": "sklearn:iris"}, "a table of numbers has no text"),
-        ({}, {"tokenizer": "/no/such"}, "/no/such/tokenizer.json: no such file"),
+        ({}, {"tokenizer": "/no/such"}, "/no/such: there is no such model directory"),
         ({"context": 10**6}, {}, "a window of length 1000000 needs 1000001"),
         ({}, {"clean": ("trimm",)}, "'trimm'. Did you mean trim?"),
     ],
@@ -113,6 +116,64 @@ def test_text_refuses(corpus, model, data, words):
     with pytest.raises(ValueError) as error:
         made(lm_run(corpus, model, **data))
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("change", ["source", "valid", "tokenizer"])
+def test_a_fingerprint_sees_what_changed(corpus, tokenizer, tmp_path, change):
+    text = corpus.read_text()
+    for name in ("source", "valid"):
+        (tmp_path / name).write_text(text)
+    tokenizer.save(tmp_path / "tokenizer")
+    run = lm_run(
+        corpus,
+        source=f"text:{tmp_path}/source",
+        valid=f"text:{tmp_path}/valid",
+        tokenizer=str(tmp_path / "tokenizer"),
+    )
+    first = made(run).fingerprint
+    assert made(run).fingerprint == first
+    if change == "tokenizer":
+        path = tmp_path / "tokenizer/tokenizer.json"
+        path.write_text(path.read_text() + " ")
+    else:
+        (tmp_path / change).write_text(text.replace("a", "b", 1))
+    (line,) = fingerprints.changes(first, made(run).fingerprint)
+    assert change in line
+
+
+@pytest.mark.parametrize("start", ["tokenizer", "init_from"])
+def test_one_reader_for_tokenizers(corpus, tmp_path, start):
+    """vocab.json with merges.txt, and the end token that config.json names."""
+    model = models.build(
+        "transformer_lm", vocab_size=300, context=16, width=8, layers=1, heads=1
+    )
+    trained = tokenizers.train([corpus.read_text()], 300)
+    directory.save(tmp_path / "m", model, trained)
+    value = json.loads(trained.json)["model"]
+    (tmp_path / "m/vocab.json").write_text(json.dumps(value["vocab"]))
+    merges = [m if isinstance(m, str) else " ".join(m) for m in value["merges"]]
+    (tmp_path / "m/merges.txt").write_text("\n".join(["#version: 0.2", *merges]))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "m" / name).unlink()
+    run = lm_run(corpus, **{"tokenizer": str(tmp_path / "m")})
+    if start == "init_from":
+        run = lm_run(corpus)
+        run = dataclasses.replace(run, model=None, init_from=str(tmp_path / "m"))
+    found = made(run).tokenizer
+    assert found.end_id == trained.end_id
+    text = corpus.read_text()[:300]
+    assert found.encode(text) == trained.encode(text)
+
+
+def test_a_tokenizer_without_an_end_token(corpus, tokenizer, tmp_path):
+    text = tokenizer.json.replace(tokenizers.END, "<start>")
+    (tmp_path / "tokenizer.json").write_text(text)
+    config = {"eos_token": None, "tokenizer_class": "PreTrainedTokenizerFast"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match="no token ends a text, and training"):
+            made(lm_run(corpus, tokenizer=str(tmp_path)))
 
 
 def test_a_tokenizer_larger_than_the_model(corpus, tokenizer, tmp_path):

@@ -159,6 +159,26 @@ def test_a_finished_run_without_logs_does_so_too(tmp_path):
     assert not lines(tmp_path / "w") and (tmp_path / "w/model").is_dir()
 
 
+def test_data_that_changed_between_two_starts(tmp_path, monkeypatch):
+    path = tmp_path / "t.csv"
+    rows = [f"{i},{i % 3},{'yes' if i % 2 else 'no'}" for i in range(40)]
+    path.write_text("\n".join(["a,b,label", *rows]))
+    run = but(
+        model=dense_net.Config(features=2, classes=2),
+        data=Data(source=f"csv:{path}", batch=8),
+    )
+    with monkeypatch.context() as patch:
+        stop_at(patch, 5, crash)
+        with pytest.raises(Stop):
+            loop.train(run, tmp_path / "w")
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b"7,1,yes", b"7,1,no"))
+    with pytest.raises(ValueError, match="t.csv: .* bytes became .*Restore them"):
+        loop.train(run, tmp_path / "w")
+    path.write_bytes(before)
+    assert loop.train(run, tmp_path / "w").step == 12
+
+
 def test_a_damaged_end_is_done_again(whole, tmp_path):
     loop.train(TABLE, tmp_path / "w")
     newest = tmp_path / "w/checkpoints/00000012/state.safetensors"

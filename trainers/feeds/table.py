@@ -6,7 +6,7 @@ from trainers import evaluation
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
 from trainers.run import Run
-from zoo.data import batches, splits
+from zoo.data import batches, fingerprints, splits
 
 
 def make(run: Run, start: Start) -> Feed:
@@ -66,4 +66,5 @@ def make(run: Run, start: Start) -> Feed:
         None,
         prepare,
         lambda roles: "",
+        fingerprints.of_run(data.source, data.valid),
     )

@@ -1,11 +1,13 @@
 """The feed of language models: documents, tokenized and cut into windows."""
 
+import hashlib
+
 from trainers import evaluation
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
 from trainers.run import Run
 from zoo import directory
-from zoo.data import batches, formats, splits
+from zoo.data import batches, fingerprints, formats, splits
 from zoo.decode import generate
 from zoo.text import tokenizer as tokenizers
 
@@ -69,6 +71,7 @@ def make(run: Run, start: Start) -> Feed:
         tokenizer,
         lambda roles: None,
         show,
+        _fingerprint(data, tokenizer),
     )
 
 
@@ -90,10 +93,29 @@ def _check_model(run, config):
 def _tokenizer(run, start, documents):
     """The Run's own tokenizer, that of `init_from`, or a new one."""
     if run.data.tokenizer:
-        return tokenizers.load(run.data.tokenizer)
-    if start.tokenizer is not None:
-        return start.tokenizer
-    return tokenizers.train(documents, start.config.vocab_size)
+        found = directory.read_tokenizer(run.data.tokenizer)
+    elif start.pretrained is not None:
+        found = start.tokenizer
+    else:
+        found = tokenizers.train(documents, start.config.vocab_size)
+    if found is None:
+        raise ValueError(
+            f"config.init_from: {run.init_from} has no tokenizer; give one as "
+            "config.data.tokenizer."
+        )
+    if found.end_id is None:
+        raise ValueError(
+            f"{run.data.tokenizer or run.init_from}: no token ends a text, and "
+            "training needs one between documents; name it as eos_token."
+        )
+    return found
+
+
+def _fingerprint(data, tokenizer):
+    """The fingerprint of the sources and of the tokenizer."""
+    text = tokenizer.json.encode()
+    entry = {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
+    return fingerprints.of_run(data.source, data.valid) | {"tokenizer": entry}
 
 
 def _sample(model, tokenizer) -> str:
