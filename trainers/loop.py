@@ -53,7 +53,7 @@ def train(run: Run, path) -> Result:
     strategy_lib.set_precision(run.precision)
     start = roles_lib.start(run)
     feed = feeds.make(run, start)
-    steps = run.steps or run.epochs * -(-feed.rows // run.data.batch)
+    steps = run.steps or -(-run.epochs * feed.rows // run.data.batch)
     strategy = strategy_lib.make_strategy(run)
     with strategy.scope():
         roles = roles_lib.make(run, start)
@@ -75,14 +75,19 @@ def train(run: Run, path) -> Result:
     changing = roles_lib.changing(run, roles, variables)
     owners = {**changing, "optimizer": optimizer.variables, "feed": feed.variables}
     saved = checkpoint.named(owners)
-    first, remembered = checkpoint.restore(folder / "checkpoints", saved)
+    first, remembered = checkpoint.restore(
+        folder / "checkpoints", saved, feed.fingerprint
+    )
+    strategy_lib.separate_random_streams(strategy, saved.values())
     state = LoopState(**remembered)
     if state.done:
         return Result(first, state.last)
     batches = strategy_lib.distribute(strategy, feed.train(first, roles))
 
     def write_checkpoint(step):
-        checkpoint.save(folder / "checkpoints", step, saved, state.to_json())
+        checkpoint.save(
+            folder / "checkpoints", step, saved, state.to_json(), feed.fingerprint
+        )
 
     def write_model():
         model = roles[run.objective.trains[0]]

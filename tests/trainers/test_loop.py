@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainers import evaluation, feeds, loop, roles
+from trainers import evaluation, feeds, loop, optimizers, roles
 from trainers import step as step_lib
 from trainers.objectives import Classify, LanguageModel
 from trainers.run import Data, Optimizer, Run
@@ -159,6 +159,26 @@ def test_a_finished_run_without_logs_does_so_too(tmp_path):
     assert not lines(tmp_path / "w") and (tmp_path / "w/model").is_dir()
 
 
+def test_data_that_changed_between_two_starts(tmp_path, monkeypatch):
+    path = tmp_path / "t.csv"
+    rows = [f"{i},{i % 3},{'yes' if i % 2 else 'no'}" for i in range(40)]
+    path.write_text("\n".join(["a,b,label", *rows]))
+    run = but(
+        model=dense_net.Config(features=2, classes=2),
+        data=Data(source=f"csv:{path}", batch=8),
+    )
+    with monkeypatch.context() as patch:
+        stop_at(patch, 5, crash)
+        with pytest.raises(Stop):
+            loop.train(run, tmp_path / "w")
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b"7,1,yes", b"7,1,no"))
+    with pytest.raises(ValueError, match="t.csv: .* bytes became .*Restore them"):
+        loop.train(run, tmp_path / "w")
+    path.write_bytes(before)
+    assert loop.train(run, tmp_path / "w").step == 12
+
+
 def test_a_damaged_end_is_done_again(whole, tmp_path):
     loop.train(TABLE, tmp_path / "w")
     newest = tmp_path / "w/checkpoints/00000012/state.safetensors"
@@ -176,7 +196,7 @@ def test_another_run_is_refused(whole):
 
 def test_a_refused_run_leaves_nothing(tmp_path):
     for run, words in (
-        (but(data=Data(source="sklearn:iris")), "features: 30"),
+        (but(data=Data(source="sklearn:iris")), "the table has 3 classes"),
         (but(replicas=16), "config.replicas: 16, at most"),
         (but(init_from=str(tmp_path / "no")), "no such model directory"),
         (but(steps=0), "config.steps: 0"),
@@ -184,6 +204,19 @@ def test_a_refused_run_leaves_nothing(tmp_path):
         with pytest.raises(ValueError, match=words):
             loop.train(run, tmp_path / "w")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("epochs, steps", [(1, 15), (10, 143), (16, 228)])
+def test_epochs_are_passes(tmp_path, monkeypatch, epochs, steps):
+    """455 rows in batches of 32: the passes are not rounded up one by one."""
+    monkeypatch.setattr(optimizers, "build", lambda options, count, _: stop(count))
+
+    def stop(count):
+        raise Stop(count)
+
+    with pytest.raises(Stop) as error:
+        loop.train(but(steps=0, epochs=epochs), tmp_path / "w")
+    assert error.value.args == (steps,)
 
 
 def test_stops_early(tmp_path, capsys):

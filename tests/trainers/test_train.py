@@ -150,7 +150,8 @@ def test_bad_config_file(commands, place, tmp_path, corpus, change, words):
 def test_tables(commands, place):
     config = "--config=configs/dense_breast_cancer.py"
     for field, words in (
-        ("data.source=sklearn:iris", "config.model.features: 30, but sklearn:iris"),
+        ("model.features=29", "config.model.features: 29, but sklearn:breast_cancer"),
+        ("data.source=sklearn:iris", "sklearn:iris"),
         ("data.source=sklearn:rose", "sklearn: 'rose'"),
         (f"data.source=csv:{place}/table.csv", "table.csv, line 3, column 'b': 'two'"),
         (f"data.source=csv:{place}/table.csv#c", "no column 'c'"),

@@ -31,13 +31,14 @@ class Tokenizer:
     Args:
       json_text: the content of a tokenizer.json.
       config: the fields of a tokenizer_config.json. `eos_token` names the token that
-        ends a text; `<|endoftext|>` is the default. `end_tokens` may list more names.
+        ends a text; `<|endoftext|>` is the default, and None means that no token does.
+        `end_tokens` may list more names.
 
     Attributes:
       json: the content of the tokenizer.json.
       config: the fields of the tokenizer_config.json.
-      end_token: the name of the end token.
-      end_id: the id of the end token.
+      end_token: the name of the end token, or None.
+      end_id: the id of the end token, or None.
       end_ids: the ids of all tokens that end a text, `end_id` first.
       vocab_size: the highest id and 1.
 
@@ -51,12 +52,14 @@ class Tokenizer:
         self._plain = _engine(json_text)
         self._plain.encode_special_tokens = True
         end = self.config["eos_token"]
-        self.end_token: str = end["content"] if isinstance(end, dict) else end
-        end_id = self._plain.token_to_id(self.end_token)
-        if end_id is None:
+        self.end_token: str | None = end["content"] if isinstance(end, dict) else end
+        end_ids = []
+        if self.end_token is not None:
+            end_ids.append(self._plain.token_to_id(self.end_token))
+        if None in end_ids:
             raise ValueError(f"eos_token: {self.end_token!r} is not in the vocabulary.")
-        self.end_id: int = end_id
-        self.end_ids: list[int] = list(dict.fromkeys([end_id, *self._more_ends()]))
+        self.end_ids: list[int] = list(dict.fromkeys([*end_ids, *self._more_ends()]))
+        self.end_id: int | None = self.end_ids[0] if self.end_ids else None
         self.vocab_size: int = max(self._plain.get_vocab().values()) + 1
 
     @property
@@ -98,11 +101,13 @@ class Tokenizer:
         encodings = engine.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[int], continuing: bool = False) -> str:
         """The text of ids; special and unknown ids have no text.
 
         Args:
           ids: 0 or above.
+          continuing: whether the ids follow other text. The first space of a text that
+            follows another one is kept, which Llama 2 drops at the start of a text.
 
         Raises:
           ValueError: an id is negative.
@@ -112,7 +117,13 @@ class Tokenizer:
             raise ValueError(
                 f"Token id {min(ids)}, 0 to {self.vocab_size - 1} allowed."
             )
-        return self._plain.decode(ids, skip_special_tokens=True)
+        text = self._plain.decode(ids, skip_special_tokens=True)
+        if not continuing:
+            return text
+        before = self.encode("a")
+        start = self._plain.decode(before)
+        joined = self._plain.decode([*before, *ids], skip_special_tokens=True)
+        return joined.removeprefix(start) if joined.startswith(start) else text
 
     def _more_ends(self):
         """The ids of the field `end_tokens`."""

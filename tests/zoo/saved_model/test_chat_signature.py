@@ -5,6 +5,7 @@ import pytest
 from zoo import registry
 from zoo.decode import generate
 from zoo.directory import GenerationConfig, Loaded
+from zoo.generation_config import row_seed
 from zoo.saved_model import writer
 from zoo.saved_model.checker import c_api
 from zoo.saved_model.signatures.language_model import TextGenerator
@@ -26,7 +27,11 @@ CHATS = [
     ],
     [("user", " two\n\nlines "), ("assistant", "żółw 🐢"), ("user", "\n")],
 ]
-KNOBS = {"max_new_tokens": [12], "temperature": [0.9], "seed": [7, 8, 9]}
+KNOBS = {
+    "max_new_tokens": [12],
+    "temperature": [0.9],
+    "seed": [row_seed(7, i) for i in range(3)],
+}
 
 
 def with_template(template):

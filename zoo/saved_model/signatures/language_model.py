@@ -26,6 +26,7 @@ _TEXT = tf.TensorSpec([None], tf.string)
 _TEXTS = tf.TensorSpec([None, None], tf.string)
 _IDS = tf.TensorSpec([None, None], tf.int32)
 _ROW = tf.TensorSpec([None], tf.int32)
+_FLAG = tf.TensorSpec([None], tf.bool)
 
 
 class TextGenerator(tf.Module):
@@ -37,25 +38,35 @@ class TextGenerator(tf.Module):
       generation: the defaults of the knobs.
       batch: the most rows of an in-graph batch; 0 is no batching.
       capacity: the number of positions in the state of `start` and `step`.
+      most_new_tokens: the largest max_new_tokens of a request; 0 is the limit.
 
     Attributes:
       no_chat: why there is no signature `chat`; "" where there is one.
+      limit: the most tokens of a prompt and its answer.
+      capacity: as given, at most `limit`.
+      generation: as given, with numbers that the model has room for.
 
     Raises:
       ValueError: the tokenizer cannot be put in the graph exactly.
     """
 
-    def __init__(self, model, tokenizer, generation, batch=0, capacity=1024):
+    def __init__(
+        self, model, tokenizer, generation, batch=0, capacity=1024, most_new_tokens=0
+    ):
         super().__init__()
         self.weights = [v.value for v in model.weights]
         self.graph_tokenizer = graph_tokenizer.build(tokenizer.json)
         self._decoder = _Untracked(model)
         self._prefix = tokenizer.prefix
         self._end_id, self._end_ids = tokenizer.end_id, tuple(tokenizer.end_ids)
-        self._vocab_size = tokenizer.vocab_size
-        self._limit = model.limit or _MOST_TOKENS
-        self._capacity = min(capacity, self._limit)
-        self._generation = generation
+        self._vocab_size = min(tokenizer.vocab_size, model.config.vocab_size)
+        self.limit = model.limit or _MOST_TOKENS
+        self.capacity = min(capacity, self.limit)
+        self._most = min(most_new_tokens or self.limit, self.limit)
+        # a default that fills the context leaves half of it to the prompt
+        fills = generation.max_new_tokens >= self.limit
+        room = max(self.limit // 2, 1) if fills else self.limit
+        self.generation = generation.fitted(min(room, self._most), self._vocab_size)
         self._batching = Batching(batch)
         self.graph_chat, self.no_chat = None, "the tokenizer has no chat template"
         if tokenizer.chat_template:
@@ -70,11 +81,11 @@ class TextGenerator(tf.Module):
 
     def signatures(self) -> dict:
         """Name to (function, specs of its inputs, defaults of its inputs)."""
-        knobs = checks.defaults(self._generation)
+        knobs = checks.defaults(self.generation)
         specs = checks.SPECS
 
         def serving_default(prompt):
-            return {"text": self.generate(prompt, **knobs)["text"]}
+            return {"text": self.generate(prompt, fit=True, **knobs)["text"]}
 
         state = self._state_specs()
         history = {"roles": _TEXTS, "contents": _TEXTS}
@@ -86,14 +97,25 @@ class TextGenerator(tf.Module):
             "score": (self.score, {"prompt": _TEXT, "completion": _TEXT}, {}),
             "embed": (self.embed, {"text": _TEXT}, {}),
             "tokenize": (self.tokenize, {"text": _TEXT}, {}),
-            "detokenize": (self.detokenize, {"tokens": _IDS, "lengths": _ROW}, {}),
+            "detokenize": (
+                self.detokenize,
+                {"tokens": _IDS, "lengths": _ROW, "continuing": _FLAG},
+                {"continuing": tf.constant([False])},
+            ),
             "start": (self.start, {"prompt": _TEXT}, {}),
             "step": (self.step, {"token": _ROW, **state}, {}),
         }
 
-    def generate(self, prompt, **given):
-        """Continues each prompt; the knobs are those of `GenerationConfig`."""
-        return self._answers("prompt", self._prompts("prompt", prompt), given)
+    def generate(self, prompt, fit=False, **given):
+        """Continues each prompt; the knobs are those of `GenerationConfig`.
+
+        Args:
+          prompt: string [B].
+          fit: whether max_new_tokens shrinks to the room behind each prompt.
+          **given: the knobs.
+        """
+        ids, continuing_B = self._prompts("prompt", prompt), prompt != ""
+        return self._answers("prompt", ids, continuing_B, given, fit)
 
     def chat(self, roles, contents, **given):
         """Answers the last message of each history; the role "" is no message."""
@@ -102,7 +124,8 @@ class TextGenerator(tf.Module):
         size_B = tf.reduce_sum(tf.strings.length(contents), 1)
         contents = checks.small("contents", size_B, "bytes in all", contents)
         ids = self.graph_chat(roles, contents, checks.require)
-        return self._answers("contents", ids, given)
+        continuing_B = tf.fill([ids.nrows()], True)
+        return self._answers("contents", ids, continuing_B, given)
 
     def score(self, prompt, completion):
         """The log-probability of each completion after its prompt."""
@@ -128,8 +151,16 @@ class TextGenerator(tf.Module):
         ids = self.graph_tokenizer.encode(checks.texts("text", text))
         return {"tokens": ids.to_tensor(), "lengths": lengths_of(ids)}
 
-    def detokenize(self, tokens, lengths):
-        """The text of each row's first `lengths` ids, without special tokens."""
+    def detokenize(self, tokens, lengths, continuing):
+        """The text of each row's first `lengths` ids, without special tokens.
+
+        Args:
+          tokens: int32 [B, T].
+          lengths: int32 [B].
+          continuing: bool [B], or [1] for all rows: whether the ids follow other text,
+            as those of an answer do. Otherwise a text loses the space that some
+            tokenizers put before its first word.
+        """
         tokens = checks.rows_of("tokens", tokens)
         V, T = self._vocab_size, tf.shape(tokens)[1]
         lengths = checks.require(
@@ -143,17 +174,19 @@ class TextGenerator(tf.Module):
         first_B = tf.gather(tf.where(odd_BT, tokens, 0), at_B, batch_dims=1)
         lengths = checks.below("tokens", first_B, V, lengths)
         ids = token_rows.ragged(tokens, lengths)
-        return {"text": self.graph_tokenizer.decode(ids)}
+        rows = tf.shape(tokens)[0]
+        continuing_B = checks.broadcast("continuing", continuing, rows)
+        return {"text": self.graph_tokenizer.decode(ids, continuing_B)}
 
     def start(self, prompt):
         """The Decoder's first call: logits and state after each prompt."""
         ids = self._prompts("prompt", prompt)
         lengths_B = lengths_of(ids)
         tokens_BT, lengths_B = checks.at_most(
-            "prompt", lengths_B, self._capacity, "tokens", (ids.to_tensor(), lengths_B)
+            "prompt", lengths_B, self.capacity, "tokens", (ids.to_tensor(), lengths_B)
         )
         logits_BV, state = self._decoder.model.start(
-            tokens_BT, lengths_B, self._capacity
+            tokens_BT, lengths_B, self.capacity
         )
         return {"logits": logits_BV, **_named(state)}
 
@@ -162,27 +195,30 @@ class TextGenerator(tf.Module):
         token = checks.below("token", token, self._vocab_size)
         tensors = [state[name] for name in _named(state)]
         if self._decoder.model.limit:  # the first one is the position of each row
-            tensors[0] = checks.below("state_0", tensors[0], self._capacity)
+            tensors[0] = checks.below("state_0", tensors[0], self.capacity)
         logits_BV, state = self._decoder.model.step(token, tensors)
         return {"logits": logits_BV, **_named(state)}
 
-    def _answers(self, name, ids, given):
+    def _answers(self, name, ids, continuing_B, given, fit=False):
         """Continues tokens by the loop; `name` is the input that messages name."""
         rows, lengths_B = ids.nrows(tf.int32), lengths_of(ids)
-        knobs = checks.checked(given, rows, self._vocab_size, self._limit)
+        knobs = checks.checked(given, rows, self._vocab_size, self._most)
         stop_BS = checks.stops(given["stop"], rows)
         limit_B = knobs.max_new_tokens
+        if fit:
+            limit_B = tf.clip_by_value(self.limit - lengths_B, 1, limit_B)
         ids, limit_B = self._within(
             name, lengths_B + limit_B, "tokens with max_new_tokens", (ids, limit_B)
         )
         knobs = knobs._replace(max_new_tokens=limit_B)
-        out = self._batching(self._decode, [ids, stop_BS, *knobs], limit_B)
+        inputs = [ids, continuing_B, stop_BS, *knobs]
+        out = self._batching(self._decode, inputs, limit_B)
         N = tf.reduce_max(limit_B)  # another row of a merged batch may have more
         for key in ("tokens", "token_logprobs"):
             out[key] = out[key][:, :N]
         return out
 
-    def _decode(self, ids, stop_BS, *knobs):
+    def _decode(self, ids, continuing_B, stop_BS, *knobs):
         """The outputs of `generate` for checked inputs."""
         stops = Stops(stop_BS, self.graph_tokenizer.token_bytes)
         out = loop.decode(
@@ -195,7 +231,7 @@ class TextGenerator(tf.Module):
             stop=stops,
         )
         tokens = token_rows.ragged(out.tokens, out.num_tokens)
-        text_B = self.graph_tokenizer.decode(tokens)
+        text_B = self.graph_tokenizer.decode(tokens, continuing_B)
         return {
             "text": stops.cut(text_B, out.tokens, out.num_tokens),
             "num_tokens": out.num_tokens,
@@ -221,7 +257,8 @@ class TextGenerator(tf.Module):
         total_M = batch_invariant.log_sum_exp(tf.reshape(logits_BNV, (-1, V)))
         logprob_BN = hit_BN - tf.reshape(total_M, tf.shape(hit_BN))
         logprob_BN = tf.where(real_BN, logprob_BN, 0.0)
-        best_BN = tf.argmax(logits_BNV, -1, output_type=tf.int32)
+        known_BNV = logits_BNV[..., : self._vocab_size]  # as `generate` chooses
+        best_BN = tf.argmax(known_BNV, -1, output_type=tf.int32)
         return {
             "logprob": tf.reduce_sum(logprob_BN, -1),
             "num_tokens": right_B,
@@ -242,11 +279,13 @@ class TextGenerator(tf.Module):
         ids = self.graph_tokenizer.encode(checks.texts(name, text))
         if self._prefix:
             return tf.concat([token_rows.repeated(self._prefix, ids), ids], 1)
+        if self._end_id is None:
+            return checks.at_least_one(name, lengths_of(ids), "tokens", ids)
         return token_rows.filled(self._end_id, ids)
 
     def _within(self, name, total_B, what, result):
         """The tensors of `result`, if the tokens of each row fit the model."""
-        return checks.at_most(name, total_B, self._limit, what, result)
+        return checks.at_most(name, total_B, self.limit, what, result)
 
     def _state_specs(self):
         """The specs of a Decoder's state, as `start` returns it."""
