@@ -8,6 +8,7 @@ import dataclasses
 from typing import Any
 
 from zoo import registry
+from zoo.data import formats
 from zoo.fields import at_least, check_fraction, from_fields, one_of, suggest
 
 
@@ -27,6 +28,12 @@ class Data:
         the source for the model's vocab_size.
       batch: examples in one optimizer step, of all replicas and accumulated parts.
       length: tokens in one example; 0 means the model's context.
+      format: how examples become tokens, of `zoo.data.formats`: "lm" joins documents;
+        "chat", "instruction" and "prompt" make one row of each example.
+      fields: entries "field=column", where a format's field has another column.
+      too_long: what happens to a longer row: "error", "drop", or "cut" at its end.
+      max_bad_rows: how many bad examples are dropped and counted before one is an
+        error.
     """
 
     source: str = "kjv"
@@ -36,6 +43,10 @@ class Data:
     tokenizer: str = ""
     batch: int = 32
     length: int = 0
+    format: str = "lm"
+    fields: tuple[str, ...] = ()
+    too_long: str = "error"
+    max_bad_rows: int = 0
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -172,6 +183,9 @@ def check(run: Run) -> None:
     at_least("config.accumulate", run.accumulate, 1)
     at_least("config.data.batch", run.data.batch, 1)
     at_least("config.data.length", run.data.length, 0)
+    at_least("config.data.max_bad_rows", run.data.max_bad_rows, 0)
+    one_of("config.data.format", run.data.format, formats.NAMES)
+    one_of("config.data.too_long", run.data.too_long, formats.rows.TOO_LONG)
     check_fraction("config.data.hold_out", run.data.hold_out)
     if bool(run.steps) == bool(run.epochs):
         raise ValueError(

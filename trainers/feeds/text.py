@@ -3,6 +3,7 @@
 import hashlib
 
 from trainers import evaluation
+from trainers.feeds import rows as rows_feed
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
 from trainers.run import Run
@@ -17,12 +18,16 @@ _SAMPLE = 48  # tokens of the text sample
 def make(run: Run, start: Start) -> Feed:
     """Joins the documents by end tokens and cuts the stream into windows.
 
+    Formats of single examples are another file's: `trainers/feeds/rows.py`.
+
     Raises:
       ValueError: the model reads no text or sees what it is to predict; the data are
         missing, broken or too short; the tokenizer has more tokens than the model.
     """
     data, config = run.data, start.config
     _check_model(run, config)
+    if data.format != "lm":
+        return rows_feed.make(run, start, _tokenizer(run, start, ()))
     train, valid = splits.documents(data.source, data.valid, data.hold_out, data.clean)
     tokenizer = _tokenizer(run, start, train)
     if tokenizer.vocab_size > config.vocab_size:
@@ -96,8 +101,13 @@ def _tokenizer(run, start, documents):
         found = directory.read_tokenizer(run.data.tokenizer)
     elif start.pretrained is not None:
         found = start.tokenizer
-    else:
+    elif run.data.format == "lm":
         found = tokenizers.train(documents, start.config.vocab_size)
+    else:
+        raise ValueError(
+            f"config.data.tokenizer: none, but the format {run.data.format!r} needs "
+            "one; give it, or init_from."
+        )
     if found is None:
         raise ValueError(
             f"config.init_from: {run.init_from} has no tokenizer; give one as "

@@ -5,11 +5,14 @@ held out. The seed is a constant and not the run's: runs that differ in their se
 out the same data.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 
 from zoo.data import cleaning, compressed, sources, tables
 
 _SEED = 0
+
+Numbered = tuple[str, sources.Example | ValueError]  # the place, and what is there
 
 
 def documents(
@@ -47,6 +50,44 @@ def documents(
         raise ValueError(
             f"'{compressed.shown(source)}': {error} Or set hold_out to 0."
         ) from None
+
+
+def examples(
+    source: str, valid: str = "", hold_out: float = 0.0
+) -> tuple[list[Numbered], list[Numbered]]:
+    """The training examples and the held-out examples, each with its place.
+
+    What is held out is chosen as for `documents`. Equal examples stay together.
+
+    Args:
+      source: a spec of `zoo.data.sources`.
+      valid: another spec, or empty.
+      hold_out: a share between 0 and 1; 0 holds out nothing.
+
+    Raises:
+      ValueError: a source that is missing, or too small to hold out a part.
+    """
+    training = list(sources.numbered(source))
+    if valid:
+        return training, list(sources.numbered(valid))
+    if "valid" in sources.splits(source):
+        return training, list(sources.numbered(source, "valid"))
+    if not hold_out:
+        return training, []
+    texts = [
+        json.dumps(example, sort_keys=True, default=str) for _, example in training
+    ]
+    if len(set(texts)) < 2:
+        raise ValueError(
+            f"'{compressed.shown(source)}': {len(set(texts))} different examples, too "
+            "few to hold out one. Set hold_out to 0."
+        )
+    kept = set(sources.hold_out(texts, hold_out, _SEED)[0])
+    pairs = list(zip(training, texts, strict=True))
+    return (
+        [example for example, text in pairs if text in kept],
+        [example for example, text in pairs if text not in kept],
+    )
 
 
 def table(

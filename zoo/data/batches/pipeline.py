@@ -49,6 +49,32 @@ def endless(
     return _pipeline(tf.data.Dataset.range(start, 2**62 // batch), make)
 
 
+def endless_batches(
+    make: Callable[[tf.Tensor], Batch],
+    count: int,
+    seed: int,
+    start: int,
+) -> tf.data.Dataset:
+    """Batches without end, each made whole; an epoch takes each once in random order.
+
+    Args:
+      make: makes the batch of a place, an int64 scalar from 0 to `count` - 1.
+      count: batches in an epoch.
+      seed: decides the orders.
+      start: the number of the first batch.
+
+    Raises:
+      ValueError: `start` is out of its range.
+    """
+    at_least("start", start, 0)
+
+    def numbered(number) -> Batch:
+        epoch_1, place_1 = number[None] // count, number[None] % count
+        return make(shuffling.permuted(seed, epoch_1, place_1, count)[0])
+
+    return _pipeline(tf.data.Dataset.range(start, 2**62), numbered)
+
+
 def one_pass(
     rows: Callable[[tf.Tensor], Batch], count: int, batch: int
 ) -> tuple[tf.data.Dataset, int]:

@@ -1,5 +1,29 @@
-"""Formats: from documents to token ids, a file a format."""
+"""Formats: from examples to token ids, a file a format.
 
+lm            whole documents as one stream; every token is learnt
+chat          messages by the chat template; the assistant's are learnt
+instruction   instruction, input and output in Alpaca's text; the output is learnt
+prompt        prompt and completion; the completion is learnt
+"""
+
+from zoo.data.formats import chat, instruction, prompt, rows
 from zoo.data.formats.lm import Stream, language_model
+from zoo.data.formats.rows import Format, Row, Rows
 
-__all__ = ["Stream", "language_model"]
+BY_NAME: dict[str, Format] = {
+    "chat": chat.FORMAT,
+    "instruction": instruction.FORMAT,
+    "prompt": prompt.FORMAT,
+}
+NAMES = ("lm", *BY_NAME)
+
+__all__ = [
+    "BY_NAME",
+    "NAMES",
+    "Format",
+    "Row",
+    "Rows",
+    "Stream",
+    "language_model",
+    "rows",
+]

@@ -27,6 +27,7 @@ __all__ = [
     "files",
     "hold_out",
     "label_names",
+    "numbered",
     "read",
     "splits",
 ]
@@ -51,6 +52,26 @@ def read(spec: str, split: str = "train") -> Iterator[Example]:
     """
     kind, rest, field = _parse(spec)
     return _READERS[kind](rest, split, field)
+
+
+def numbered(
+    spec: str, split: str = "train"
+) -> Iterator[tuple[str, Example | ValueError]]:
+    """The examples of a source with the place of each, for formats of single examples.
+
+    Yields:
+      Where the example is from, such as "chats.jsonl, line 3", and the example, or the
+      error that reading its line gave.
+
+    Raises:
+      ValueError: an unknown source or split, or a missing file.
+    """
+    kind, rest, _ = _parse(spec)
+    if kind == "jsonl":
+        yield from jsonl.numbered(rest, split)
+    else:
+        for number, example in enumerate(_READERS[kind](rest, split, "")):
+            yield f"{shown(spec)}, {split} example {number}", example
 
 
 def documents(spec: str, split: str = "train") -> list[str]:

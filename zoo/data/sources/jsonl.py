@@ -23,13 +23,32 @@ def read(patterns: str, split: str, field: str) -> Iterator[Example]:
     return _rows(compressed.find(patterns), field)
 
 
+def numbered(patterns: str, split: str) -> Iterator[tuple[str, Example | ValueError]]:
+    """Yields the file and line of each object, and the object or what is wrong with it.
+
+    Raises:
+      ValueError: another split or a missing file.
+    """
+    only_train("jsonl", split)
+    for where, line in _lines(compressed.find(patterns)):
+        try:
+            yield where, _row(line, "", where)
+        except ValueError as error:
+            yield where, error
+
+
 def _rows(paths: list[str], field: str) -> Iterator[Example]:
     """The objects of all lines that are not blank."""
+    for where, line in _lines(paths):
+        yield _row(line, field, where)
+
+
+def _lines(paths: list[str]) -> Iterator[tuple[str, bytes]]:
+    """The file and number of each line that is not blank, and its bytes."""
     for path in paths:
         for number, line in enumerate(compressed.lines(path), 1):
             if line.strip():
-                where = f"{compressed.shown(path)}, line {number}"
-                yield _row(line, field, where)
+                yield f"{compressed.shown(path)}, line {number}", line
 
 
 def _row(line: bytes, field: str, where: str) -> Example:
