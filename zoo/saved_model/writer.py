@@ -130,11 +130,11 @@ def _examples(module: Module, loaded) -> dict:
 def _save(module: Module, loaded, folder, batch, report) -> None:
     """Writes every file of a version."""
     parts = module.signatures()
-    functions = {name: _function(*part) for name, part in parts.items()}
-    for number, (name, function) in enumerate(functions.items(), 1):
-        report(f"tracing the signature {name} ({number} of {len(functions)})")
-        function.get_concrete_function()
-    report("writing the graph and the weights")
+    traced = {
+        name: lambda name=name: report(f"tracing the signature {name}")
+        for name in parts
+    }
+    functions = {name: _function(*part, traced[name]) for name, part in parts.items()}
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, os.fspath(folder), functions, options)
     examples = _examples(module, loaded)
@@ -159,13 +159,15 @@ def _save(module: Module, loaded, folder, batch, report) -> None:
     serving_files.write(folder, described, served, sizes, not batch, report)
 
 
-def _function(method, specs, defaults):
+def _function(method, specs, defaults, traced):
     """A tf.function whose inputs have their names, and defaults for gRPC.
 
+    `tf.saved_model.save` traces it, and calls `traced` by this.
     TensorFlow stores the default of a Python parameter if that default is a tensor.
     """
 
     def call(*values):
+        traced()
         return method(**dict(zip(specs, values, strict=True)))
 
     parameters = [

@@ -6,6 +6,8 @@ tf.Module owns the raw variables and the tables: so each weight is stored once, 
 Keras object is.
 """
 
+import functools
+
 import tensorflow as tf
 
 from zoo.decode import loop
@@ -15,6 +17,7 @@ from zoo.layers import batch_invariant
 from zoo.saved_model import request_checks as checks
 from zoo.saved_model import token_rows
 from zoo.saved_model.batching import Batching
+from zoo.saved_model.shared_parts import SharedParts
 from zoo.saved_model.token_rows import lengths as lengths_of
 from zoo.text.chat import learn, rendering
 from zoo.text.chat.in_graph import GraphChat
@@ -56,7 +59,8 @@ class TextGenerator(tf.Module):
         super().__init__()
         self.weights = [v.value for v in model.weights]
         self.graph_tokenizer = graph_tokenizer.build(tokenizer.json)
-        self._decoder = _Untracked(model)
+        encode = self.graph_tokenizer.encode
+        self._parts = SharedParts(model, encode, self._decode)
         self._prefix = tokenizer.prefix
         self._end_id, self._end_ids = tokenizer.end_id, tuple(tokenizer.end_ids)
         self._vocab_size = min(tokenizer.vocab_size, model.config.vocab_size)
@@ -130,7 +134,7 @@ class TextGenerator(tf.Module):
     def score(self, prompt, completion):
         """The log-probability of each completion after its prompt."""
         left = self._prompts("prompt", prompt)
-        right = self.graph_tokenizer.encode(checks.texts("completion", completion))
+        right = self._parts.encode(checks.texts("completion", completion))
         left_B, right_B = lengths_of(left), lengths_of(right)
         ids = tf.concat([left, right], 1)
         ids = self._within(
@@ -148,7 +152,7 @@ class TextGenerator(tf.Module):
 
     def tokenize(self, text):
         """The ids of each text, 0 after its end."""
-        ids = self.graph_tokenizer.encode(checks.texts("text", text))
+        ids = self._parts.encode(checks.texts("text", text))
         return {"tokens": ids.to_tensor(), "lengths": lengths_of(ids)}
 
     def detokenize(self, tokens, lengths, continuing):
@@ -185,18 +189,16 @@ class TextGenerator(tf.Module):
         tokens_BT, lengths_B = checks.at_most(
             "prompt", lengths_B, self.capacity, "tokens", (ids.to_tensor(), lengths_B)
         )
-        logits_BV, state = self._decoder.model.start(
-            tokens_BT, lengths_B, self.capacity
-        )
+        logits_BV, state = self._parts.model.start(tokens_BT, lengths_B, self.capacity)
         return {"logits": logits_BV, **_named(state)}
 
     def step(self, token, **state):
         """The Decoder's next call: one more token for each row."""
         token = checks.below("token", token, self._vocab_size)
         tensors = [state[name] for name in _named(state)]
-        if self._decoder.model.limit:  # the first one is the position of each row
+        if self._parts.model.limit:  # the first one is the position of each row
             tensors[0] = checks.below("state_0", tensors[0], self.capacity)
-        logits_BV, state = self._decoder.model.step(token, tensors)
+        logits_BV, state = self._parts.model.step(token, tensors)
         return {"logits": logits_BV, **_named(state)}
 
     def _answers(self, name, ids, continuing_B, given, fit=False):
@@ -212,7 +214,7 @@ class TextGenerator(tf.Module):
         )
         knobs = knobs._replace(max_new_tokens=limit_B)
         inputs = [ids, continuing_B, stop_BS, *knobs]
-        out = self._batching(self._decode, inputs, limit_B)
+        out = self._batching(self._parts.decode, inputs, limit_B)
         N = tf.reduce_max(limit_B)  # another row of a merged batch may have more
         for key in ("tokens", "token_logprobs"):
             out[key] = out[key][:, :N]
@@ -222,7 +224,7 @@ class TextGenerator(tf.Module):
         """The outputs of `generate` for checked inputs."""
         stops = Stops(stop_BS, self.graph_tokenizer.token_bytes)
         out = loop.decode(
-            self._decoder.model,
+            self._parts.model,
             ids.to_tensor(),
             lengths_of(ids),
             Knobs(*knobs),
@@ -246,11 +248,11 @@ class TextGenerator(tf.Module):
         # Position t predicts token t + 1. Every row computes all N positions, padding
         # too: packed rows would make a row's bits depend on the other rows.
         tokens_BT, right_B = ids.to_tensor(), lengths_of(ids) - left_B
-        x_BTD = self._decoder.model.features(tokens_BT[:, :-1])
+        x_BTD = self._parts.model.features(tokens_BT[:, :-1])
         N = tf.reduce_max(right_B)
         real_BN = tf.sequence_mask(right_B, N)
         at_BN = tf.where(real_BN, tf.range(N)[None] + left_B[:, None] - 1, 0)
-        logits_BNV = self._decoder.model.logits(tf.gather(x_BTD, at_BN, batch_dims=1))
+        logits_BNV = self._parts.model.logits(tf.gather(x_BTD, at_BN, batch_dims=1))
         target_BN = tf.gather(tokens_BT, at_BN + 1, batch_dims=1)
         hit_BN = tf.gather(logits_BNV, target_BN, batch_dims=2)
         V = logits_BNV.shape[-1]
@@ -269,14 +271,14 @@ class TextGenerator(tf.Module):
     def _embed(self, ids):
         """The output of `embed` for token ids."""
         lengths_B = lengths_of(ids)
-        x_BTD = tf.cast(self._decoder.model.features(ids.to_tensor()), tf.float32)
+        x_BTD = tf.cast(self._parts.model.features(ids.to_tensor()), tf.float32)
         real_BT = tf.sequence_mask(lengths_B, tf.shape(x_BTD)[1])
         sum_BD = tf.reduce_sum(tf.where(real_BT[..., None], x_BTD, 0.0), 1)
         return {"embedding": sum_BD / tf.cast(lengths_B, tf.float32)[:, None]}
 
     def _prompts(self, name, text):
         """Ids of checked texts after the prefix; an empty row gets the end token."""
-        ids = self.graph_tokenizer.encode(checks.texts(name, text))
+        ids = self._parts.encode(checks.texts(name, text))
         if self._prefix:
             return tf.concat([token_rows.repeated(self._prefix, ids), ids], 1)
         if self._end_id is None:
@@ -289,17 +291,16 @@ class TextGenerator(tf.Module):
 
     def _state_specs(self):
         """The specs of a Decoder's state, as `start` returns it."""
-        traced = tf.function(self.start, autograph=False)
-        out = traced.get_concrete_function(_TEXT).structured_outputs
-        del out["logits"]
-        return {k: tf.TensorSpec([None, *x.shape[1:]], x.dtype) for k, x in out.items()}
 
+        @functools.partial(tf.function, autograph=False, input_signature=[_IDS, _ROW])
+        def start(tokens_BT, lengths_B):
+            return self._parts.model.start(tokens_BT, lengths_B, self.capacity)[1]
 
-class _Untracked:
-    """Hides a Keras model from tf.Module, which would store it a second time."""
-
-    def __init__(self, model):
-        self.model = model
+        state = _named(start.get_concrete_function().structured_outputs)
+        return {
+            name: tf.TensorSpec([None, *x.shape[1:]], x.dtype)
+            for name, x in state.items()
+        }
 
 
 def _named(state):
