@@ -6,7 +6,6 @@ from zoo import registry
 from zoo.decode import generate
 from zoo.directory import GenerationConfig, Loaded
 from zoo.generation_config import row_seed
-from zoo.saved_model import writer
 from zoo.saved_model.checker import c_api
 from zoo.saved_model.signatures.language_model import TextGenerator
 from zoo.text import tokenizer as tokenizers
@@ -52,8 +51,8 @@ def loaded():
 
 
 @pytest.fixture(scope="module")
-def session(loaded, tmp_path_factory):
-    folder = writer.write(tmp_path_factory.mktemp("chat"), loaded)
+def session(loaded, tmp_path_factory, write_some):
+    folder = write_some(tmp_path_factory.mktemp("chat"), loaded, "chat")
     with c_api.Session(folder) as session:
         yield session
 
@@ -74,7 +73,9 @@ def test_answers_are_those_of_generate(loaded, session):
     wanted = generate(loaded.model, loaded.tokenizer, ids, generation)
     answer = session.run("chat", {**padded(CHATS), **KNOBS})
     texts = [text.decode() for text in answer["text"].tolist()]
-    assert texts == [one.text for one in wanted]
+    for text, one in zip(texts, wanted, strict=True):
+        # a character that is cut at the end is U+FFFD in Python, nothing in the graph
+        assert one.text in (text, f"{text}\ufffd")
     counts = answer["num_tokens"].tolist()
     rows = zip(answer["tokens"].tolist(), counts, strict=True)
     assert [row[:count] for row, count in rows] == [one.tokens for one in wanted]
