@@ -36,6 +36,7 @@ def write(
     batch: int = 0,
     capacity: int = 1024,
     most_new_tokens: int = 0,
+    date_string: str = "",
     report: Callable[[str], None] = lambda line: None,
 ) -> pathlib.Path:
     """Exports a model.
@@ -48,6 +49,8 @@ def write(
       capacity: the number of positions in the state of `start` and `step`, at most the
         model's context.
       most_new_tokens: the largest max_new_tokens of a request; 0 is the context.
+      date_string: the default date of `chat`, for a chat template that writes a date;
+        "" is today, as the template writes it.
       report: gets a line at each stage of the export.
 
     Returns:
@@ -66,7 +69,7 @@ def write(
     files.refuse_full(folder)
     _check_disk(base, loaded.model)
     report("building the tokenizer and the signatures")
-    module = _module(loaded, batch, capacity, most_new_tokens)
+    module = _module(loaded, batch, capacity, most_new_tokens, date_string)
     with files.staged(folder) as new:
         try:
             _save(module, loaded, new, batch, report)
@@ -87,7 +90,7 @@ def _check_disk(base: pathlib.Path, model) -> None:
         raise OSError(f"{there}: {free:,} bytes are free, an export needs {needed:,}.")
 
 
-def _module(loaded, batch, capacity, most_new_tokens) -> Module:
+def _module(loaded, batch, capacity, most_new_tokens, date_string) -> Module:
     """The signatures of a model, by its task."""
     config = loaded.model.config
     name = registry.name_of(config)
@@ -99,7 +102,15 @@ def _module(loaded, batch, capacity, most_new_tokens) -> Module:
         raise ValueError(f"{name}: the model directory has no tokenizer.json.")
     if config.task == "embed":
         return TextEncoderModule(loaded.model, loaded.tokenizer, batch)
-    module = TextGenerator(*loaded, batch, capacity, most_new_tokens)
+    module = TextGenerator(
+        loaded.model,
+        loaded.tokenizer,
+        loaded.generation,
+        batch,
+        capacity,
+        most_new_tokens,
+        date_string,
+    )
     if loaded.tokenizer.chat_template and module.no_chat:
         logging.warning("no signature chat: %s", module.no_chat)
     for knob in KNOBS:

@@ -42,6 +42,8 @@ class TextGenerator(tf.Module):
       batch: the most rows of an in-graph batch; 0 is no batching.
       capacity: the number of positions in the state of `start` and `step`.
       most_new_tokens: the largest max_new_tokens of a request; 0 is the limit.
+      date_string: the default date of `chat`, for a chat template that writes a date;
+        "" is today, as the template writes it.
 
     Attributes:
       no_chat: why there is no signature `chat`; "" where there is one.
@@ -54,7 +56,14 @@ class TextGenerator(tf.Module):
     """
 
     def __init__(
-        self, model, tokenizer, generation, batch=0, capacity=1024, most_new_tokens=0
+        self,
+        model,
+        tokenizer,
+        generation,
+        batch=0,
+        capacity=1024,
+        most_new_tokens=0,
+        date_string="",
     ):
         super().__init__()
         self.weights = [v.value for v in model.weights]
@@ -72,6 +81,7 @@ class TextGenerator(tf.Module):
         room = max(self.limit // 2, 1) if fills else self.limit
         self.generation = generation.fitted(min(room, self._most), self._vocab_size)
         self._batching = Batching(batch)
+        self._date_string = date_string
         self.graph_chat, self.no_chat = None, "the tokenizer has no chat template"
         if tokenizer.chat_template:
             try:
@@ -92,10 +102,8 @@ class TextGenerator(tf.Module):
             return {"text": self.generate(prompt, fit=True, **knobs)["text"]}
 
         state = self._state_specs()
-        history = {"roles": _TEXTS, "contents": _TEXTS}
-        chats = {"chat": (self.chat, {**history, **specs}, knobs)}
         return {
-            **(chats if self.graph_chat else {}),
+            **self._chat_signature(specs, knobs),
             "serving_default": (serving_default, {"prompt": _TEXT}, {}),
             "generate": (self.generate, {"prompt": _TEXT, **specs}, knobs),
             "score": (self.score, {"prompt": _TEXT, "completion": _TEXT}, {}),
@@ -110,6 +118,16 @@ class TextGenerator(tf.Module):
             "step": (self.step, {"token": _ROW, **state}, {}),
         }
 
+    def _chat_signature(self, specs, knobs) -> dict:
+        """The signature `chat`, if the tokenizer has a template that the graph can run."""
+        if not self.graph_chat:
+            return {}
+        specs, defaults = {"roles": _TEXTS, "contents": _TEXTS, **specs}, dict(knobs)
+        if self.graph_chat.uses_date:
+            date = self._date_string or self.graph_chat.date_default()
+            specs["date_string"], defaults["date_string"] = _TEXT, tf.constant([date])
+        return {"chat": (self.chat, specs, defaults)}
+
     def generate(self, prompt, fit=False, **given):
         """Continues each prompt; the knobs are those of `GenerationConfig`.
 
@@ -121,13 +139,23 @@ class TextGenerator(tf.Module):
         ids, continuing_B = self._prompts("prompt", prompt), prompt != ""
         return self._answers("prompt", ids, continuing_B, given, fit)
 
-    def chat(self, roles, contents, **given):
-        """Answers the last message of each history; the role "" is no message."""
+    def chat(self, roles, contents, date_string=None, **given):
+        """Answers the last message of each history.
+
+        Args:
+          roles: string [B, M]; "" is no message.
+          contents: string [B, M].
+          date_string: string [B], or [1] for all rows, for a template with a date.
+          **given: the knobs.
+        """
         assert self.graph_chat
         contents = checks.rows_of("contents", contents)
         size_B = tf.reduce_sum(tf.strings.length(contents), 1)
         contents = checks.small("contents", size_B, "bytes in all", contents)
-        ids = self.graph_chat(roles, contents, checks.require)
+        if date_string is not None:
+            rows = tf.shape(contents)[0]
+            date_string = checks.broadcast("date_string", date_string, rows)
+        ids = self.graph_chat(roles, contents, checks.require, date_string)
         continuing_B = tf.fill([ids.nrows()], True)
         return self._answers("contents", ids, continuing_B, given)
 
