@@ -13,14 +13,11 @@ import tensorflow as tf
 from zoo.decode import loop
 from zoo.decode.sampling import Knobs
 from zoo.decode.stop_strings import Stops
-from zoo.layers import batch_invariant
+from zoo.saved_model import chat_template, scoring, token_rows
 from zoo.saved_model import request_checks as checks
-from zoo.saved_model import token_rows
 from zoo.saved_model.batching import Batching
 from zoo.saved_model.shared_parts import SharedParts
 from zoo.saved_model.token_rows import lengths as lengths_of
-from zoo.text.chat import learn, rendering
-from zoo.text.chat.in_graph import GraphChat
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 
 _MOST_TOKENS = 2**16  # of a prompt and its answer, where the model sets no limit
@@ -67,9 +64,8 @@ class TextGenerator(tf.Module):
     ):
         super().__init__()
         self.weights = [v.value for v in model.weights]
-        self.graph_tokenizer = graph_tokenizer.build(tokenizer.json)
-        encode = self.graph_tokenizer.encode
-        self._parts = SharedParts(model, encode, self._decode)
+        graph = self.graph_tokenizer = graph_tokenizer.build(tokenizer.json)
+        self._parts = SharedParts(model, graph.encode, self._decode)
         self._prefix = tokenizer.prefix
         self._end_id, self._end_ids = tokenizer.end_id, tuple(tokenizer.end_ids)
         self._vocab_size = min(tokenizer.vocab_size, model.config.vocab_size)
@@ -82,16 +78,9 @@ class TextGenerator(tf.Module):
         self.generation = generation.fitted(min(room, self._most), self._vocab_size)
         self._batching = Batching(batch)
         self._date_string = date_string
-        self.graph_chat, self.no_chat = None, "the tokenizer has no chat template"
-        if tokenizer.chat_template:
-            try:
-                machine = learn.compile_template(
-                    rendering.template(tokenizer), **rendering.named_tokens(tokenizer)
-                )
-                self.graph_chat = GraphChat(tokenizer, self.graph_tokenizer, machine)
-                self.no_chat = ""
-            except ValueError as error:
-                self.no_chat = str(error)
+        self.graph_chat, self.no_chat = chat_template.build(
+            tokenizer, self.graph_tokenizer
+        )
 
     def signatures(self) -> dict:
         """Name to (function, specs of its inputs, defaults of its inputs)."""
@@ -119,7 +108,7 @@ class TextGenerator(tf.Module):
         }
 
     def _chat_signature(self, specs, knobs) -> dict:
-        """The signature `chat`, if the tokenizer has a template that the graph can run."""
+        """The signature `chat`, if the graph can run the chat template."""
         if not self.graph_chat:
             return {}
         specs, defaults = {"roles": _TEXTS, "contents": _TEXTS, **specs}, dict(knobs)
@@ -153,8 +142,9 @@ class TextGenerator(tf.Module):
         size_B = tf.reduce_sum(tf.strings.length(contents), 1)
         contents = checks.small("contents", size_B, "bytes in all", contents)
         if date_string is not None:
-            rows = tf.shape(contents)[0]
-            date_string = checks.broadcast("date_string", date_string, rows)
+            date_string = checks.broadcast(
+                "date_string", date_string, tf.shape(contents)[0]
+            )
         ids = self.graph_chat(roles, contents, checks.require, date_string)
         continuing_B = tf.fill([ids.nrows()], True)
         return self._answers("contents", ids, continuing_B, given)
@@ -273,28 +263,7 @@ class TextGenerator(tf.Module):
 
     def _score(self, ids, left_B):
         """The outputs of `score` for prompts of `left_B` tokens and completions."""
-        # Position t predicts token t + 1. Every row computes all N positions, padding
-        # too: packed rows would make a row's bits depend on the other rows.
-        tokens_BT, right_B = ids.to_tensor(), lengths_of(ids) - left_B
-        x_BTD = self._parts.model.features(tokens_BT[:, :-1])
-        N = tf.reduce_max(right_B)
-        real_BN = tf.sequence_mask(right_B, N)
-        at_BN = tf.where(real_BN, tf.range(N)[None] + left_B[:, None] - 1, 0)
-        logits_BNV = self._parts.model.logits(tf.gather(x_BTD, at_BN, batch_dims=1))
-        target_BN = tf.gather(tokens_BT, at_BN + 1, batch_dims=1)
-        hit_BN = tf.gather(logits_BNV, target_BN, batch_dims=2)
-        V = logits_BNV.shape[-1]
-        total_M = batch_invariant.log_sum_exp(tf.reshape(logits_BNV, (-1, V)))
-        logprob_BN = hit_BN - tf.reshape(total_M, tf.shape(hit_BN))
-        logprob_BN = tf.where(real_BN, logprob_BN, 0.0)
-        known_BNV = logits_BNV[..., : self._vocab_size]  # as `generate` chooses
-        best_BN = tf.argmax(known_BNV, -1, output_type=tf.int32)
-        return {
-            "logprob": tf.reduce_sum(logprob_BN, -1),
-            "num_tokens": right_B,
-            "token_logprobs": logprob_BN,
-            "is_greedy": tf.reduce_all((best_BN == target_BN) | ~real_BN, -1),
-        }
+        return scoring.score(self._parts.model, self._vocab_size, ids, left_B)
 
     def _embed(self, ids):
         """The output of `embed` for token ids."""
