@@ -7,6 +7,7 @@
 Core TensorFlow operations only, no XLA, no Python, no state; see docs/serving.md.
 """
 
+import functools
 import inspect
 import os
 import pathlib
@@ -141,11 +142,11 @@ def _examples(module: Module, loaded) -> dict:
 def _save(module: Module, loaded, folder, batch, report) -> None:
     """Writes every file of a version."""
     parts = module.signatures()
-    traced = {
-        name: lambda name=name: report(f"tracing the signature {name}")
-        for name in parts
-    }
-    functions = {name: _function(*part, traced[name]) for name, part in parts.items()}
+    functions = {}
+    for name, (method, specs, defaults) in parts.items():
+        line = f"tracing the signature {name}"
+        traced = functools.partial(report, line)
+        functions[name] = _function(method, specs, defaults, traced)
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, os.fspath(folder), functions, options)
     examples = _examples(module, loaded)
