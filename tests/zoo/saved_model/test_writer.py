@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import pathlib
+import re
+import runpy
 import types
 
 import numpy as np
@@ -17,6 +20,7 @@ from zoo.saved_model.checker import c_api, examples
 from zoo.saved_model.signatures.language_model import TextGenerator
 from zoo.text.tokenizer import END, Tokenizer
 
+ROOT = pathlib.Path(__file__).parents[3]
 FAMILIES = ["transformer_lm", "lstm_lm", "gru_lm", "rnn_lm"]
 
 
@@ -254,6 +258,17 @@ def test_documented_examples_are_answered(plain):
         for key, entry in about["outputs"].items():
             assert outputs[key].shape[0] == 2
             assert outputs[key].dtype == entry["dtype"]
+
+
+def test_the_program_of_the_page_fills_in_the_defaults(served, tmp_path, capsys):
+    one = served("gru_lm")
+    page = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)^```", page, re.S | re.M)
+    file = tmp_path / "program.py"
+    file.write_text(program.replace("runs/demo/served/1", str(one.folder)), "utf-8")
+    runpy.run_path(str(file))
+    answer = one.run("generate", prompt=["In the beginning"], temperature=[0.7])
+    assert capsys.readouterr().out == answer["text"][0].decode() + "\n"
 
 
 @pytest.mark.parametrize("capacity, wanted", [(6, 6), (16, 16), (1024, 16)])
