@@ -18,7 +18,8 @@ from tokenizers import pre_tokenizers as words
 _NAMES = (
     "bos_token eos_token unk_token sep_token pad_token cls_token mask_token".split()
 )
-_NORMAL, _CONTROL = 1, 3
+_NO_CONTENT = ("system", "user", "assistant", "tool")  # They are roles.
+_CONTROL = 3  # The type of a piece of SentencePiece that no text has.
 
 
 class Reference:
@@ -146,6 +147,8 @@ class Chats:
 
     Attributes:
       constants: the texts that the template has in its expressions.
+      conditions: those that it compares with, or looks for in a text.
+      starts, ends: those that it looks for at the start or at the end of one.
     """
 
     def __init__(self, source: str, named: dict[str, str]):
@@ -159,8 +162,16 @@ class Chats:
         environment.globals["raise_exception"] = _raise
         environment.globals["strftime_now"] = _now
         tree = environment.parse(source)
-        found = {node.value for node in tree.find_all(nodes.Const)}
-        self.constants = sorted(t for t in found if isinstance(t, str) and t.strip())
+        self.constants = _texts([tree])
+        places = (nodes.Compare, nodes.Call, nodes.Filter, nodes.Test)
+        self.conditions = [
+            text for text in _texts(tree.find_all(places)) if text not in _NO_CONTENT
+        ]
+        calls = [c for c in tree.find_all(nodes.Call) if hasattr(c.node, "attr")]
+        self.starts, self.ends = (
+            _texts([call for call in calls if call.node.attr == name])
+            for name in ("startswith", "endswith")
+        )
         self._template = environment.from_string(source)
         self._named = named
 
@@ -177,6 +188,12 @@ class Chats:
             )
         except TemplateError:
             return None
+
+
+def _texts(trees):
+    """The strings in parts of a template."""
+    found = {c.value for tree in trees for c in tree.find_all(nodes.Const)}
+    return sorted(text for text in found if isinstance(text, str) and text.strip())
 
 
 def _raise(message):
@@ -213,58 +230,85 @@ def random_chats(count: int, seed: int) -> list[list[tuple[str, str]]]:
     return found
 
 
-_FORMS = ("{}", "{}a", "a{}", "a{}b", "{0}{0}", " {} ", "{}\n", "\n{}a\n{}")
+_FORMS = ("{}", "{}a", "a{}", "a{}b", " {} ", "{}\n", "{0}a{0}", "\n{}a\n{}")
 _ROLES = (
     "user",
     "system user",
     "user assistant user",
     "system user assistant user",
-    "user assistant user assistant user",
-    "user assistant assistant user",
     "user user assistant user",
+    "user assistant assistant user",
+    "user assistant user assistant user",
 )
 
 
-def aimed_chats(constants, special, count, seed) -> list[list[tuple[str, str]]]:
-    """Chats whose contents have, begin with or end with the texts of a template.
+def aimed_chats(chats, special, count, seed) -> list[list[tuple[str, str]]]:
+    """Chats whose contents begin with, end with, have or are texts of a template.
 
-    Each text is tried alone in each message. Then pairs and triples of messages have
-    texts, also such as begin with one and end with another.
+    A third has one text in one message. The others have two or three messages with such
+    as the template looks for, at the start, at the end or at both.
 
     Args:
-      constants: the texts.
+      chats: a `Chats`.
       special: the special tokens. What has one is tried less often.
       count: how many chats.
       seed: of the draws.
     """
-    rng, found = random.Random(seed), []
-    texts = [text for text in constants if len(text) < 200]
-    texts += [text.strip() for text in texts if text != text.strip()]
-    plain = [text for text in texts if not any(name in text for name in special)]
-    texts += 3 * plain
-    if not texts:
-        return []
+    rng = random.Random(seed)
+
+    def plain(texts):
+        short = {form for t in texts if len(t) < 200 for form in (t, t.strip())}
+        return sorted(t for t in short if not any(name in t for name in special))
+
+    texts = [t for t in chats.constants if len(t) < 200] + 3 * plain(chats.constants)
+    looked_for = plain(chats.conditions) or texts
+    starts, ends = plain(chats.starts) or looked_for, plain(chats.ends) or looked_for
 
     def aimed():
-        text = rng.choice(texts)
-        form = rng.choice(_FORMS)
-        both = rng.random() < 0.3
-        end = rng.choice(["", "\nb\n", rng.choice(_PARTS)]) + rng.choice(texts)
-        return form.format(text, text) if not both else text + end
+        """A content that begins with, ends with, or has a text."""
+        form, text = rng.choice(_FORMS), rng.choice(looked_for)
+        inside = rng.choice(["", "b", "\nb\n", text])
+        start, end = rng.choice(starts), rng.choice(ends)
+        return rng.choice(
+            [
+                start + inside,
+                inside + end,
+                start + inside + end,
+                form.format(text, text),
+            ]
+        )
 
-    for text in texts:
-        for roles in (one.split() for one in _ROLES[:4]):
-            for place in range(len(roles)):
-                contents = ["hi"] * len(roles)
-                contents[place] = rng.choice(_FORMS).format(text, text)
-                found.append(list(zip(roles, contents, strict=True)))
-    rng.shuffle(found)
-    found = found[: count // 3]
-    while len(found) < count:
-        roles = rng.choice(_ROLES).split()
-        places = rng.sample(range(len(roles)), min(len(roles), rng.randint(2, 3)))
-        contents = [
-            aimed() if i in places else random_content(rng) for i in range(len(roles))
-        ]
-        found.append(list(zip(roles, contents, strict=True)))
+    singles = [
+        _chat(roles, {place: rng.choice(_FORMS).format(text, text)}, rng)
+        for text in texts
+        for roles in _ROLES[:4]
+        for place in range(len(roles.split()))
+    ]
+    found = rng.sample(singles, min(len(singles), count // 3))
+    while texts and len(found) < count:
+        if len(found) % 2:
+            roles, *places = rng.choice(_PLACES)
+        else:
+            roles = rng.choice(_ROLES)
+            size = len(roles.split())
+            places = rng.sample(range(size), min(size, rng.randint(2, 3)))
+        found.append(_chat(roles, {place: aimed() for place in places}, rng))
     return found
+
+
+# Which two messages of a chat have a text.
+_PLACES = (
+    ("user assistant user", 0, 1),
+    ("user assistant user", 1, 2),
+    ("user assistant user", 0, 2),
+    ("system user assistant user", 0, 2),
+    ("user assistant user assistant user", 1, 4),
+)
+
+
+def _chat(roles, contents, rng):
+    """A chat with given contents at some places and random ones at the others."""
+    return [
+        (role, contents[i] if i in contents else random_content(rng))
+        for i, role in enumerate(roles.split())
+    ]

@@ -34,6 +34,7 @@ FAMILIES = real_families.FAMILIES
 NAMES = "chat generate tokenize detokenize embed".split()
 BATCH = 100
 NEW_TOKENS = 4
+DRAWN, AIMED = 300, 1500  # chats
 STRINGS = tf.TensorSpec([None, None], tf.string)
 MOST_REFUSED = 0.2  # of the random chats that a template writes
 
@@ -244,15 +245,17 @@ def test_chat(served, record_property):
     assert not served.module.no_chat
     chats = Chats(served.template, served.reference.named)
     special = served.reference.special
-    drawn = random_chats(300, seed=0)
-    aimed = aimed_chats(chats.constants, special, 600, seed=0)
+    drawn = random_chats(DRAWN, seed=0)
+    aimed = aimed_chats(chats, special, AIMED, seed=0)
     by_chance, by_aim = (compare_chats(served, chats, part) for part in (drawn, aimed))
     assert by_chance <= MOST_REFUSED * len(drawn)
     clean = [c for c in drawn if chats.render(c) is not None][:8]
     inputs = {**padded(clean), "max_new_tokens": [NEW_TOKENS]}
     compare_answers(served, "chat", inputs, expected(served, chats, clean))
     refused = by_chance + by_aim
-    record_property("chat", f"yes, refuses {refused} of 900" if refused else "yes")
+    record_property(
+        "chat", f"yes, refuses {refused} of {DRAWN + AIMED}" if refused else "yes"
+    )
 
 
 def padded(chats):
