@@ -107,8 +107,9 @@ def _download(package, folder) -> pathlib.Path:
             check=True,
         )
     except subprocess.CalledProcessError as error:
-        last = error.stderr.strip().splitlines()[-1:]
-        raise Unreachable(f"{package}: {' '.join(last)}") from None
+        lines = error.stderr.strip().splitlines()
+        told = [n for n in lines if "code E" in n or n.startswith("ERROR")] or lines
+        raise Unreachable(f"{package}: {' '.join(told[:1])}") from None
     except subprocess.TimeoutExpired as error:
         raise Unreachable(f"{package}: no answer in {error.timeout} seconds") from None
     (archive,) = folder.iterdir()
