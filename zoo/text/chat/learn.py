@@ -20,7 +20,7 @@ or that still differs after the last round, is refused.
 import itertools
 import random
 
-from zoo.text.chat import aimed, verify
+from zoo.text.chat import aimed, explore, verify
 from zoo.text.chat.bimachine import Columns, Words, build
 from zoo.text.chat.probe import Probe
 from zoo.text.chat.sandbox import Exhausted, Template
@@ -66,7 +66,7 @@ def _compiled(probe, template):
             raise ValueError(_too_many(probe, symbols))
         count = _tests(probe)
         words = Words(probe, symbols)
-        for word in verify.short(words):
+        for word in explore.pairs(words):
             words.rules(word)
             if _tests(probe) > count:
                 break
@@ -82,6 +82,7 @@ def _learned(probe, words, template, count):
     alone = [rules[0] for user in words.users if (rules := words.rules((user,)))]
     if alone and not any(_writes(rule) for rule in alone):
         raise ValueError("it does not write the last message.")
+    explore.merge(words)
     columns = Columns(words)
     for _ in range(_ROUNDS):
         table = build(words, columns)
@@ -95,7 +96,7 @@ def _learned(probe, words, template, count):
             machine = table.machine(words, probe.date_format)
             verify.compare(probe, machine, rng)
             return machine if _tests(probe) == count else None
-        if not columns.separate(different):
+        if not (words.separate(different) | columns.separate(different)):
             break
     raise ValueError(verify.shown(words, table, different))
 
