@@ -63,11 +63,13 @@ def follow(words: Words, start: Word, tried: dict[Test, int]) -> Iterator[Word]:
       start: the chat.
       tried: counts by test how often another answer led to no new question; it grows.
     """
-    queue, seen, known, vain = [(0, 0, start, None)], {start}, set(), 0
+    queue, known, vain = [(0, 0, start)], set(), 0
+    causes: dict[Word, Test | None] = {start: None}
     for _ in range(_MOST_PATHS):
         if not queue or vain > _PATIENCE:
             return
-        _, _, word, cause = heapq.heappop(queue)
+        _, _, word = heapq.heappop(queue)
+        cause = causes[word]
         yield word
         asked = words.asked(word)
         fresh = {(place, test) for place, test, _ in asked} - known
@@ -80,12 +82,13 @@ def follow(words: Words, start: Word, tried: dict[Test, int]) -> Iterator[Word]:
             before = wanted.setdefault(place, frozenset())
             other = words.with_answers(word[place], before | {(test, not answer)})
             wanted[place] = before | {(test, answer)}
+            if other is None:
+                continue
             changed = (*word[:place], other, *word[place + 1 :])
-            if other is not None and changed not in seen:
-                seen.add(changed)
-                vainness = 0 if (place, test) in fresh else 1
-                order = (vainness + tried.get(test, 0), len(seen))
-                heapq.heappush(queue, (*order, changed, test))
+            if changed not in causes:
+                causes[changed] = test
+                rank = tried.get(test, 0) + ((place, test) not in fresh)
+                heapq.heappush(queue, (rank, len(causes), changed))
 
 
 def chats(

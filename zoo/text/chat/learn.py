@@ -12,8 +12,9 @@ Example: `{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}` asks
 nothing, so each role is one symbol. All chats go on alike after (), (user) and
 (assistant), so there is one forward state. Backward states are the end and all else.
 
-What is proved: each way in which the template treats a chat of at most three messages.
-Longer chats are compared as samples. A template that asks what `Test` cannot express,
+What is proved: no question about a content goes unseen, and all pairs of answers are
+compared in chats of up to three messages. What is not proved: longer chats are compared
+as samples, by `zoo.text.chat.explore`. A template that asks what `Test` cannot express,
 or that still differs after the last round, is refused.
 """
 
