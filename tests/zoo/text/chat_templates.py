@@ -186,6 +186,13 @@ ACROSS = {
 {%- for m in messages %}{{ m.content }}
 {%- if loop.index0 > 1 and m.content == 'c' and messages[loop.index0 - 1].content == 'b'
     and messages[loop.index0 - 2].content == 'a' %}!{% endif %}{% endfor %}""",
+    # Each condition is asked only where the one before it is true.
+    "five": """
+{%- for m in messages %}{{ m.content }}
+{%- if loop.index0 > 3 and m.content == 'e' and messages[loop.index0 - 1].content == 'd'
+    and messages[loop.index0 - 2].content == 'c'
+    and messages[loop.index0 - 3].content == 'b'
+    and messages[loop.index0 - 4].content == 'a' %}!{% endif %}{% endfor %}""",
     "flag": """
 {%- set ns = namespace(on=false) %}{% for m in messages %}
 {%- if 'begin' in m.content %}{% set ns.on = true %}{% endif %}
@@ -197,6 +204,7 @@ CASES = {
     "last query": ["q", "<tool>1</tool>", "<tool>", "<think>\na\n</think>\n\nb", ""],
     "plan": ["plan: a", "result: b", "w3", "c", "a plan:"],
     "three": ["a", "b", "c", "d"],
+    "five": ["a", "b", "c", "d", "e"],
     "flag": ["begin", "end", "the end of the begin", "x"],
 }
 NAMED = {"bos_token": "<s>", "eos_token": "</s>"}

@@ -142,15 +142,21 @@ def test_conditions_across_messages(name):
     template = Template(ACROSS[name])
     words = [f"w{n}" for n in range(12)]
     machine = compile_template(template, words=words)
-    for roles in itertools.product(("user", "assistant"), repeat=3):
-        roles = (*roles, "user")
-        for contents in itertools.product(CASES[name], repeat=4):
-            messages = [
-                {"role": role, "content": content}
-                for role, content in zip(roles, contents, strict=True)
-            ]
-            expected = template.render(messages, words=words)
-            assert machine.write(roles, contents) == expected
+    some = CASES[name]
+    chats = list(itertools.product(some, repeat=4)) if len(some) < 5 else []
+    # Longer ones, also with all contents in their order.
+    rng = random.Random(0)
+    for size in (3, 5, 6, 8):
+        chats += [(some * size)[start : start + size] for start in range(len(some))]
+        chats += [rng.choices(some, k=size) for _ in range(200)]
+    for contents in chats:
+        roles = [rng.choice(ROLES) for _ in contents[1:]] + ["user"]
+        messages = [
+            {"role": role, "content": content}
+            for role, content in zip(roles, contents, strict=True)
+        ]
+        expected = template.render(messages, words=words)
+        assert machine.write(roles, contents) == expected
 
 
 REFUSED = {

@@ -9,7 +9,8 @@ import dataclasses
 import itertools
 
 from zoo.text.chat.aimed import Symbol
-from zoo.text.chat.probe import Probe
+from zoo.text.chat.probe import Probe, Question
+from zoo.text.chat.questions import Test
 from zoo.text.chat.state_machine import DEAD, ROLES, ChatMachine, MessageRule, Rule
 
 _MOST_STATES = 12
@@ -24,16 +25,50 @@ class Words:
       tests: by role, in the order of the answers of a symbol.
       users: the numbers of the user's symbols.
       usual: for each role, the number of the symbol of the content "x".
+      stands_for: for each symbol, the one that a machine has in its place.
     """
 
     def __init__(self, probe: Probe, symbols: list[Symbol]):
         """Takes a probe and the symbols of its tests."""
         self.symbols = symbols
+        self.tests = {role: tuple(probe.tests.get(role, ())) for role in ROLES}
         self.users = [n for n, s in enumerate(symbols) if s.role == "user"]
         self.usual = [[s.role for s in symbols].index(role) for role in ROLES]
-        self.tests = {role: tuple(probe.tests.get(role, ())) for role in ROLES}
+        self.stands_for = list(range(len(symbols)))
         self._probe = probe
         self._rules: dict[Word, list[Rule] | None] = {}
+
+    @property
+    def kept(self) -> list[int]:
+        """The symbols of a machine."""
+        return sorted(set(self.stands_for))
+
+    def usual_of(self, n: int) -> int:
+        """The symbol of the content "x" of the same role."""
+        return self.usual[ROLES.index(self.symbols[n].role)]
+
+    def with_answers(self, n: int, answers: frozenset[tuple[Test, bool]]) -> int | None:
+        """A symbol of the same role with some answers, or None where none is known."""
+        role = self.symbols[n].role
+        tests = self.tests[role]
+        if not all(test in tests for test, _ in answers):
+            return None
+        places = [(tests.index(test), answer) for test, answer in answers]
+        for number, symbol in enumerate(self.symbols):
+            if symbol.role == role and all(symbol.answers[p] == a for p, a in places):
+                return number
+        return None
+
+    def separate(self, word: Word) -> bool:
+        """Lets no symbol stand for those of a word; whether that is new."""
+        before = self.stands_for[:]
+        for n in word:
+            self.stands_for[n] = n
+        return self.stands_for != before
+
+    def asked(self, word: Word) -> list[Question]:
+        """The questions of a chat, with the answers, in their order."""
+        return self._probe.asked(*self.chat(word))
 
     def rules(self, word: Word) -> list[Rule] | None:
         """How each message is written, or None for a chat that is not allowed."""
@@ -54,10 +89,11 @@ class Columns:
 
     def __init__(self, words: Words):
         """Starts with short ones."""
-        every, usual, user = range(len(words.symbols)), words.usual, words.usual[1]
+        every, usual, user = words.kept, words.usual, words.usual[1]
+        users = [n for n in words.users if n in every]
         pairs = [*itertools.product(every, usual), *itertools.product(usual, every)]
-        ends: list[Word] = [(n,) for n in words.users] + [(n, user) for n in every]
-        ends += [(a, n) for a in usual for n in words.users]
+        ends: list[Word] = [(n,) for n in users] + [(n, user) for n in every]
+        ends += [(a, n) for a in usual for n in users]
         ends += [(a, b, user) for a, b in itertools.product(usual, repeat=2)]
         self.ends: list[Word] = list(dict.fromkeys(ends))
         beginnings: list[Word] = [(), *((n,) for n in every), *pairs]
@@ -76,8 +112,13 @@ class Columns:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A machine over words; see `ChatMachine` for the attributes."""
+    """A machine over words; see `ChatMachine` for the other attributes.
 
+    Attributes:
+      column: for each symbol, its place in the rows.
+    """
+
+    column: list[int]
     next_state: list[list[int]]
     ends: list[list[bool]]
     back_state: list[list[int]]
@@ -85,34 +126,33 @@ class Table:
 
     def rules(self, word: Word) -> list[Rule] | None:
         """How each message is written, or None for a word that is not allowed."""
-        states = [0]
-        for symbol in word[:-1]:
-            states.append(self.next_state[states[-1]][symbol])
+        columns, states = [self.column[n] for n in word], [0]
+        for column in columns[:-1]:
+            states.append(self.next_state[states[-1]][column])
             if states[-1] == DEAD:
                 return None
-        if not self.ends[states[-1]][word[-1]]:
+        if not self.ends[states[-1]][columns[-1]]:
             return None
         found, behind = [], 0
-        for state, symbol in zip(states[::-1], word[::-1], strict=True):
-            found.append(self.rules_of.get((state, symbol, behind)))
-            behind = self.back_state[behind][symbol]
+        for state, column in zip(states[::-1], columns[::-1], strict=True):
+            found.append(self.rules_of.get((state, column, behind)))
+            behind = self.back_state[behind][column]
         return None if None in found else found[::-1]
 
     def machine(self, words: Words, date_format: str) -> ChatMachine:
         """The machine for contents; symbols that are written alike become one."""
         merged, numbers = {}, []
-        for number, symbol in enumerate(words.symbols):
-            column = (
-                symbol.role,
-                *(
-                    row[number]
-                    for row in (*self.next_state, *self.ends, *self.back_state)
-                ),
-                *((k, rule) for k, rule in self._column(number)),
+        for place, n in enumerate(words.kept):
+            rows = (*self.next_state, *self.ends, *self.back_state)
+            rules = [(k, r) for k, r in self.rules_of.items() if k[1] == place]
+            alike = (
+                words.symbols[n].role,
+                tuple(row[place] for row in rows),
+                frozenset((state, behind, rule) for (state, _, behind), rule in rules),
             )
-            numbers.append(merged.setdefault(column, len(merged)))
+            numbers.append(merged.setdefault(alike, len(merged)))
         kept = [numbers.index(n) for n in range(len(merged))]
-        tests, symbols = _needed(words, numbers)
+        tests, symbols = _needed(words, [numbers[column] for column in self.column])
         return ChatMachine(
             tests=tests,
             symbols=symbols,
@@ -120,16 +160,11 @@ class Table:
             ends=tuple(tuple(row[n] for n in kept) for row in self.ends),
             back_state=tuple(tuple(row[n] for n in kept) for row in self.back_state),
             rules={
-                (state, numbers[n], behind): MessageRule(rule)
-                for (state, n, behind), rule in self.rules_of.items()
+                (state, numbers[place], behind): MessageRule(rule)
+                for (state, place, behind), rule in self.rules_of.items()
             },
             date_format=date_format,
         )
-
-    def _column(self, number):
-        """The rules of a symbol, by the two states."""
-        rules = self.rules_of.items()
-        return sorted(((s, b), r) for (s, n, b), r in rules if n == number)
 
 
 def build(words: Words, columns: Columns) -> Table:
@@ -147,18 +182,19 @@ def build(words: Words, columns: Columns) -> Table:
         found = ((first, words.rules((*first, *word))) for first in columns.beginnings)
         return tuple(rules and tuple(rules[: len(first)]) for first, rules in found)
 
-    every = range(len(words.symbols))
+    every = words.kept
     access, next_state = _automaton(future, lambda word, n: (*word, n), every)
     # The end itself is a state of its own: what asks for the answer follows it.
     ends, back_state = _automaton(past, lambda word, n: (n, *word), every, words.users)
     rules = {}
-    for (state, word), n, (behind, end) in itertools.product(
-        enumerate(access), every, enumerate(ends)
+    for (state, word), (place, n), (behind, end) in itertools.product(
+        enumerate(access), enumerate(every), enumerate(ends)
     ):
         if found := words.rules((*word, n, *end)):
-            rules[state, n, behind] = found[len(word)]
+            rules[state, place, behind] = found[len(word)]
     allowed = [[bool(words.rules((*word, n))) for n in every] for word in access]
-    return Table(next_state, allowed, back_state, rules)
+    column = [every.index(n) for n in words.stands_for]
+    return Table(column, next_state, allowed, back_state, rules)
 
 
 def _automaton(row, longer, every, first=None):

@@ -12,15 +12,16 @@ Example: `{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}` asks
 nothing, so each role is one symbol. All chats go on alike after (), (user) and
 (assistant), so there is one forward state. Backward states are the end and all else.
 
-What is proved: each way in which the template treats a chat of at most three messages.
-Longer chats are compared as samples. A template that asks what `Test` cannot express,
+What is proved: no question about a content goes unseen, and all pairs of answers are
+compared in chats of up to three messages. What is not proved: longer chats are compared
+as samples, by `zoo.text.chat.explore`. A template that asks what `Test` cannot express,
 or that still differs after the last round, is refused.
 """
 
 import itertools
 import random
 
-from zoo.text.chat import aimed, verify
+from zoo.text.chat import aimed, explore, verify
 from zoo.text.chat.bimachine import Columns, Words, build
 from zoo.text.chat.probe import Probe
 from zoo.text.chat.sandbox import Exhausted, Template
@@ -66,7 +67,7 @@ def _compiled(probe, template):
             raise ValueError(_too_many(probe, symbols))
         count = _tests(probe)
         words = Words(probe, symbols)
-        for word in verify.short(words):
+        for word in explore.pairs(words):
             words.rules(word)
             if _tests(probe) > count:
                 break
@@ -82,6 +83,7 @@ def _learned(probe, words, template, count):
     alone = [rules[0] for user in words.users if (rules := words.rules((user,)))]
     if alone and not any(_writes(rule) for rule in alone):
         raise ValueError("it does not write the last message.")
+    explore.merge(words)
     columns = Columns(words)
     for _ in range(_ROUNDS):
         table = build(words, columns)
@@ -95,7 +97,7 @@ def _learned(probe, words, template, count):
             machine = table.machine(words, probe.date_format)
             verify.compare(probe, machine, rng)
             return machine if _tests(probe) == count else None
-        if not columns.separate(different):
+        if not (words.separate(different) | columns.separate(different)):
             break
     raise ValueError(verify.shown(words, table, different))
 

@@ -100,7 +100,7 @@ class Piece(NamedTuple):
         for op in ops:
             # Stripping the same characters again changes nothing.
             strips = "lstrip rstrip".split() if "strip" in op.kind else []
-            if op in done[-1:] or op in done[-2:] and done[-1].kind in strips:
+            if strips and op in _last_strips(done):
                 continue
             done.append(op)
             if [o.kind for o in done[-2:]] == strips[::-1] and _alike(*done[-2:]):
@@ -138,6 +138,12 @@ def applied(ops: Iterable[Op], value: str) -> str:
     for op in ops:
         value = op.apply(value)
     return value
+
+
+def _last_strips(ops):
+    """The last steps, as far as they strip, with at most one of each end."""
+    last = [op for op in ops[-2:] if "strip" in op.kind]
+    return last[-1:] if len({op.kind for op in last}) < len(last) else last
 
 
 def _alike(one, other):

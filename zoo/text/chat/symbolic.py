@@ -141,7 +141,7 @@ class Text(str):
         if not _plain(chars):
             raise Unsupported("it strips the characters of one content from another")
         op = Op(kind, "".join(sorted(set(chars))))
-        parts = list(parts)
+        parts, empty = list(parts), []
         while parts:
             part = parts[0]
             if isinstance(part, Piece) and part.source == DATE:
@@ -149,9 +149,13 @@ class Text(str):
             parts[0] = op.apply(part) if isinstance(part, str) else part.after(op)
             if len(parts) == 1 or parts[0] and isinstance(parts[0], str):
                 break
-            if isinstance(parts[0], Piece) and self.trace.ask(parts[0], "filled"):
-                break
+            if isinstance(parts[0], Piece):
+                if self.trace.ask(parts[0], "filled"):
+                    break
+                # It still says which message the text behind it belongs to.
+                empty.append(parts[0])
             del parts[0]
+        parts = [*empty, *parts]
         return text(parts if kind == "lstrip" else parts[::-1], self.trace)
 
 

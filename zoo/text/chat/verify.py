@@ -1,67 +1,22 @@
 """Compares a chat template and its machine, on chats that are aimed at the tests."""
 
-import itertools
 import random
-from collections.abc import Iterator
 
+from zoo.text.chat import explore
 from zoo.text.chat.bimachine import Table, Word, Words
 from zoo.text.chat.probe import DAY, Probe
-from zoo.text.chat.state_machine import DEAD, ROLES, ChatMachine
+from zoo.text.chat.state_machine import ROLES, ChatMachine
 
 _CHATS = 300
-_MOST_WORDS = 2048  # of triples, and of chats of four
-_MOST_MESSAGES = 4096
 _MOST_SHOWN = 300  # characters of a value in an error
 _LETTERS = "abcXYZ 019\n.,'\"?!<>|[]{}\\#é你😀\u3000\xa0\t"
-
-
-def short(words: Words) -> Iterator[Word]:
-    """Chats of at most three messages, and of four where there are few symbols.
-
-    All pairs of symbols come in three places. Symbols that are written alike in all of
-    these are one from then on, and come in all triples.
-    """
-    every, usual, users = range(len(words.symbols)), words.usual, words.users
-    yield from ((n,) for n in users)
-    pairs = [
-        *itertools.product(every, users),
-        *itertools.product(usual, every, users),
-        *itertools.product(every, usual, users),
-        *itertools.product(every, every, usual[1:2]),
-    ]
-    yield from pairs
-    seen: dict[int, list] = {n: [] for n in every}
-    for word in pairs:
-        for place, n in enumerate(word):
-            rules = words.rules(word)
-            seen[n].append((word[:place], word[place + 1 :], rules and str(rules)))
-    kinds = {
-        (words.symbols[n].role, tuple(sorted(found, key=str))): n
-        for n, found in reversed(seen.items())
-    }
-    kept = sorted(kinds.values())
-    for size in (2, 3):
-        if len(kept) ** size * len(users) <= _MOST_WORDS:
-            ends = [n for n in users if n in kept]
-            yield from itertools.product(*[kept] * size, ends)
 
 
 def difference(
     words: Words, table: Table, numbers: list[int], rng: random.Random
 ) -> Word | None:
-    """A chat whose rules are not those of the machine, or None.
-
-    Args:
-      words: renders chats.
-      table: the machine.
-      numbers: in the template; chats about as long are compared, too.
-      rng: draws the longer chats.
-    """
-    sizes = [2 + n % 7 for n in range(_CHATS)] + [33] * 6
-    near = {n + d for n in numbers if n <= _MOST_MESSAGES for d in (-1, 0, 1, 2)}
-    sizes += [n for n in near if n > 0] * 2
-    longer = (_word(rng, words, table, size) for size in sorted(sizes))
-    for word in itertools.chain(short(words), longer):
+    """A chat whose rules are not those of the machine, or None; see `explore.chats`."""
+    for word in explore.chats(words, table, numbers, rng):
         if words.rules(word) != table.rules(word):
             return word
     return None
@@ -102,21 +57,6 @@ def shown(words: Words, table: Table, word: Word) -> str:
         if test.answer(content)
     ]
     return f"{reason} Its tests: {', '.join(tests)}." if tests else reason
-
-
-def _word(rng, words, table, size):
-    """A random word; about half of them are allowed."""
-    every, found, state = range(len(words.symbols)), [], 0
-    for _ in range(size - 1):
-        allowed = [n for n in every if table.next_state[state][n] != DEAD]
-        if not allowed:
-            break
-        found.append(rng.choice(allowed))
-        state = table.next_state[state][found[-1]]
-    allowed = [n for n in words.users if table.ends[state][n]] or words.users
-    if found and rng.random() < 0.5:
-        found[rng.randrange(len(found))] = rng.choice(every)
-    return (*found, rng.choice(allowed))
 
 
 def _content(rng, texts):
