@@ -1,5 +1,6 @@
 """Folders that appear whole or not at all, and small JSON files read with care."""
 
+import contextlib
 import json
 import math
 import os
@@ -94,13 +95,15 @@ def test_read_json_refuses(tmp_path, monkeypatch):
 # ---- errors of the system ----
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def little_room():
     """Lets this process write no file above 100 bytes, as a full disk would."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def one_line(error):
@@ -110,23 +113,23 @@ def one_line(error):
     return str(error.value)
 
 
-def test_a_file_that_cannot_grow(tmp_path, little_room):
-    with pytest.raises(files.FileError) as error, files.staged(tmp_path / "b") as new:
-        files.write_json(new / "x.json", "x" * 200)
+def test_a_file_that_cannot_grow(tmp_path):
+    with pytest.raises(files.FileError) as error, little_room():
+        with files.staged(tmp_path / "b") as new:
+            files.write_json(new / "x.json", "x" * 200)
     assert str(tmp_path) in one_line(error) and "File too large" in str(error.value)
-    with (
-        pytest.raises(files.FileError) as error,
-        files.staged_file(tmp_path / "c") as n,
-    ):
-        n.write_bytes(bytes(200))
+    with pytest.raises(files.FileError) as error, little_room():
+        with files.staged_file(tmp_path / "c") as new:
+            new.write_bytes(bytes(200))
     assert "File too large" in one_line(error)
     assert not names(tmp_path)
 
 
-def test_an_error_of_safetensors(tmp_path, little_room):
+def test_an_error_of_safetensors(tmp_path):
     arrays = {"x": np.zeros(99, np.float32)}
-    with pytest.raises(files.FileError) as error, files.staged(tmp_path / "b") as new:
-        safetensors.numpy.save_file(arrays, new / "x.safetensors")
+    with pytest.raises(files.FileError) as error, little_room():
+        with files.staged(tmp_path / "b") as new:
+            safetensors.numpy.save_file(arrays, new / "x.safetensors")
     assert f"{tmp_path / 'b'}: " in one_line(error) and "too large" in str(error.value)
     assert not names(tmp_path)
 
