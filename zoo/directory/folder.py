@@ -36,17 +36,17 @@ def read(folder: pathlib.Path) -> Pretrained:
         )
     if config.get("model_type") in list(hf.ENCODERS):
         config[bert.SENTENCE] = sentence_transformers.read(folder)
+    try:
+        tensors = _tensors(folder, config)
+    except ValueError:
+        _check_weights(folder)  # a wrong digest explains any other error
+        raise
     unused = hf.unused_fields(config)
     if unused:
         warnings.warn(
             f"{path}: the fields {', '.join(unused)} are not used, as in transformers.",
             stacklevel=3,
         )
-    try:
-        tensors = _tensors(folder, config)
-    except ValueError:
-        _check_weights(folder)  # a wrong digest explains any other error
-        raise
     settings = _optional(folder, GENERATION)
     generation = GenerationConfig.from_json(settings, str(folder / GENERATION))
     return Pretrained(
@@ -87,7 +87,6 @@ def _tokenizer_reader(folder, config, settings) -> Callable[[], Tokenizer | None
         *_end_ids(settings, folder / GENERATION),
     ]
     named = [n for n in _SETTINGS if os.path.lexists(folder / n)]
-    named += [CONFIG] if "eos_token_id" in config else []
 
     def tokenizer():
         found = hf_files.load(str(folder), end_ids)

@@ -33,7 +33,8 @@ _HARMLESS = frozenset(
     pad_token_id remove_invalid_values repetition_penalty return_dict_in_generate
     sep_token_id suppress_tokens temperature top_k top_p typical_p
 
-    chunk_size_feed_forward directionality max_window_layers n_ctx pooler_fc_size
+    chunk_size_feed_forward directionality is_decoder tie_word_embeddings
+    max_window_layers n_ctx pooler_fc_size
     pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type
     predict_special_tokens pretraining_tp reorder_and_upcast_attn rope_interleaved
     sliding_window summary_activation summary_first_dropout summary_proj_to_labels
