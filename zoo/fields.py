@@ -1,4 +1,4 @@
-"""Checks the fields of dataclasses that plain data fills, with messages that help."""
+"""Builds dataclasses from plain data (JSON, keyword arguments) and checks fields."""
 
 import dataclasses
 import difflib
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def suggest(given: str, allowed) -> str:
-    """The end of an error message: a near miss where there is one, then the list."""
+    """The end of an error message: the nearest allowed name if any, then the list."""
     allowed = sorted(allowed)
     near = difflib.get_close_matches(given, allowed, n=1)
     initials = "".join(word[:1] for word in given.split("_"))
@@ -22,10 +22,10 @@ def from_fields(cls: type, fields: dict[str, Any], where: str) -> Any:
     """Builds a dataclass from a dict, checking names, types and finite numbers.
 
     Args:
-      cls: a dataclass whose fields are bool, int, float, str, lists of those, or
-        dataclasses.
-      fields: what JSON or a caller gave.
-      where: what messages call the whole, a name or a path of fields.
+      cls: a dataclass. Its fields are bool, int, float, str, Any, lists or tuples of
+        these, dataclasses, or classes with a method `from_plain(value, where)`.
+      fields: the values by name; a dataclass may be given as a dict.
+      where: the name of the object in messages, or a path of fields.
 
     Raises:
       ValueError: an unknown field, a wrong type, a number that is not finite, or
@@ -44,7 +44,10 @@ def from_fields(cls: type, fields: dict[str, Any], where: str) -> Any:
 
 
 def _checked(kind: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(kind):
+    """The value of a field of type `kind`, or a ValueError."""
+    if hasattr(kind, "from_plain"):
+        return kind.from_plain(value, where)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         if isinstance(value, dict):
             return from_fields(kind, value, where)
         if isinstance(value, kind):
@@ -52,8 +55,7 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
     elif typing.get_origin(kind) in (list, tuple):
         inner = typing.get_args(kind)[0]
         if isinstance(value, list | tuple):
-            make = typing.get_origin(kind)
-            return make(
+            return (list if typing.get_origin(kind) is list else tuple)(
                 _checked(inner, v, f"{where}[{i}]") for i, v in enumerate(value)
             )
     elif isinstance(kind, types.UnionType) or kind is Any:
@@ -70,22 +72,23 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
 
 
 def _type_name(kind: Any) -> str:
+    """The name of a type for messages."""
     return getattr(kind, "__name__", str(kind))
 
 
 def one_of(where: str, value: str, allowed) -> None:
-    """Refuses a value that is not among those allowed."""
+    """Raises a ValueError for a value that is not allowed."""
     if value not in allowed:
         raise ValueError(f"{where}: {value!r}.{suggest(str(value), allowed)}")
 
 
 def at_least(where: str, value: float, least: float) -> None:
-    """Refuses a number below the least one allowed (and one that is not finite)."""
+    """Raises a ValueError for a number below `least`, or not finite."""
     if not value >= least or not math.isfinite(value):
         raise ValueError(f"{where}: {value}, at least {least} allowed.")
 
 
 def check_fraction(where: str, value: float) -> None:
-    """Refuses a number outside [0, 1)."""
+    """Raises a ValueError for a number outside [0, 1)."""
     if not 0 <= value < 1:
         raise ValueError(f"{where}: {value}, at least 0 and below 1 allowed.")

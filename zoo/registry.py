@@ -1,19 +1,21 @@
-"""The one table from a model's name to its Config and its build function.
+"""The table of models: from a name to a Config and a build function.
 
-Every Config says once what kind of model it describes:
+Every Config states the kind of its model once:
 
     task     "generate", "embed", "classify" or "regress"
     reads    "text" or "features" (a row of numbers)
 
-Signatures, feeds, evaluation and the commands choose by these two, and never by the
-class of a model.
+Signatures, feeds, evaluation and commands dispatch on these two fields, and never on
+the class of a model.
 """
 
 import dataclasses
+import typing
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from zoo.fields import from_fields, suggest
+from zoo import fields as fields_lib
+from zoo.fields import suggest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,12 +23,12 @@ class Entry:
     """One row of the table.
 
     Attributes:
-      name: the name that users give.
-      config: the Config dataclass; two names may share one.
-      fixed: the fields of Config that this name decides, such as `cell="gru"`.
+      name: the name for users.
+      config: the Config dataclass; several names may share one.
+      fixed: the fields of Config that the name decides, such as `cell="gru"`.
       build: `build(config) -> keras.Model`, built, with initial weights.
       about: one line for the table of models.
-      not_exported: why no SavedModel can be made of it, or "".
+      not_exported: the reason why the model cannot be exported, or "".
     """
 
     name: str
@@ -38,7 +40,7 @@ class Entry:
 
 
 class ConfigSerializable:
-    """How Keras saves a model whose `config` is all that it is built from."""
+    """Lets Keras save and load a model that is built from its `config` alone."""
 
     config: Any
     name: str
@@ -48,8 +50,39 @@ class ConfigSerializable:
 
     @classmethod
     def from_config(cls, value):
-        fields = dict(value["config"])
-        return cls(config(fields.pop("name"), **fields), name=value["name"])
+        make: Any = cls  # a model, whose first argument is its Config
+        return make(from_fields(value["config"]), name=value["name"])
+
+
+if TYPE_CHECKING:
+    Nested = Any
+else:
+
+    class Nested:
+        """The type of a field that holds the Config of another model.
+
+        `to_fields` writes the field as {"name": ..., field: value, ...}, and
+        `from_fields` reads it. An example: a dataclass is registered as "headed" and
+        has the field `body: Nested`.
+
+            {"name": "headed", "body": {"name": "lstm_lm", "units": 256, ...}, ...}
+        """
+
+        @classmethod
+        def from_plain(cls, value, where):
+            """The Config of a JSON object; a Config stays as it is.
+
+            Raises:
+              ValueError: the value is neither, or as `from_fields`.
+            """
+            if isinstance(value, dict):
+                return from_fields(value, where)
+            if not any(type(value) is row.config for row in _ENTRIES.values()):
+                raise ValueError(
+                    f"{where}: {value!r:.80}, the Config of a model or an object with "
+                    "its name allowed."
+                )
+            return value
 
 
 _ENTRIES: dict[str, Entry] = {}
@@ -63,7 +96,14 @@ def register(
     not_exported: str = "",
     **fixed,
 ) -> None:
-    """Adds a row; a model file calls it once for each name that it offers."""
+    """Adds a row. A model file calls this function once for each of its names.
+
+    Raises:
+      ValueError: the Config does not state its `task` or what it `reads`.
+    """
+    for field in ("task", "reads"):
+        if not hasattr(config, field):
+            raise ValueError(f"{name}: its Config has no {field}; see zoo.registry.")
     _ENTRIES[name] = Entry(name, config, fixed, build, about, not_exported)
 
 
@@ -76,7 +116,7 @@ def entry(name: str) -> Entry:
     """The row of a name.
 
     Raises:
-      ValueError: there is no such model; the message lists those there are.
+      ValueError: there is no such model; the message lists the names.
     """
     if name not in _ENTRIES:
         raise ValueError(f"Unknown model {name!r}.{suggest(name, _ENTRIES)}")
@@ -89,15 +129,19 @@ def config(name: str, **fields) -> Any:
     Raises:
       ValueError: an unknown model or field, or a value that the field refuses.
     """
-    row = entry(name)
+    return _config(entry(name), fields, where=name)
+
+
+def _config(row: Entry, fields: dict[str, Any], where: str) -> Any:
+    """The Config of a row; `where` names it in messages."""
     for key, value in row.fixed.items():
         if fields.get(key, value) != value:
-            raise ValueError(f"{name}.{key}: {fields[key]!r}, {value!r} allowed.")
-    return from_fields(row.config, {**row.fixed, **fields}, where=name)
+            raise ValueError(f"{where}.{key}: {fields[key]!r}, {value!r} allowed.")
+    return fields_lib.from_fields(row.config, {**row.fixed, **fields}, where=where)
 
 
 def name_of(config: Any) -> str:
-    """The name of the model that a Config belongs to."""
+    """The name of the model of a Config."""
     for row in _ENTRIES.values():
         if type(config) is row.config and all(
             getattr(config, key) == value for key, value in row.fixed.items()
@@ -121,5 +165,27 @@ def build_config(config: Any) -> Any:
 
 
 def to_fields(config: Any) -> dict[str, Any]:
-    """A Config as a JSON-able dict, its model's name first."""
-    return {"name": name_of(config), **dataclasses.asdict(config)}
+    """A Config as an object for JSON: the name of its model, then its fields."""
+    fields = dataclasses.asdict(config)
+    for key, kind in typing.get_type_hints(type(config)).items():
+        if kind is Nested and key in fields:
+            fields[key] = to_fields(getattr(config, key))
+    return {"name": name_of(config), **fields}
+
+
+def from_fields(fields: dict[str, Any], where: str = "") -> Any:
+    """The Config that `to_fields` wrote; absent fields get their defaults.
+
+    Args:
+      fields: an object with the field "name".
+      where: the name of the object in messages; "" is the name of the model.
+
+    Raises:
+      ValueError: there is no name, or as `config`.
+    """
+    fields = dict(fields)
+    name = fields.pop("name", None)
+    if not isinstance(name, str):
+        raise ValueError(f"{where or 'config'}.name: {name!r}.{suggest('', _ENTRIES)}")
+    row = entry(name)
+    return _config(row, fields, where or name)

@@ -1,17 +1,20 @@
-"""Checks shapes at the door of public functions, with the names of the dimensions."""
+"""Checks the shapes of arguments, with the names of the dimensions."""
 
 
 def check(name: str, tensor, dims: str, **sizes: int) -> dict[str, int | None]:
-    """Checks the static shape of one tensor and returns its sizes by dimension.
+    """Checks the static shape of one tensor.
 
     Args:
-      name: what the message calls the tensor.
+      name: the tensor's name in the message.
       tensor: anything with a `shape`.
-      dims: one letter a dimension, for example "BT".
-      **sizes: the size that a dimension must have, for example `T=128`.
+      dims: one letter for each dimension, for example "BT".
+      **sizes: the required size of a dimension, for example `T=128`.
+
+    Returns:
+      The static size of each dimension by its letter; None is unknown.
 
     Raises:
-      ValueError: the rank or a known size differs.
+      ValueError: the rank or a static size differs.
     """
     shape = tuple(tensor.shape)
     wanted = ", ".join(f"{d}={sizes[d]}" if d in sizes else d for d in dims)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import ClassVar
 
 import pytest
 
@@ -21,6 +22,8 @@ def test_name_and_config_belong_together(name):
     config = registry.config(name)
     assert registry.name_of(config) == name
     fields = json.loads(json.dumps(registry.to_fields(config)))
+    assert fields["name"] == name
+    assert registry.from_fields(fields) == config
     assert fields.pop("name") == name
     assert registry.config(name, **fields) == config
 
@@ -46,6 +49,62 @@ def test_an_unknown_name_gets_a_suggestion():
     )
     with pytest.raises(ValueError, match="No model of the registry has the config 3"):
         registry.name_of(3)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Headed:
+    task: ClassVar[str] = "classify"
+    reads: ClassVar[str] = "text"
+
+    body: registry.Nested
+    classes: int = 2
+
+
+@pytest.fixture
+def headed(monkeypatch):
+    """Registers a model around the body of another one."""
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+    registry.register("headed", Headed, lambda config: config, "a body and a head")
+
+
+def test_a_config_in_a_config_keeps_its_registered_name(headed):
+    body = registry.config("gru_lm", units=7)
+    config = Headed(body=body, classes=3)
+    fields = json.loads(json.dumps(registry.to_fields(config)))
+    assert fields["name"] == "headed" and fields["body"]["name"] == "gru_lm"
+    again = registry.from_fields(fields)
+    assert again == config and type(again.body) is type(body)
+    assert registry.config("headed", body=body) == Headed(body=body)
+    deep = Headed(body=config)
+    assert registry.from_fields(registry.to_fields(deep)) == deep
+
+
+@pytest.mark.parametrize(
+    "body, words",
+    [
+        ({"name": "gru_lm", "unit": 7}, "headed.body.unit. Did you mean units?"),
+        ({"name": "gru_lm", "cell": "rnn"}, "headed.body.cell: 'rnn', 'gru' allowed"),
+        ({"name": "gru"}, "Unknown model 'gru'. Did you mean gru_lm?"),
+        ({"units": 7}, "headed.body.name: None. Allowed: dense_net, "),
+        ({"name": 3}, "headed.body.name: 3. Allowed: dense_net, "),
+        (3, "headed.body: 3, the Config of a model or an object with its name"),
+    ],
+)
+def test_a_config_in_a_config_is_checked(headed, body, words):
+    with pytest.raises(ValueError) as error:
+        registry.config("headed", body=body)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("missing", ["task", "reads"])
+def test_a_config_must_say_its_kind(missing):
+    class Config:
+        task, reads = "embed", "text"
+
+    delattr(Config, missing)
+    with pytest.raises(ValueError, match=f"mine: its Config has no {missing}"):
+        registry.register("mine", Config, lambda config: config, "mine")
+    assert "mine" not in registry.names()
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -1,14 +1,14 @@
-"""Masked self-attention: for whole sequences with its own gradient, and for decoding.
+"""Self-attention: causal for whole sequences, cached for decoding, and bidirectional.
 
-For a whole sequence the queries are cut into blocks, and each block meets only the
-keys that it may see: half of the score matrix is never computed. Masks are applied
-by `tf.where`; a product followed by a scaled sum would be rewritten by the graph
-optimizer into a slow fused kernel.
+`causal` has its own gradient. It cuts the queries of a sequence into blocks, and
+multiplies a block only with the keys that the block may see. So it never computes half
+of the score matrix. `tf.where` applies the masks: the graph optimizer would rewrite a
+product and a scaled sum into a slow fused kernel.
 
 Sources: Vaswani et al. 2017 (arXiv:1706.03762); Ainslie et al. 2023 (grouped
 queries, arXiv:2305.13245); Beltagy et al. 2020 (windows, arXiv:2004.05150); Dehghani
 et al. 2023 (norms of queries and keys, arXiv:2302.05442); Gemma Team 2024 (softcap,
-arXiv:2408.00118).
+arXiv:2408.00118); Devlin et al. 2018 (bidirectional, arXiv:1810.04805).
 """
 
 from typing import NamedTuple
@@ -24,12 +24,12 @@ _NEVER = -30000.0  # finite in bfloat16, and exp() of it is 0
 
 
 class Scores(NamedTuple):
-    """What becomes of the products of queries and keys.
+    """How the products of queries and keys become attention scores.
 
     Attributes:
-      scale: they are multiplied by it; 0 means the root of 1 / head width.
-      softcap: then they become softcap * tanh(scores / softcap); 0 is off.
-      window: a position sees itself and window - 1 before it; 0 means all.
+      scale: the factor of the products; 0 means the square root of 1 / head width.
+      softcap: scaled products become softcap * tanh(product / softcap); 0 is off.
+      window: how many positions a position sees, itself and earlier ones; 0 means all.
     """
 
     scale: float = 0.0
@@ -41,10 +41,18 @@ PLAIN = Scores()
 
 
 class Attention(keras.layers.Layer):
-    """The projections around attention; `attend` decides who sees what.
+    """The projections before and after attention.
 
-    One weight `qkv` holds queries, keys and values, in this order. With `qk_norm`, the
-    kind and the epsilon of a norm, every head of queries and of keys is normalised.
+    One weight `qkv` computes queries, keys and values, in this order.
+
+    Args:
+      width: D, of the input and the output.
+      heads, kv_heads: H and K, the number of query heads and of key-value heads.
+      head_width: of one head.
+      qkv_bias, out_bias: whether the projections have a bias.
+      stddev: of the initial output weights.
+      qk_norm: the kind and the epsilon of the norm of each query head and key head;
+        None for no norm.
     """
 
     def __init__(
@@ -75,44 +83,45 @@ class Attention(keras.layers.Layer):
         """Returns [N, D].
 
         Args:
-          x_ND: rows of one or more sequences.
-          attend: `attend(q, k, v) -> [N, H * head width]`, of flat q, k and v.
-          rotation: what `rotary.rotation` gave for the rows, or None.
-          training: whether gradients will be asked for.
+          x_ND: the rows of one or more sequences.
+          attend: `attend(q, k, v) -> [N, H * head width]`, with q [N, H * head width]
+            and k, v [N, K * head width]. The function decides which positions see
+            which.
+          rotation: the result of `rotary.rotation` for the rows, or None.
+          training: whether the caller will compute gradients.
         """
         h, k = self.heads * self.head_width, self.kv_heads * self.head_width
         y = self.qkv(x_ND)
         if rotation is None and self.q_norm is None:
             return self.out(attend(*tf.split(y, [h, k, k], 1)))
-        turned, v = tf.split(y, [h + k, k], 1)
-        turned = tf.reshape(turned, (-1, self.heads + self.kv_heads, self.head_width))
-        if self.q_norm is not None:
-            turned = self._normalised(turned, training)
+        qk, v = tf.split(y, [h + k, k], 1)
+        qk = tf.reshape(qk, (-1, self.heads + self.kv_heads, self.head_width))
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k_heads = tf.split(qk, [self.heads, self.kv_heads], 1)
+            q = self._normalise_heads(q, self.q_norm, training)
+            k_heads = self._normalise_heads(k_heads, self.k_norm, training)
+            qk = tf.concat([q, k_heads], 1)
         if rotation is not None:
-            turned = rotary.rotate(turned, *rotation, training=training)
-        q, k = tf.split(tf.reshape(turned, (-1, h + k)), [h, k], 1)
+            qk = rotary.rotate(qk, *rotation, training=training)
+        q, k = tf.split(tf.reshape(qk, (-1, h + k)), [h, k], 1)
         return self.out(attend(q, k, v))
 
-    def _normalised(self, x_NHd, training):
-        """Queries and keys, each head by itself."""
-        parts = tf.split(x_NHd, [self.heads, self.kv_heads], 1)
-        for i, norm in enumerate((self.q_norm, self.k_norm)):
-            rows = tf.reshape(parts[i], (-1, self.head_width))
-            rows = norm.call(rows, training)
-            parts[i] = tf.reshape(rows, (-1, parts[i].shape[1], self.head_width))
-        return tf.concat(parts, 1)
+    def _normalise_heads(self, x_NHd, norm, training):
+        """Normalises each head of [N, heads, head width]."""
+        rows = norm.call(tf.reshape(x_NHd, (-1, self.head_width)), training)
+        return tf.reshape(rows, (-1, x_NHd.shape[1], self.head_width))
 
 
 def causal(q, k, v, batch, heads, kv_heads, blocks=1, training=False, scores=PLAIN):
-    """Attention of whole sequences in which a position sees itself and the past.
+    """Attention of whole sequences: a position sees itself and earlier positions.
 
     Args:
       q: [B*T, H * head width].
       k, v: [B*T, K * head width].
       batch: B, an int or a scalar tensor.
       heads, kv_heads: H and K; K divides H.
-      blocks: into how many blocks the queries are cut; divides T.
-      training: whether gradients will be asked for.
+      blocks: the number of blocks of queries; divides T.
+      training: whether the caller will compute gradients.
       scores: a `Scores`.
 
     Returns:
@@ -127,34 +136,35 @@ def causal(q, k, v, batch, heads, kv_heads, blocks=1, training=False, scores=PLA
     def join(x, n):
         return tf.reshape(tf.transpose(x, (0, 2, 1, 3)), (-1, n * d))
 
-    def grouped(x):  # [B, H, t, d] to [B, K, H / K * t, d]: who shares a key head
+    def grouped(x):  # [B, H, t, d] to [B, K, H / K * t, d], by shared key head
         return tf.reshape(x, (batch, kv_heads, -1, d))
 
-    def apart(x):
+    def ungrouped(x):
         return tf.reshape(x, (batch, heads, -1, d))
 
     def forward(q, k, v):
-        """The output [B, H, T, d], and by block what the gradient needs."""
+        """The output [B, H, T, d], and the tensors of each block for the gradient."""
         T = q.shape[2] or tf.shape(q)[2]
         size = T // blocks
         parts = []
         for i in range(blocks):
             start, end = i * size, (i + 1) * size
-            # T is known where there are more blocks than one
+            # T is static if there is more than one block
             first = max(0, start - window + 1) if i and window else 0
             qi = grouped(q[:, :, start:end])
             ki, vi = k[:, :, first:end], v[:, :, first:end]
             z, slope = _capped(tf.matmul(qi, ki, transpose_b=True), softcap)
-            now, then = tf.range(start, end)[:, None], tf.range(first, end)[None]
-            seen = now >= then
+            of_q, of_k = tf.range(start, end)[:, None], tf.range(first, end)[None]
+            seen = of_q >= of_k
             if window:
-                seen &= now - then < window
+                seen &= of_q - of_k < window
             seen = tf.tile(seen, (heads // kv_heads, 1))
             p = tf.nn.softmax(tf.where(seen, z, tf.cast(_NEVER, q.dtype)))
             parts.append((first, end, qi, ki, vi, p, slope, tf.matmul(p, vi)))
-        return tf.concat([apart(part[-1]) for part in parts], 2), parts
+        return tf.concat([ungrouped(part[-1]) for part in parts], 2), parts
 
     def gradient(dout, parts):
+        """The gradients of split q, k and v."""
         dq, dk, dv, start, last = [], 0, 0, 0, parts[-1][1]
         for first, end, qi, ki, vi, p, slope, oi in parts:
             di = grouped(dout[:, :, start:end])
@@ -162,7 +172,7 @@ def causal(q, k, v, batch, heads, kv_heads, blocks=1, training=False, scores=PLA
             ds = p * (tf.matmul(di, vi, transpose_b=True) - row)
             if slope is not None:
                 ds *= slope
-            dq.append(apart(tf.matmul(ds, ki)))
+            dq.append(ungrouped(tf.matmul(ds, ki)))
             rest = ((0, 0), (0, 0), (first, last - end), (0, 0))
             dk += tf.pad(tf.matmul(ds, qi, transpose_a=True), rest)
             dv += tf.pad(tf.matmul(p, di, transpose_a=True), rest)
@@ -179,7 +189,7 @@ def causal(q, k, v, batch, heads, kv_heads, blocks=1, training=False, scores=PLA
 
         def backward(dout):
             dq, dk, dv = gradient(split(dout, heads), parts)
-            # q carries the scale, so dk needs none
+            # q was scaled before the products, so dk needs no scale
             return join(dq * scale, heads), join(dk, kv_heads), join(dv, kv_heads)
 
         return join(out, heads), backward
@@ -191,7 +201,7 @@ def causal(q, k, v, batch, heads, kv_heads, blocks=1, training=False, scores=PLA
 
 
 def _capped(z, softcap):
-    """Scores under their cap, and the slope that their gradient meets, or None."""
+    """The capped scores, and the derivative of the cap (None without a cap)."""
     if not softcap:
         return z, None
     t = tf.tanh(z / softcap)
@@ -199,19 +209,19 @@ def _capped(z, softcap):
 
 
 def cached(q, k, v, keys_BKSd, values_BKSd, position_B, scores=PLAIN, in_place=False):
-    """Attention of one new token a row against its cache.
+    """Attention of one new token a row to the cached tokens of its row.
 
     Args:
       q: [B, H * head width].
       k, v: [B, K * head width], of the new token.
-      keys_BKSd, values_BKSd: what came before, and free room behind it.
-      position_B: int32, where the row's new token stands; below S.
+      keys_BKSd, values_BKSd: the caches: earlier tokens, then free positions.
+      position_B: int32, the position of the row's new token; below S.
       scores: a `Scores`.
-      in_place: whether the caches may be overwritten, which spares a copy of them;
-        XLA has no such operation.
+      in_place: whether the caches may be overwritten, which saves copying them. XLA
+        does not have this operation.
 
     Returns:
-      [B, H * head width], and the two caches with the new token in them.
+      [B, H * head width], and the two caches, which now include the new token.
     """
     B, K, S, d = tf.unstack(tf.shape(keys_BKSd))
     kv_heads, width = keys_BKSd.shape[1], keys_BKSd.shape[3]
@@ -236,3 +246,31 @@ def cached(q, k, v, keys_BKSd, values_BKSd, position_B, scores=PLAIN, in_place=F
     z = tf.where(seen[:, None, None], z, tf.cast(_NEVER, q.dtype))
     out = tf.matmul(tf.nn.softmax(z), values_BKSd)
     return tf.reshape(out, (B, -1)), keys_BKSd, values_BKSd
+
+
+def bidirectional(q, k, v, lengths_B, heads):
+    """Attention of whole texts: every position sees all positions of its text.
+
+    The padding after a text has exactly no influence on the text.
+
+    Args:
+      q, k, v: [B*T, H * head width], of texts that are right-padded to T positions.
+      lengths_B: int32, the positions of each text. In a row of length 0, every
+        position sees all T positions alike.
+      heads: H.
+
+    Returns:
+      [B*T, H * head width]; the rows of padding mean nothing.
+    """
+    batch, width = tf.shape(lengths_B)[0], q.shape[-1]
+
+    def split(x):
+        x = tf.reshape(x, (batch, -1, heads, width // heads))
+        return tf.transpose(x, (0, 2, 1, 3))
+
+    scale = tf.cast((width // heads) ** -0.5, q.dtype)
+    z = tf.matmul(split(q * scale), split(k), transpose_b=True)
+    seen_BT = tf.sequence_mask(lengths_B, tf.shape(z)[-1])
+    z = tf.where(seen_BT[:, None, None], z, tf.cast(_NEVER, z.dtype))
+    out = tf.matmul(tf.nn.softmax(z), split(v))
+    return tf.reshape(tf.transpose(out, (0, 2, 1, 3)), (-1, width))

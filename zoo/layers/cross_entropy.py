@@ -1,8 +1,8 @@
-"""The head and its cross-entropy in one, a chunk of rows at a time.
+"""The linear head and its cross-entropy in one function, in chunks of rows.
 
-The logits of a whole batch are the largest tensor of a language model's step. Here
-they live for one chunk, and the gradients are made in the forward pass. The idea is
-that of Wijmans et al. 2024 (arXiv:2411.09009).
+The logits of a whole batch are the largest tensor of a language model's training step.
+This function keeps the logits of one chunk at a time, and computes the gradients in the
+forward pass. Source: Wijmans et al. 2024 (arXiv:2411.09009).
 """
 
 import tensorflow as tf
@@ -16,16 +16,16 @@ def linear_cross_entropy(
     """The sum over rows of weight * -log softmax(x W^T + b)[target].
 
     Args:
-      x_ND: features, whose dtype is that of the products.
+      x_ND: features; the matrix products have their dtype.
       weight_VD: float32.
       bias_V: float32, or None.
       targets_N: int32 in [0, V).
-      weights_N: float32.
-      softcap: where above 0, logits become softcap * tanh(logits / softcap).
-      smoothing: the share of the target that is spread over all V.
+      weights_N: float32, the weight of each row in the sum.
+      softcap: above 0, logits become softcap * tanh(logits / softcap); 0 is off.
+      smoothing: in [0, 1), the fraction of the target that is spread over all V.
 
     Returns:
-      A float32 scalar, whose gradients reach x, weight and bias.
+      A float32 scalar with gradients for x, weight and bias.
     """
     has_bias = bias_V is not None
     rows = x_ND.shape[0]

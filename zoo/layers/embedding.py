@@ -7,7 +7,12 @@ from zoo.layers.linear import read
 
 
 class Embedding(keras.layers.Layer):
-    """Looks rows up in a [count, width] table."""
+    """Looks up rows of a table [count, width].
+
+    Args:
+      count, width: the shape of the table.
+      stddev: of its initial values.
+    """
 
     def __init__(self, count, width, stddev=0.02, **kwargs):
         super().__init__(**kwargs)
@@ -20,7 +25,7 @@ class Embedding(keras.layers.Layer):
         self.built = True
 
     def call(self, ids):
-        """Returns [..., width] in the compute dtype."""
+        """Returns the rows [..., width] of int32 ids [...], in the compute dtype."""
         rows = tf.gather(tf.convert_to_tensor(self.weight.value), ids)
         return tf.cast(rows, self.compute_dtype)
 

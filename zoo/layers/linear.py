@@ -1,19 +1,25 @@
-"""A linear map whose weight is stored [out, in], as checkpoints store it."""
+"""A linear map with its weight stored [out, in], the layout of checkpoints."""
 
 import keras
 import tensorflow as tf
 
 
 def read(variable, dtype) -> tf.Tensor:
-    """The value of a Keras variable in a dtype; works outside of `__call__` too."""
+    """The value of a Keras variable in a dtype; also works outside `__call__`."""
     return tf.cast(tf.convert_to_tensor(variable.value), dtype)
 
 
 class Linear(keras.layers.Layer):
     """Maps [..., inputs] to [..., outputs] by `x W^T + b`.
 
-    [out, in] is what a matrix-vector product reads in order, so that decoding one
-    row runs at the speed of memory; for training both layouts are equally fast.
+    A matrix-vector product reads the layout [out, in] in the order of memory, so
+    decoding one row is limited by memory bandwidth alone. Training is equally fast with
+    both layouts.
+
+    Args:
+      inputs, outputs: the widths.
+      bias: whether there is a bias.
+      stddev: of the initial weight.
     """
 
     def __init__(self, inputs, outputs, bias=True, stddev=0.02, **kwargs):
@@ -32,6 +38,6 @@ class Linear(keras.layers.Layer):
         self.built = True
 
     def call(self, x):
-        """Applies the map in the dtype of x."""
+        """Returns [..., outputs] in the dtype of x."""
         y = tf.matmul(x, read(self.weight, x.dtype), transpose_b=True)
         return y if self.bias is None else tf.nn.bias_add(y, read(self.bias, x.dtype))

@@ -1,4 +1,4 @@
-"""The feed-forward part of a Transformer block, plain or gated.
+"""The MLP of a Transformer block, plain or gated.
 
 Sources: Hendrycks and Gimpel 2016 (GELU, arXiv:1606.08415); Shazeer 2020 (gated
 variants, arXiv:2002.05202).
@@ -9,8 +9,8 @@ import math
 import keras
 import tensorflow as tf
 
-from zoo.layers import xla_cluster
 from zoo.layers.linear import Linear
+from zoo.layers.xla_cluster import xla_cluster
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "relu_squared", "silu")
 _ROOT_HALF = math.sqrt(0.5)
@@ -19,10 +19,18 @@ _C1 = 0.044715
 
 
 class Mlp(keras.layers.Layer):
-    """Widens [N, D], applies the activation, and narrows it back.
+    """Widens [N, D], applies the activation, and narrows the result back to [N, D].
 
-    A gated MLP has its gate and its values side by side in one weight `up`, gate
-    first: one product where two would each read the input.
+    A gated MLP multiplies activation(gate) with its values. One weight `up` computes
+    the gate and the values, in this order, so that one product reads the input.
+
+    Args:
+      width: D.
+      mlp_width: of the activation.
+      activation: one of `ACTIVATIONS`.
+      gated: whether there is a gate.
+      bias: whether the two linear maps have a bias.
+      stddev: of the initial `down` weight.
     """
 
     def __init__(self, width, mlp_width, activation, gated, bias, stddev, **kwargs):
@@ -46,10 +54,17 @@ class Mlp(keras.layers.Layer):
 
 
 def activate(x, name, training=False):
-    """The activation function of a name; in training only its input is kept."""
+    """Applies an activation function.
+
+    Args:
+      x: any shape.
+      name: one of `ACTIVATIONS`.
+      training: whether the caller will compute gradients. Then the gradient of
+        gelu_tanh keeps the input only.
+    """
     if training and name in ("gelu_tanh", "silu"):
         return _gelu_tanh(x) if name == "gelu_tanh" else tf.nn.silu(x)
-    # erf and tanh, since the bits of sigmoid depend on a row's place (see per_row)
+    # erf and tanh: the bits of sigmoid depend on a row's place (see batch_invariant)
     return {
         "gelu": lambda: 0.5 * x * (1 + tf.math.erf(x * _ROOT_HALF)),
         "gelu_tanh": lambda: tf.nn.gelu(x, approximate=True),
@@ -61,18 +76,20 @@ def activate(x, name, training=False):
 
 @tf.custom_gradient
 def _gelu_tanh(x):
+    """GELU's tanh form; its gradient keeps the input only."""
     return _gelu_forward(x), lambda dy: _gelu_backward(x, dy)
 
 
-@xla_cluster.cluster
+@xla_cluster
 def _gelu_forward(x):
-    # 0.5 (1 + tanh(u)) is sigmoid(2u)
+    """x * sigmoid(2u), which equals 0.5 x (1 + tanh(u))."""
     f = tf.cast(x, tf.float32)
     return tf.cast(f * tf.sigmoid(_TWO_C0 * f * (1 + _C1 * f * f)), x.dtype)
 
 
-@xla_cluster.cluster
+@xla_cluster
 def _gelu_backward(x, dy):
+    """The gradient of `_gelu_forward` for x."""
     f, d = tf.cast(x, tf.float32), tf.cast(dy, tf.float32)
     square = f * f
     s = tf.sigmoid(_TWO_C0 * f * (1 + _C1 * square))

@@ -1,10 +1,13 @@
-"""LayerNorm and RMSNorm with statistics in float32 and gradients of their own.
+"""LayerNorm and RMSNorm with float32 statistics and their own gradients.
 
-The gradient keeps only the normalised input and the scale factor of each row. Its
-sums over rows and over columns are matrix products, the fastest sums there are on
-a CPU. Sources: Ba et al. 2016 (arXiv:1607.06450); Zhang and Sennrich 2019
+The gradient keeps only the normalised input and the factor of each row. It computes
+sums over rows and over columns as matrix products, which are the fastest sums on a CPU.
+
+Sources: Ba et al. 2016 (arXiv:1607.06450); Zhang and Sennrich 2019
 (arXiv:1910.07467).
 """
+
+from typing import cast
 
 import keras
 import tensorflow as tf
@@ -20,8 +23,8 @@ class Norm(keras.layers.Layer):
 
     Args:
       width: D.
-      kind: "layernorm" (centres, has a bias), "rmsnorm" (neither), or "rmsnorm_1p",
-        whose weights are what the scale differs from 1 by (Gemma).
+      kind: "layernorm" (subtracts the mean, has a bias), "rmsnorm" (neither), or
+        "rmsnorm_1p" (rmsnorm with the factor 1 + scale, as in Gemma).
       epsilon: added to the mean square.
     """
 
@@ -42,7 +45,12 @@ class Norm(keras.layers.Layer):
         self.built = True
 
     def call(self, x_ND, training=False):
-        """Returns [N, D] in the dtype of x; `training` keeps what gradients need."""
+        """Returns [N, D] in the dtype of x.
+
+        Args:
+          x_ND: any float dtype.
+          training: whether the caller will compute gradients.
+        """
         scale_D = read(self.scale, tf.float32)
         if self.kind == "rmsnorm_1p":
             scale_D = 1 + scale_D
@@ -56,7 +64,16 @@ class Norm(keras.layers.Layer):
 
 
 def normalise(x_ND, scale_D, bias_D, epsilon):
-    """LayerNorm, or RMSNorm where the bias is None, with its own gradient."""
+    """LayerNorm, or RMSNorm if the bias is None, with its own gradient.
+
+    Args:
+      x_ND: any float dtype.
+      scale_D, bias_D: float32.
+      epsilon: added to the mean square.
+
+    Returns:
+      [N, D] in the dtype of x.
+    """
     centred = bias_D is not None
 
     @tf.custom_gradient
@@ -72,18 +89,13 @@ def normalise(x_ND, scale_D, bias_D, epsilon):
                 mean += tf.matmul(dy_ND, column)
             dx_ND = tf.cast((dy_ND * scale_D - mean) * factor, x_ND.dtype)
             dscale_D = _column_sum(t_ND)
-            return (
-                (dx_ND, dscale_D, _column_sum(dy_ND))
-                if centred
-                else (
-                    dx_ND,
-                    dscale_D,
-                )
-            )
+            grads = (dx_ND, dscale_D)
+            return (*grads, _column_sum(dy_ND)) if centred else grads
 
         return tf.cast(_affine(unit_ND, scale_D, bias_D), x_ND.dtype), backward
 
-    return forward(x_ND, scale_D, bias_D) if centred else forward(x_ND, scale_D)
+    weights = (scale_D, bias_D) if centred else (scale_D,)
+    return cast(tf.Tensor, forward(x_ND, *weights))
 
 
 def _unit(x_ND, centred, epsilon, apply=lambda function, x_N1: function(x_N1)):
@@ -97,9 +109,11 @@ def _unit(x_ND, centred, epsilon, apply=lambda function, x_N1: function(x_N1)):
 
 
 def _affine(unit_ND, scale_D, bias_D):
+    """Scales columns, and adds the bias unless it is None."""
     y_ND = unit_ND * scale_D
     return y_ND if bias_D is None else y_ND + bias_D
 
 
 def _column_sum(x_ND):
+    """The sum [D] over the rows, by a matrix product."""
     return tf.matmul(tf.ones((1, tf.shape(x_ND)[0]), x_ND.dtype), x_ND)[0]

@@ -1,14 +1,16 @@
 """Recurrent layers (LSTM, GRU, simple RNN) over time-major sequences.
 
-There are two paths with the same numbers. *Inference* is a plain `tf.while_loop` of
-core ops, which exports and which TensorFlow can differentiate. *Training* has a
-backward pass by hand: all x.W products are one matrix product before the loop, the
-loop backwards holds the product dz.U^T alone, and the gradients of both kernels are
-one product each after it (Appleyard et al. 2016, arXiv:1604.01946). It can be
-differentiated once. In float32 each loop is one XLA computation. XLA on CPU multiplies
-no bfloat16 at speed, so in other dtypes only the element-wise part of a time step is.
+Two paths compute the same numbers. *Inference* is a plain `tf.while_loop` of core ops.
+It can be exported, and TensorFlow can differentiate it. *Training* has its own backward
+pass, and can be differentiated once. The method is that of Appleyard et al. 2016
+(arXiv:1604.01946): one matrix product computes x.W for all time steps before the
+forward loop, and one product for each kernel computes its gradient after the backward
+loop. So the backward loop contains a single product, dz.U^T.
 
-Z is gates * units wide, U is units, L is slopes * units wide.
+In float32, XLA compiles each loop as a whole. XLA is slow at bfloat16 matrix products
+on a CPU, so in other dtypes XLA compiles only the element-wise part of a time step.
+
+Shapes: Z is gates * units, U is units, L is slopes * units.
 """
 
 import functools
@@ -19,18 +21,21 @@ import tensorflow as tf
 from zoo import shapes
 from zoo.fields import one_of
 from zoo.layers import recurrent_cells as cells
-from zoo.layers import xla_cluster
 from zoo.layers.linear import read
 from zoo.layers.recurrent_cells import CELLS, Cell
+from zoo.layers.xla_cluster import xla_cluster
 
 
 class Recurrent(keras.layers.Layer):
-    """One recurrent layer; the weights are laid out as those of the Keras layers.
+    """One recurrent layer, with the weight layout of the Keras layers.
 
     Args:
       cell: "lstm", "gru" or "rnn".
-      inputs: E, the width of what comes in.
-      units: U, the width of what goes out.
+      inputs: E, the width of the input.
+      units: U, the width of the output.
+
+    Raises:
+      ValueError: an unknown cell.
     """
 
     def __init__(self, cell: str, inputs: int, units: int, **kwargs):
@@ -45,8 +50,8 @@ class Recurrent(keras.layers.Layer):
         )
         rows = self.cell.bias_rows
         shape = (rows, wide) if rows > 1 else (wide,)
-        start = _remember if cell == "lstm" else "zeros"
-        self.bias = self._weight("bias", shape, start)
+        initial = _lstm_bias if cell == "lstm" else "zeros"
+        self.bias = self._weight("bias", shape, initial)
         self.built = True
 
     def _weight(self, name, shape, initializer):
@@ -63,9 +68,9 @@ class Recurrent(keras.layers.Layer):
 
         Args:
           x_TBE: time first; cast to the compute dtype.
-          state: what an earlier call returned; None is zeros.
-          mask_TB: bool, False where the state is kept as it is; None is all True.
-          training: whether gradients will be asked for, which takes the fast path.
+          state: the state that an earlier call returned; None is zeros.
+          mask_TB: bool, False where the state does not change; None is all True.
+          training: whether the caller will compute gradients, by the training path.
 
         Returns:
           The outputs [T, B, U] in the compute dtype, and the final state.
@@ -81,22 +86,31 @@ class Recurrent(keras.layers.Layer):
         weights = [
             read(v, tf.float32) for v in (self.kernel, self.recurrent_kernel, self.bias)
         ]
-        run = _train if training else _infer
-        y_TBU, state = run(self.cell, x_TBE, *weights, tuple(state), keep_TB1)
+        path = _train if training else _infer
+        y_TBU, state = path(self.cell, x_TBE, weights, tuple(state), keep_TB1)
         y_TBU = tf.ensure_shape(y_TBU, (*x_TBE.shape[:2], self.units))
         return y_TBU, state
 
     def step(self, x_BE, state):
-        """Takes one time step; returns the state, whose first tensor is the output."""
+        """Runs one time step.
+
+        Args:
+          x_BE: the input of the step.
+          state: the state before the step.
+
+        Returns:
+          The state after the step; its first tensor is the output [B, U].
+        """
         dtype = self.compute_dtype
-        bias_Z, late_Z = _biases(self.cell, read(self.bias, tf.float32))
+        bias_Z, recurrent_bias_Z = _biases(self.cell, read(self.bias, tf.float32))
         x_BZ = _affine(tf.cast(x_BE, dtype), read(self.kernel, dtype), bias_Z)
-        h_BZ = _product(state[0], read(self.recurrent_kernel, dtype), late_Z)
+        kernel_UZ = read(self.recurrent_kernel, dtype)
+        h_BZ = _product(state[0], kernel_UZ, recurrent_bias_Z)
         return cells.advance(self.cell, x_BZ, h_BZ, tuple(state), None)[0]
 
 
-def _remember(shape, dtype=None):
-    """An LSTM's first bias: 1 at the forget gate (Jozefowicz et al. 2015)."""
+def _lstm_bias(shape, dtype=None):
+    """An LSTM's initial bias: 1 for the forget gate (Jozefowicz et al. 2015)."""
     return tf.repeat(tf.constant([0.0, 1.0, 0.0, 0.0], dtype), shape[0] // 4)
 
 
@@ -104,22 +118,23 @@ def _remember(shape, dtype=None):
 
 
 def _biases(cell: Cell, bias):
-    """The bias of x.W, and that of h.U or None."""
+    """The bias of x.W, and the bias of h.U (None for a cell without one)."""
     return (bias, None) if cell.bias_rows == 1 else (bias[0], bias[1])
 
 
 def _affine(x_NE, kernel_EZ, bias_Z):
+    """x.W + b in the dtype of x."""
     return tf.nn.bias_add(tf.matmul(x_NE, kernel_EZ), tf.cast(bias_Z, x_NE.dtype))
 
 
-def _product(h_BU, kernel_UZ, late_Z):
-    """h.U with its bias, float32."""
+def _product(h_BU, kernel_UZ, bias_Z):
+    """h.U, and its bias if there is one, float32."""
     y = tf.cast(tf.matmul(tf.cast(h_BU, kernel_UZ.dtype), kernel_UZ), tf.float32)
-    return y if late_Z is None else y + late_Z
+    return y if bias_Z is None else y + bias_Z
 
 
 def _inputs(x_TBE, kernel_EZ, bias_Z):
-    """x.W + b of all time steps by one matrix product."""
+    """x.W + b of all time steps, [T, B, Z], by one matrix product."""
     outer, wide = x_TBE.shape[:2], kernel_EZ.shape[1]
     y_NZ = _affine(_rows(x_TBE), kernel_EZ, bias_Z)
     y_TBZ = tf.reshape(y_NZ, tf.concat([tf.shape(x_TBE)[:2], [wide]], 0))
@@ -127,39 +142,47 @@ def _inputs(x_TBE, kernel_EZ, bias_Z):
 
 
 def _rows(x_TBN):
+    """[T * B, N]."""
     return tf.reshape(x_TBN, (-1, x_TBN.shape[2]))
 
 
 # ------------------------------------------------------------------ loops over time
 
 
-def _over_time(x_TBN):
-    """A TensorArray with one entry a time step; None for None."""
-    if x_TBN is None:
-        return None
+def _unstack(x_TBN) -> tf.TensorArray:
+    """A TensorArray with one entry for each time step."""
     steps, shape = tf.shape(x_TBN)[0], x_TBN.shape[1:]
     return tf.TensorArray(x_TBN.dtype, steps, element_shape=shape).unstack(x_TBN)
 
 
-def _read(array, t):
-    return None if array is None else array.read(t)
+def _read_mask(keep_TB1):
+    """A function from a time step to its mask, or to None without a mask."""
+    if keep_TB1 is None:
+        return lambda t: None
+    return _unstack(keep_TB1).read
 
 
 def _outputs(widths, like_TBN, dtype):
+    """Empty TensorArrays of [B, width], one for each width."""
     steps, batch = tf.shape(like_TBN)[0], like_TBN.shape[1]
     return tuple(
         tf.TensorArray(dtype, steps, element_shape=(batch, width)) for width in widths
     )
 
 
-def _forward(advance, widths, x_TBZ, kernel_UZ, late_Z, state, keep_TB1):
-    """Outputs [T, B, U] and what else `advance` gives a step, and the last state."""
+def _forward(advance, widths, x_TBZ, kernel_UZ, bias_Z, state, keep_TB1):
+    """The loop over time.
+
+    Returns:
+      A list of the outputs [T, B, U] and the other results of `advance` of all steps,
+      and the last state.
+    """
     steps, dtype = tf.shape(x_TBZ)[0], x_TBZ.dtype
-    xs, keeps = _over_time(x_TBZ), _over_time(keep_TB1)
+    xs, keep_of = _unstack(x_TBZ), _read_mask(keep_TB1)
 
     def body(t, state, outs):
-        h_BZ = _product(state[0], kernel_UZ, late_Z)
-        state, extra = advance(xs.read(t), h_BZ, state, _read(keeps, t))
+        h_BZ = _product(state[0], kernel_UZ, bias_Z)
+        state, extra = advance(xs.read(t), h_BZ, state, keep_of(t))
         values = tf.cast(state[0], dtype), *extra
         written = [o.write(t, v) for o, v in zip(outs, values, strict=True)]
         return t + 1, state, tuple(written)
@@ -175,13 +198,18 @@ def _forward(advance, widths, x_TBZ, kernel_UZ, late_Z, state, keep_TB1):
 
 
 def _backward(retreat, widths, dy_TBU, slopes_TBL, kernel_ZU, dstate, keep_TB1):
-    """Gradients [T, B, Z] of the products (one or two), and of the first state."""
+    """The loop backwards through time; `recurrent_cells` has an example.
+
+    Returns:
+      A list of the gradients [T, B, Z] of the products x.W and h.U (one tensor where
+      they are equal), and the gradient of the first state.
+    """
     steps, dtype = tf.shape(dy_TBU)[0], slopes_TBL.dtype
-    dys, slopes, keeps = (_over_time(x) for x in (dy_TBU, slopes_TBL, keep_TB1))
+    dys, slopes, keep_of = _unstack(dy_TBU), _unstack(slopes_TBL), _read_mask(keep_TB1)
 
     def body(t, through_BU, dstate, outs):
         products, dstate = retreat(
-            dys.read(t), through_BU, dstate, slopes.read(t), _read(keeps, t)
+            dys.read(t), through_BU, dstate, slopes.read(t), keep_of(t)
         )
         outs = tuple(o.write(t, p) for o, p in zip(outs, products, strict=True))
         return t - 1, tf.matmul(products[-1], kernel_ZU), dstate, outs
@@ -201,61 +229,68 @@ def _backward(retreat, widths, dy_TBU, slopes_TBL, kernel_ZU, dstate, keep_TB1):
 # ------------------------------------------------------------------ the two paths
 
 
-def _infer(cell: Cell, x_TBE, kernel_EZ, kernel_UZ, bias, state, keep_TB1):
+def _infer(cell: Cell, x_TBE, weights, state, keep_TB1):
+    """The inference path: outputs [T, B, U] and the last state."""
+    kernel_EZ, kernel_UZ, bias = weights
     dtype, units = x_TBE.dtype, kernel_UZ.shape[0]
-    bias_Z, late_Z = _biases(cell, bias)
+    bias_Z, recurrent_bias_Z = _biases(cell, bias)
     x_TBZ = _inputs(x_TBE, tf.cast(kernel_EZ, dtype), bias_Z)
     step = functools.partial(cells.advance, cell)
+    kernel_UZ = tf.cast(kernel_UZ, dtype)
     (y_TBU,), state = _forward(
-        step, (units,), x_TBZ, tf.cast(kernel_UZ, dtype), late_Z, state, keep_TB1
+        step, (units,), x_TBZ, kernel_UZ, recurrent_bias_Z, state, keep_TB1
     )
     return y_TBU, state
 
 
 @functools.cache
 def _loops(cell: Cell, units: int, whole: bool):
-    """The loops of training: each compiled as a whole, or step by step.
+    """The forward and the backward loop of training.
 
-    A GPU gets the same loops of plain ops.
+    XLA compiles whole loops, or the element-wise part of each step. On a GPU the loops
+    are plain ops.
     """
+
+    def plain(f):
+        return f
+
     gpu = tf.config.list_physical_devices("GPU")
-    of_loop = xla_cluster.cluster if whole and not gpu else _as_is
-    of_step = xla_cluster.cluster if not whole and not gpu else _as_is
-    there = of_step(functools.partial(cells.advance_with_slopes, cell))
-    back = of_step(functools.partial(cells.retreat, cell))
-    left = (units, cell.slopes * units)
+    of_loop = xla_cluster if whole and not gpu else plain
+    of_step = xla_cluster if not whole and not gpu else plain
+    advance = of_step(functools.partial(cells.advance_with_slopes, cell))
+    retreat = of_step(functools.partial(cells.retreat, cell))
+    outputs = (units, cell.slopes * units)
     products = (cell.gates * units,) * cell.bias_rows
     return (
-        of_loop(functools.partial(_forward, there, left)),
-        of_loop(functools.partial(_backward, back, products)),
+        of_loop(functools.partial(_forward, advance, outputs)),
+        of_loop(functools.partial(_backward, retreat, products)),
     )
 
 
-def _as_is(f):
-    return f
-
-
-def _train(cell: Cell, x_TBE, kernel_EZ, kernel_UZ, bias, state, keep_TB1):
-    dtype, units = x_TBE.dtype, kernel_UZ.shape[0]
+def _train(cell: Cell, x_TBE, weights, state, keep_TB1):
+    """The training path: outputs [T, B, U] and the last state, with gradients."""
+    dtype, units = x_TBE.dtype, weights[1].shape[0]
     forward, backward = _loops(cell, units, whole=dtype == tf.float32)
 
     @tf.custom_gradient
     def run(x_TBE, kernel_EZ, kernel_UZ, bias, *state):
-        # a tape still watches in here, and would have the compiled loops hand out
-        # what their own derivatives need
+        # A tape still watches these tensors. Without stop_gradient the compiled loops
+        # would also return all tensors that their own derivatives need.
         x_TBE, kernel_EZ, kernel_UZ, bias, state = tf.nest.map_structure(
             tf.stop_gradient, (x_TBE, kernel_EZ, kernel_UZ, bias, state)
         )
         input_kernel = tf.cast(kernel_EZ, dtype)
-        late_kernel = tf.cast(kernel_UZ, dtype)
-        bias_Z, late_Z = _biases(cell, bias)
+        recurrent_kernel = tf.cast(kernel_UZ, dtype)
+        bias_Z, recurrent_bias_Z = _biases(cell, bias)
         x_TBZ = _inputs(x_TBE, input_kernel, bias_Z)
-        (y_TBU, slopes_TBL), last = forward(x_TBZ, late_kernel, late_Z, state, keep_TB1)
+        (y_TBU, slopes_TBL), last = forward(
+            x_TBZ, recurrent_kernel, recurrent_bias_Z, state, keep_TB1
+        )
         y_TBU = tf.ensure_shape(y_TBU, (*x_TBE.shape[:2], units))  # stack() loses T
 
         def gradient(dy_TBU, *dlast):
             products, dfirst = backward(
-                dy_TBU, slopes_TBL, tf.transpose(late_kernel), dlast, keep_TB1
+                dy_TBU, slopes_TBL, tf.transpose(recurrent_kernel), dlast, keep_TB1
             )
             of_x, of_h = _rows(products[0]), _rows(products[-1])
             before = tf.concat([tf.cast(state[0], dtype)[None], y_TBU[:-1]], 0)
@@ -271,12 +306,12 @@ def _train(cell: Cell, x_TBE, kernel_EZ, kernel_UZ, bias, state, keep_TB1):
 
         return (y_TBU, *last), gradient
 
-    y_TBU, *last = run(x_TBE, kernel_EZ, kernel_UZ, bias, *state)
+    y_TBU, *last = run(x_TBE, *weights, *state)
     return y_TBU, tuple(last)
 
 
 def _column_sums(x_NZ):
-    """As a matrix product, which is several times faster than a reduction on CPU."""
+    """Sums [Z] over rows, by a product: several times faster than a reduction."""
     return _float(tf.matmul(tf.ones((1, tf.shape(x_NZ)[0]), x_NZ.dtype), x_NZ))[0]
 
 

@@ -1,14 +1,26 @@
-"""The element-wise halves of three recurrent cells, with their derivatives.
+"""The element-wise part of three recurrent cells, and its derivatives.
 
-A cell multiplies no matrices: it gets the two products x.W and h.U of one time step
-(Z = gates * units wide) and works in float32. The layouts are those of
-`keras.layers.LSTM`, `GRU(reset_after=True)` and `SimpleRNN`, so that weights and
-numbers can be compared with theirs.
+A cell multiplies no matrices. Its inputs are the two products x.W and h.U of one time
+step, of width Z = gates * units, and it computes in float32. The weight layouts are
+those of `keras.layers.LSTM`, `GRU(reset_after=True)` and `SimpleRNN`.
 
-Backward passes need only *slopes*, the local derivatives, and not the gates that they
-were made from. They are made in the forward pass, in float32, so that storing them in
-bfloat16 rounds each once (1 - f of a stored f near 1 would lose all its digits), and
-the loop backwards through time becomes a few multiplications.
+A backward pass needs the *slopes*: the local derivatives of a step. The forward pass
+computes the slopes in float32, so that storing them in bfloat16 rounds each slope once.
+(A gate f near 1 is rounded when it is stored, and then 1 - f loses all digits.) So a
+step of the backward loop is a few multiplications.
+
+An example of the backward pass: the simple cell h_t = tanh(z_t), z_t = x_t.W + h_t-1.U,
+with one unit, U = 0.5, h_0 = 0, and two steps with z_1 = 0.5 and z_2 = 0.2.
+
+    forward   h_1 = tanh(0.5) = 0.462     slope_1 = 1 - h_1^2 = 0.786
+              h_2 = tanh(0.2) = 0.197     slope_2 = 1 - h_2^2 = 0.961
+    given     dy_1 = 0, dy_2 = 1          the gradients of the outputs h_1, h_2
+    step 2    dz_2 = dy_2 * slope_2 = 0.961
+              through = dz_2 * U = 0.481  the gradient of h_1 from step 2
+    step 1    dz_1 = (dy_1 + through) * slope_1 = 0.378
+              through = dz_1 * U = 0.189  the gradient of h_0
+    after     dU = h_0 * dz_1 + h_1 * dz_2 = 0.444
+              dW = x_1 * dz_1 + x_2 * dz_2, dbias = dz_1 + dz_2, dx_t = dz_t * W
 
   LSTM       Hochreiter & Schmidhuber 1997; Gers et al. 2000 (forget gate)
   GRU        Cho et al. 2014 (arXiv:1406.1078), in cuDNN's form: reset after the product
@@ -23,18 +35,18 @@ import tensorflow as tf
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """What the time loops must know of a cell.
+    """The description of a cell for the loops over time.
 
     Attributes:
-      gates: blocks of `units` in a product x.W.
-      states: tensors [B, units] that are carried; the first is the output h.
-      slopes: blocks of `units` that `forward` leaves for `backward`.
-      bias_rows: 1, or 2 where h.U has a bias of its own.
+      gates: the number of blocks of `units` in a product x.W.
+      states: the number of state tensors [B, units]; the first is the output h.
+      slopes: the number of blocks of `units` that `local` gives to `backward`.
+      bias_rows: 1, or 2 if h.U has its own bias.
       forward: (x_BZ, h_BZ, state) -> (state, gates), all tuples of [B, units].
       local: (gates, state before, state after) -> the slopes, a tuple.
       backward: (gradients of the state after, slopes) -> (gradients of x_BZ and
-        h_BZ, one tensor where they are the same; gradients of the state before,
-        without what passes through h.U).
+        h_BZ, one tensor if they are equal; gradients of the state before, without the
+        part that passes through h.U).
     """
 
     gates: int
@@ -47,9 +59,11 @@ class Cell:
 
 
 def _sigmoid(x):
-    # tf.sigmoid rounds the last few elements of a tensor, those that fill no vector
-    # register, in another way: a row's bits would depend on its place in the batch.
-    # tf.tanh does not.
+    """A sigmoid whose bits do not depend on a row's place in the batch.
+
+    tf.sigmoid rounds the last elements of a tensor differently (see
+    `zoo.layers.batch_invariant`); tf.tanh does not.
+    """
     return 0.5 * tf.tanh(0.5 * x) + 0.5
 
 
@@ -130,22 +144,26 @@ CELLS = {
 
 
 def advance(cell: Cell, x_BZ, h_BZ, state, keep_B1):
-    """One step forward, float32.
+    """One step forward, float32, without a backward pass.
 
     Args:
       x_BZ, h_BZ: the products x.W and h.U with their biases.
       state: float32 [B, U] each.
-      keep_B1: bool, False where the state stays; None is all True.
+      keep_B1: bool, False in rows that keep the old state; None is all True.
 
     Returns:
-      The state, and an empty tuple: nothing for a backward pass.
+      The state after the step, and an empty tuple in the place of slopes.
     """
     after, _ = _advance(cell, x_BZ, h_BZ, state)
     return _chosen(keep_B1, after, state), ()
 
 
 def advance_with_slopes(cell: Cell, x_BZ, h_BZ, state, keep_B1):
-    """As `advance`, and the slopes [B, L] for `retreat`, in the dtype of x."""
+    """One step forward, as `advance`, for a later `retreat`.
+
+    Returns:
+      The state after the step, and a tuple of the slopes [B, L] in the dtype of x.
+    """
     after, gates = _advance(cell, x_BZ, h_BZ, state)
     slopes_BL = tf.concat(cell.local(gates, state, after), axis=1)
     return _chosen(keep_B1, after, state), (tf.cast(slopes_BL, x_BZ.dtype),)
@@ -155,15 +173,15 @@ def retreat(cell: Cell, dy_BU, through_BU, dstate, slopes_BL, keep_B1):
     """One step backward.
 
     Args:
-      dy_BU: gradient of this step's output.
-      through_BU: what reached this output through h.U of the next step.
-      dstate: gradients of this step's state, float32.
-      slopes_BL: what `advance_with_slopes` left.
-      keep_B1: as there.
+      dy_BU: the gradient of the step's output.
+      through_BU: the gradient of the same output through h.U of the next step.
+      dstate: the gradients of the state after the step, float32.
+      slopes_BL: the slopes from `advance_with_slopes`.
+      keep_B1: as for `advance`.
 
     Returns:
       The gradients of the products in the dtype of the slopes, and float32 gradients
-      of the state before.
+      of the state before the step.
     """
     dh = dstate[0] + tf.cast(dy_BU, tf.float32) + tf.cast(through_BU, tf.float32)
     dstate = (dh, *dstate[1:])
@@ -175,10 +193,12 @@ def retreat(cell: Cell, dy_BU, through_BU, dstate, slopes_BL, keep_B1):
 
 
 def _advance(cell, x_BZ, h_BZ, state):
+    """The state after one step and the gates, float32."""
     return cell.forward(tf.cast(x_BZ, tf.float32), h_BZ, state)
 
 
 def _chosen(keep_B1, new, old):
+    """A tuple of new tensors, with the old values in rows where keep is False."""
     if keep_B1 is None:
         return tuple(new)
     return tuple(tf.where(keep_B1, a, b) for a, b in zip(new, old, strict=True))

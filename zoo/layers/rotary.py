@@ -1,8 +1,8 @@
-"""Rotary positions: angles that grow with the position, and how they are stretched.
+"""Rotary positions: rotate pairs of numbers by angles that grow with the position.
 
-A model that was trained on short texts reads longer ones when its slow pairs turn
-slower still: all pairs (linear), or only those that made few turns within the texts
-that it was trained on (llama3, yarn).
+A scaling lets a model read longer texts than its training had, because it slows the
+rotation down. "linear" slows all pairs down. "llama3" and "yarn" slow down the pairs
+that complete few rotations within the training context.
 
 Sources: Su et al. 2021 (arXiv:2104.09864); Chen et al. 2023 (linear,
 arXiv:2306.15595); Peng et al. 2023 (yarn, arXiv:2309.00071); Llama Team 2024 (llama3,
@@ -15,21 +15,22 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from zoo.layers import batch_invariant, xla_cluster
+from zoo.layers import batch_invariant
+from zoo.layers.xla_cluster import xla_cluster
 
 SCALINGS = ("none", "linear", "llama3", "yarn")
 
 
 class Scaling(NamedTuple):
-    """How much slower pairs turn than they were trained to.
+    """How much slower pairs rotate than in training.
 
     Attributes:
-      kind: "none"; "linear": all pairs; "llama3", "yarn": those that are slow.
-      factor: by which a slow pair is slowed.
-      context: the longest text before.
-      slow, fast: a pair that made fewer turns than `slow` in `context` is slowed, one
-        that made more than `fast` is left alone, in between it is a mixture.
-      magnitude: of yarn's cosines and sines; 0 means 0.1 * ln(factor) + 1.
+      kind: "none", "linear" (all pairs), "llama3" or "yarn" (slow pairs).
+      factor: the frequency of a slow pair is divided by it.
+      context: the longest text of training, in tokens (llama3, yarn).
+      slow, fast: in rotations per `context`. A pair below `slow` is slowed down by
+        `factor`, a pair above `fast` keeps its frequency, a pair between is mixed.
+      magnitude: the factor of yarn's cosines and sines; 0 means 0.1 * ln(factor) + 1.
     """
 
     kind: str = "none"
@@ -44,19 +45,21 @@ AS_TRAINED = Scaling()
 
 
 def frequencies(width, theta, scaling=AS_TRAINED):
-    """The radians that each pair turns by a position.
+    """The angle of each pair, in radians per position.
+
+    Pair i of width / 2 pairs has the frequency theta ** (-2 i / width).
 
     Args:
-      width: of what is turned, two a pair.
-      theta: the last pair is slower than the first by nearly this.
+      width: how many numbers are rotated; even.
+      theta: the base of the frequencies, above 1.
       scaling: a `Scaling`.
 
     Returns:
-      A float32 array [width / 2], and what cosines and sines are multiplied by.
+      A float32 array [width / 2], and the factor of cosines and sines.
     """
-    # rounded as transformers does: at position 2000 another last bit costs 1e-4
-    share = np.arange(0, width, 2, dtype=np.float32) / width
-    power = (theta ** share.astype(np.float64)).astype(np.float32)
+    # rounds as transformers does: at position 2000 another last bit costs 1e-4
+    exponent = np.arange(0, width, 2, dtype=np.float32) / width
+    power = (theta ** exponent.astype(np.float64)).astype(np.float32)
     inverse = 1 / power
     if scaling.kind == "none":
         return inverse, 1.0
@@ -68,8 +71,8 @@ def frequencies(width, theta, scaling=AS_TRAINED):
         return slow * (1 - kept) + inverse * kept, 1.0
     kept = 1 - _ramp(width, theta, scaling)
     slow = 1 / (scaling.factor * power)
-    usual = 0.1 * math.log(max(scaling.factor, 1.0)) + 1
-    return slow * (1 - kept) + inverse * kept, scaling.magnitude or usual
+    magnitude = scaling.magnitude or 0.1 * math.log(max(scaling.factor, 1.0)) + 1
+    return slow * (1 - kept) + inverse * kept, magnitude
 
 
 def llama3_kept(frequencies, scaling):
@@ -85,10 +88,14 @@ def llama3_kept(frequencies, scaling):
 
 
 def _ramp(width, theta, scaling):
-    """0 for yarn's fast pairs, 1 for its slow ones, a line from whole to whole pair."""
+    """Yarn's weights [width / 2]: 0 for fast pairs, 1 for slow pairs, linear between.
 
-    def pair(turns):  # which pair makes so many
-        ratio = scaling.context / (turns * 2 * math.pi)
+    The line starts and ends at whole pairs, as in the reference implementation.
+    """
+
+    def pair(rotations):
+        """The index of the pair with this many rotations per context."""
+        ratio = scaling.context / (rotations * 2 * math.pi)
         return width * math.log(ratio) / (2 * math.log(theta))
 
     first = max(math.floor(pair(scaling.fast)), 0)
@@ -99,11 +106,11 @@ def _ramp(width, theta, scaling):
 
 
 def rotation(positions_N, inverse, magnitude=1.0):
-    """The cosines and signed sines [N, 1, 2 * pairs] that `rotate` multiplies by.
+    """The cosines and signed sines [N, 1, 2 * pairs] for `rotate`.
 
     Args:
       positions_N: int32.
-      inverse, magnitude: what `frequencies` gave.
+      inverse, magnitude: the results of `frequencies`.
     """
     half = len(inverse)
     inverse = np.pad(inverse, (0, -half % batch_invariant.LANES))
@@ -115,31 +122,35 @@ def rotation(positions_N, inverse, magnitude=1.0):
 
 
 def rotate(x, cos, sin, training=False):
-    """Turns each pair (i, i + half) of the first numbers by its position's angle.
+    """Rotates each pair (i, i + width / 2) of the first `width` numbers of a head.
 
     Args:
-      x: [N, heads, head width]; what lies behind the width of `cos` is left alone.
-      cos, sin: what `rotation` gave for the rows.
-      training: whether gradients will be asked for.
+      x: [N, heads, head width]. `width` is that of `cos`; later numbers do not change.
+      cos, sin: the results of `rotation` for the rows.
+      training: whether the caller will compute gradients.
+
+    Returns:
+      [N, heads, head width] in the dtype of x.
     """
     width = cos.shape[-1]
     if width < x.shape[-1]:
         x, rest = tf.split(x, [width, x.shape[-1] - width], -1)
         return tf.concat([rotate(x, cos, sin, training), rest], -1)
     if not training:
-        return _turn(x, cos, sin)
+        return _rotate(x, cos, sin)
 
     @tf.custom_gradient
-    def turn(x):
-        return _turn_fused(x, cos, sin), lambda dy: _turn_fused(dy, cos, -sin)
+    def rotate_with_gradient(x):
+        return _compiled(x, cos, sin), lambda dy: _compiled(dy, cos, -sin)
 
-    return turn(x)
+    return rotate_with_gradient(x)
 
 
-def _turn(x, cos, sin):
+def _rotate(x, cos, sin):
+    """Rotates all pairs of [N, heads, width] in float32."""
     wide = tf.cast(x, tf.float32)
     left, right = tf.split(wide, 2, -1)
     return tf.cast(wide * cos + tf.concat([right, left], -1) * sin, x.dtype)
 
 
-_turn_fused = xla_cluster.cluster(_turn)
+_compiled = xla_cluster(_rotate)

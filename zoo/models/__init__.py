@@ -1,6 +1,7 @@
-"""The models; importing this package fills the registry. A new model is one line here.
+"""The models. Importing this package fills the registry.
 
-`build` and `names` are those of the registry.
+A new model is one file with a call of `registry.register`, and one line here. `build`
+and `names` are those of the registry.
 """
 
 from zoo.models import (

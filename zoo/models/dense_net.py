@@ -1,7 +1,7 @@
-"""A dense network: from features to a class or to a number.
+"""A dense network that maps features to a class or to a number.
 
-Features are standardised inside the model, by means and deviations that `adapt` takes
-from the training rows, so that an exported model takes raw features.
+The model standardises its features. `adapt` computes their means and standard
+deviations from the training rows. So an exported model reads raw features.
 """
 
 import dataclasses
@@ -19,16 +19,16 @@ ACTIVATIONS = ("elu", "gelu", "relu", "selu", "silu", "tanh")
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class Config:
-    """The shape of the network.
+    """The fields of the network.
 
     Attributes:
       features: F, the number of input features.
-      classes: C, at least 2 to classify, 0 for regression.
-      labels: the names of the classes, for exported answers; empty means "0", "1", ...
-      widths: of the hidden layers.
-      activation: after each hidden layer.
-      dropout: after each hidden layer.
-      l1, l2: penalties on the weights (not the biases) of all layers.
+      classes: C, the number of classes, at least 2; 0 means regression.
+      labels: the names of the classes in exported answers; empty means "0", "1", ...
+      widths: the widths of the hidden layers.
+      activation: after each hidden layer, one of `ACTIVATIONS`.
+      dropout: the rate after each hidden layer; in [0, 1).
+      l1, l2: the penalties on the weights (not the biases) of all layers.
     """
 
     reads: ClassVar[str] = "features"
@@ -60,7 +60,7 @@ class Config:
 
     @property
     def task(self) -> str:
-        """ "classify", or "regress" where there are no classes."""
+        """The task: "classify", or "regress" if `classes` is 0."""
         return "classify" if self.classes else "regress"
 
 
@@ -97,6 +97,7 @@ class DenseNet(registry.ConfigSerializable, keras.Model):
         self.built = True
 
     def _statistic(self, name, initializer):
+        """A float32 variable [F] that is not trained."""
         return self.add_weight(
             shape=(self.config.features,),
             initializer=initializer,
@@ -106,7 +107,10 @@ class DenseNet(registry.ConfigSerializable, keras.Model):
         )
 
     def adapt(self, features_NF) -> None:
-        """Takes means and deviations from the training rows (numpy, [N, F])."""
+        """Computes means and standard deviations of training rows (numpy, [N, F]).
+
+        A feature that is constant gets the deviation 1.
+        """
         shapes.check("features", features_NF, "NF", F=self.config.features)
         deviation = features_NF.std(0)
         self.mean.assign(features_NF.mean(0))
@@ -122,4 +126,6 @@ class DenseNet(registry.ConfigSerializable, keras.Model):
         return y if self.config.classes else y[:, 0]
 
 
-registry.register("dense_net", Config, DenseNet, "features to a class or to a number")
+registry.register(
+    "dense_net", Config, DenseNet, "dense network: features to a class or to a number"
+)

@@ -1,23 +1,24 @@
-"""Text-only CausalLMs of KerasHub as a language model of the zoo.
+"""Text-only CausalLMs of KerasHub as language models of the zoo.
 
-The layers are KerasHub's own, so its models that have no counterpart here can be
-trained and can generate. They cannot be exported: their caches are written by an XLA
-operation, which a stock TF Serving refuses.
+The layers are those of KerasHub. So models of KerasHub that `transformer_lm` does not
+cover can be trained and can generate text. They cannot be exported: KerasHub writes its
+cache by an XLA operation, which TF Serving refuses.
 """
 
 import dataclasses
 import inspect
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import keras
 import tensorflow as tf
 
 from zoo import registry, shapes
 from zoo.fields import at_least, check_fraction, one_of, suggest
+from zoo.models.language_model import LanguageModel
 
-# Each was seen to answer the same with its cache as without. GPT-NeoX does not: its
-# cached step turns queries and keys as if they stood at position 0 (keras-hub 0.32).
+# Tests compare each kind with its cache and without. GPT-NeoX is left out: its cached
+# step rotates queries and keys as if they were at position 0 (keras-hub 0.32).
 KINDS = (
     "Bloom",
     "Falcon",
@@ -34,14 +35,14 @@ KINDS = (
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class Config:
-    """The shape of the model.
+    """The fields of the model.
 
     Attributes:
-      kind: whose backbone, one of `KINDS`: "OPT" is `keras_hub.models.OPTBackbone`.
+      kind: the backbone, one of `KINDS`: "OPT" is `keras_hub.models.OPTBackbone`.
       settings: the arguments of the backbone by KerasHub's names: numbers, strings,
         None and lists of these; without `dropout`.
-      context: the most positions; KerasHub itself knows it of a few kinds only.
-      dropout: the backbone's argument of this name, where it has one.
+      context: the largest number of positions. Few backbones of KerasHub state it.
+      dropout: the backbone's argument of this name, if it has one; in [0, 1).
     """
 
     task: ClassVar[str] = "generate"
@@ -70,11 +71,11 @@ class Config:
                 f"keras_hub.settings: {self.settings!r:.80}, an object allowed."
             )
         for name, value in self.settings.items():
-            for one in value if isinstance(value, list | tuple) else [value]:
-                if one is not None and type(one) not in (bool, int, float, str):
+            for item in value if isinstance(value, list | tuple) else [value]:
+                if item is not None and type(item) not in (bool, int, float, str):
                     raise ValueError(
-                        f"keras_hub.settings.{name}: {one!r:.80}; a number, a string, "
-                        "None or a list of them allowed."
+                        f"keras_hub.settings.{name}: {item!r:.80}; a number, a string, "
+                        "None or a list of these allowed."
                     )
         for name in ("vocabulary_size", "num_layers", "hidden_dim"):
             if type(self.settings.get(name)) is not int:
@@ -84,7 +85,10 @@ class Config:
                 )
         for name in ("dtype", "dropout"):
             if name in self.settings:
-                raise ValueError(f"keras_hub.settings.{name}: is not a setting here.")
+                raise ValueError(
+                    f"keras_hub.settings.{name}: {self.settings[name]!r:.80}, not "
+                    "allowed among settings."
+                )
         most = self.settings.get("max_sequence_length", self.context)
         if type(most) is int and most < self.context:
             raise ValueError(
@@ -94,7 +98,7 @@ class Config:
 
     @property
     def vocab_size(self) -> int:
-        """V."""
+        """V, the number of token ids."""
         return self.settings["vocabulary_size"]
 
     @property
@@ -104,7 +108,7 @@ class Config:
 
     @property
     def width(self) -> int:
-        """D."""
+        """D, the width of the features."""
         return self.settings["hidden_dim"]
 
     @property
@@ -114,38 +118,28 @@ class Config:
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class KerasHubLM(registry.ConfigSerializable, keras.Model):
+class KerasHubLM(LanguageModel):
     """Maps `tokens_BT` to `logits_BTV`, and offers the Decoder protocol.
 
     The state of the Decoder is each row's position, then KerasHub's cache: one tensor
     [B, layers, 2, S, heads, head width], or keys and values [B, S, heads, head width]
-    by layer.
+    for each layer.
     """
 
     def __init__(self, config: Config, **kwargs):
-        super().__init__(**kwargs)
-        self.config = config
+        super().__init__(config, **kwargs)
         self.causal_lm = _causal_lm(config)
         variables = self.causal_lm.backbone.weights
-        # by which model directories name them
+        # model directories name the variables by their paths
         for variable, path in zip(variables, paths(variables), strict=True):
             variable._path = path
         self.built = True
 
-    @property
-    def limit(self) -> int:
-        """The most positions that it can see."""
-        return self.config.context
-
-    def call(self, tokens_BT, training=False):
-        """Float32 logits [B, T, V]; position t has seen tokens 0..t."""
-        return self.logits(self.features(tokens_BT, training))
-
     def features(self, tokens_BT, training=False):
-        """What the head sees: [B, T, D] in the compute dtype."""
+        """The input of the head: [B, T, D] in the compute dtype."""
         shapes.check("tokens", tokens_BT, "BT")
         tokens_BT = tf.cast(tokens_BT, tf.int32)
-        # padding is on the right, where a causal model does not look
+        # a causal model does not read the padding, which is on the right
         inputs = {"token_ids": tokens_BT, "padding_mask": tf.ones_like(tokens_BT)}
         return self.causal_lm.backbone(inputs, training=training)
 
@@ -155,7 +149,7 @@ class KerasHubLM(registry.ConfigSerializable, keras.Model):
         return tf.cast(embedding(x, reverse=True), tf.float32)
 
     def head(self):
-        """The head's float32 weight [V, D], and None in the place of a bias."""
+        """The head's float32 weight [V, D], and None: there is no bias."""
         embedding = self.causal_lm.backbone.token_embedding
         if embedding.tie_weights:
             weight_VD = embedding.embeddings.value
@@ -173,23 +167,25 @@ class KerasHubLM(registry.ConfigSerializable, keras.Model):
         x_BTD, cache = self.causal_lm._build_cache(tokens_BT, **nothing)
         last_BD = tf.gather(x_BTD, lengths_B - 1, batch_dims=1)
 
-        def with_room(x):  # [..., S, heads, head width]
+        def padded(x):
+            """[..., S, heads, head width] with S = capacity."""
             before = [(0, 0)] * (x.shape.rank - 3)
             return tf.pad(x, [*before, (0, capacity - T), (0, 0), (0, 0)])
 
-        state = [with_room(x) for x in tf.nest.flatten(cache)]
+        state = [padded(x) for x in tf.nest.flatten(cache)]
         return self.logits(last_BD), [tf.identity(lengths_B), *state]
 
     def step(self, token_B, state, in_place=False):
-        """Reads one more token a row; see `TransformerLM.step`.
+        """Reads one more token of each row; see `TransformerLM.step`.
 
-        KerasHub writes a whole batch at one position: rows that stand at different
-        ones are computed one after the other.
+        KerasHub writes a whole batch at one position. If the positions of the rows
+        differ, this method computes the rows one after the other.
         """
         del in_place
         position_B, *caches = state
 
-        def move(token_B1, position, *caches):
+        def advance(token_B1, position, *caches):
+            """The logits and caches after a token of rows at the same position."""
             cache = caches[0]
             if self.config.kind == "Gemma3":
                 cache = tuple(zip(caches[::2], caches[1::2], strict=True))
@@ -201,19 +197,20 @@ class KerasHubLM(registry.ConfigSerializable, keras.Model):
                 x.set_shape(old.shape)
             return [tf.cast(logits_B1V[:, 0], tf.float32), *new]
 
-        def alone(row):
+        def advance_row(row):
             token, position, *caches = row
-            out = move(token[None, None], position, *[x[None] for x in caches])
+            out = advance(token[None, None], position, *[x[None] for x in caches])
             return [x[0] for x in out]
 
-        def apart():
-            kinds = [tf.float32, *[x.dtype for x in caches]]
-            return tf.map_fn(alone, [token_B, position_B, *caches], kinds)
+        def together():
+            return advance(token_B[:, None], position_B[0], *caches)
+
+        def row_by_row():
+            dtypes = [tf.float32, *[x.dtype for x in caches]]
+            return tf.map_fn(advance_row, [token_B, position_B, *caches], dtypes)
 
         same = tf.reduce_all(position_B == position_B[0])
-        logits_BV, *new = tf.cond(
-            same, lambda: move(token_B[:, None], position_B[0], *caches), apart
-        )
+        logits_BV, *new = cast(list, tf.cond(same, together, row_by_row))
         logits_BV.set_shape([None, self.config.vocab_size])
         for x, old in zip(new, caches, strict=True):
             x.set_shape(old.shape)
@@ -221,10 +218,12 @@ class KerasHubLM(registry.ConfigSerializable, keras.Model):
 
 
 def paths(variables) -> list[str]:
-    """The paths of a backbone's variables, the same in every process.
+    """The paths of a backbone's variables, equal in every process.
 
-    Where KerasHub gives a layer no name, Keras numbers all of its class that were ever
-    made. Here the numbers count the layers of one name inside of one parent.
+    Keras numbers layers without a name by class, over the whole process. The paths of
+    this function number the layers of one name inside one parent: of the second model
+    in a process, "dense_7/kernel" and "dense_8/kernel" become "dense/kernel" and
+    "dense_1/kernel".
     """
     seen, found = {}, []
     for variable in variables:
@@ -240,6 +239,7 @@ def paths(variables) -> list[str]:
 
 
 def _causal_lm(config):
+    """Builds KerasHub's model of a Config; a ValueError says what it refuses."""
     try:
         import keras_hub
     except ImportError:
@@ -258,7 +258,7 @@ def _causal_lm(config):
             )
     try:
         backbone = kind(**settings)
-    except Exception as error:  # of Keras: a setting that is missing, unknown or odd
+    except Exception as error:  # KerasHub raises many kinds for wrong settings
         first = (str(error).splitlines() or [""])[0]
         raise ValueError(
             f"keras_hub.settings: KerasHub cannot build {config.kind}: {first:.200}"

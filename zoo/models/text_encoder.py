@@ -1,4 +1,4 @@
-"""A bidirectional Transformer that turns a text into one vector.
+"""A bidirectional Transformer that maps a text to one vector.
 
 Sources: Devlin et al. 2018 (BERT, arXiv:1810.04805); Liu et al. 2019 (RoBERTa,
 arXiv:1907.11692); Reimers and Gurevych 2019 (Sentence-BERT, arXiv:1908.10084).
@@ -13,7 +13,7 @@ import tensorflow as tf
 from zoo import registry, shapes
 from zoo.fields import at_least, check_fraction, one_of
 from zoo.layers import batch_invariant
-from zoo.layers.bidirectional import bidirectional
+from zoo.layers.attention import bidirectional
 from zoo.layers.embedding import Embedding
 from zoo.layers.mlp import ACTIVATIONS
 from zoo.layers.norm import Norm
@@ -21,30 +21,29 @@ from zoo.models import transformer_lm
 
 POOLINGS = ("mean", "cls")
 NORMALIZATIONS = ("none", "l2")
-_LEAST_SQUARE = 1e-24  # of a vector's length, so that zeros stay zeros
+_LEAST_SQUARE = 1e-24  # the smallest squared length: a vector of zeros stays zeros
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class Config:
-    """The shape of the model; the defaults are BERT's choices at a small size.
+    """The fields of the model; the defaults are those of BERT, at a small size.
 
     Attributes:
       vocab_size: V, the number of token ids.
-      context: the longest text, in tokens, those that frame it included.
-      width: D, of the residual stream and of the embedding.
+      context: the longest text, in tokens, with its first and last special token.
+      width: D, the width of the residual stream and of the embedding.
       layers: the number of blocks.
-      heads: H; divides the width.
-      mlp_width: of the feed-forward part; 0 means 4 * width.
-      types: kinds of tokens, such as those of a first and of a second text.
-      padding_id: the token behind the end of a text.
-      position_offset: the row of the position table for position 0; RoBERTa's is the
-        one behind that of `padding_id`.
-      activation: of the feed-forward part.
+      heads: H, the attention heads; divides the width.
+      mlp_width: the width of the MLP's activation; 0 means 4 * width.
+      types: the number of token types, such as first and second text.
+      padding_id: the token id after the end of a text.
+      position_offset: the row of the position table for position 0; RoBERTa uses
+        padding_id + 1.
+      activation: of the MLP, one of `zoo.layers.mlp.ACTIVATIONS`.
       norm_epsilon: added to the mean square.
-      pooling: the embedding is the "mean" of all tokens, or what stands at the first
-        one ("cls").
-      normalization: "l2" gives the embedding the length 1, "none" leaves it.
-      dropout: of embeddings and of what each part adds.
+      pooling: "mean" (the mean over all tokens) or "cls" (the first token).
+      normalization: "l2" (embeddings have length 1) or "none".
+      dropout: the rate after the embeddings, attention and the MLP; in [0, 1).
     """
 
     task: ClassVar[str] = "embed"
@@ -85,7 +84,7 @@ class Config:
             )
 
     def block(self) -> transformer_lm.Config:
-        """The choices of its blocks, which are those of a language model."""
+        """The Config of the blocks, which are those of `transformer_lm`."""
         return transformer_lm.Config(
             vocab_size=self.vocab_size,
             context=self.context,
@@ -102,11 +101,11 @@ class Config:
 
 @keras.saving.register_keras_serializable(package="zoo")
 class TextEncoder(registry.ConfigSerializable, keras.Model):
-    """Maps `tokens_BT` to features `x_BTD`, and by `embed` to embeddings [B, D]."""
+    """Maps `tokens_BT` to features `x_BTD`; `embed` maps them to embeddings [B, D]."""
 
     def __init__(self, config: Config, **kwargs):
         super().__init__(**kwargs)
-        self.supports_jit = False  # the training path holds small compiled clusters
+        self.supports_jit = False  # the training path contains small XLA clusters
         c, block = config, config.block()
         self.config = c
         rows = c.context + c.position_offset
@@ -122,7 +121,7 @@ class TextEncoder(registry.ConfigSerializable, keras.Model):
 
     @property
     def limit(self) -> int:
-        """The most positions that it can see."""
+        """The largest number of positions that the model can read."""
         return self.config.context
 
     def call(self, tokens_BT, lengths_B=None, types_BT=None, training=False):
@@ -133,19 +132,20 @@ class TextEncoder(registry.ConfigSerializable, keras.Model):
         return tf.cast(x_BTD, tf.float32)
 
     def features(self, tokens_BT, lengths_B=None, types_BT=None, training=False):
-        """What a head sees: [B, T, D] in the compute dtype.
+        """The features of a head's input: [B, T, D] in the compute dtype.
 
-        Behind a row's end stands what belongs to no text; it changes nothing before it.
+        The features of a text do not depend on its padding; those of padding mean
+        nothing.
 
         Args:
           tokens_BT: int32, right-padded with any id.
-          lengths_B: int32; where None, the padding ids at the end of a row are not
-            part of it.
-          types_BT: int32, the kinds of the tokens; where None, all are of kind 0.
-          training: whether gradients will be asked for.
+          lengths_B: int32, the tokens of each text; None: a text ends before the
+            padding ids at the end of its row.
+          types_BT: int32, the type of each token; None: all types are 0.
+          training: whether the caller will compute gradients.
 
         Raises:
-          ValueError: the rank is another, or there are more positions than `context`.
+          ValueError: another rank, or more positions than `context`.
         """
         T = shapes.check("tokens", tokens_BT, "BT")["T"]
         c = self.config
@@ -170,14 +170,14 @@ class TextEncoder(registry.ConfigSerializable, keras.Model):
         return tf.reshape(x_ND, (B, T, c.width))
 
     def embed(self, tokens_BT, lengths_B=None, training=False):
-        """One vector a text, float32 [B, D], by the Config's pooling."""
+        """One vector for each text, float32 [B, D]; arguments as in `features`."""
         if lengths_B is None:
             lengths_B = self.lengths(tokens_BT)
         x_BTD = self.features(tokens_BT, lengths_B, training=training)
         return self.pool(x_BTD, lengths_B)
 
     def pool(self, x_BTD, lengths_B):
-        """The embeddings [B, D], float32, of features."""
+        """The embeddings [B, D], float32, of features, by the Config's pooling."""
         x_BTD = tf.cast(x_BTD, tf.float32)
         if self.config.pooling == "cls":
             x_BD = x_BTD[:, 0]
@@ -192,7 +192,7 @@ class TextEncoder(registry.ConfigSerializable, keras.Model):
         return x_BD
 
     def lengths(self, tokens_BT):
-        """How far each row goes until nothing but padding ids follows, int32 [B]."""
+        """The length of each row without the padding ids at its end, int32 [B]."""
         end_T = tf.range(1, tf.shape(tokens_BT)[1] + 1)
         real_BT = tokens_BT != self.config.padding_id
         return tf.reduce_max(tf.where(real_BT, end_T, 0), 1)

@@ -1,4 +1,4 @@
-"""The choices of `transformer_lm`: families of models by config, not by copy."""
+"""The Config of `transformer_lm`: its fields select the family of the model."""
 
 import dataclasses
 from typing import ClassVar
@@ -36,47 +36,50 @@ _AT_LEAST = {
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class Config:
-    """The shape of the model; the defaults are GPT-2's choices at a small size.
+    """The fields of the model; the defaults are those of GPT-2, at a small size.
 
     Attributes:
       vocab_size: V, the number of token ids.
       context: the longest sequence, in tokens.
-      width: D, of the residual stream.
+      width: D, the width of the residual stream.
       layers: the number of blocks.
       heads: H, query heads.
       kv_heads: K, key-value heads; 0 means as many as query heads.
-      head_width: of one head; 0 means width / heads.
-      mlp_width: of the feed-forward part; 0 means 4 * width.
-      scaled_embedding: whether embeddings are multiplied by the root of width.
+      head_width: the width of one head; 0 means width / heads.
+      mlp_width: the width of the MLP's activation; 0 means 4 * width.
+      scaled_embedding: whether embeddings are multiplied by the square root of width.
       norm: "layernorm", "rmsnorm", or "rmsnorm_1p" (see `zoo.layers.norm`).
-      norm_place: "pre" (before each part, and once at the end), "post" (after each
-        residual sum), or "both" (before and after each part, and once at the end).
+      norm_place: "pre" (before attention, before the MLP, and after the last block),
+        "post" (after each residual sum), or "both" (as "pre", and also after attention
+        and after the MLP).
       norm_epsilon: added to the mean square.
-      residual: "sequential" (the feed-forward part reads what attention wrote),
-        "parallel" (both read the same stream), or "parallel_shared" (through one norm).
+      residual: "sequential" (the MLP reads the stream after attention), "parallel"
+        (both read the same stream), or "parallel_shared" (both read it by one norm).
       positions: "learned" or "rotary".
       position_offset: the row of the learned table for position 0.
-      rope_theta: the base of the rotary angles, above 1.
-      rope_local_theta: that of layers with a window, whose angles are not stretched;
-        0 means that they turn as all others.
-      rotary_fraction: the share of each head that is turned.
+      rope_theta: the base of the rotary frequencies, above 1.
+      rope_local_theta: the base in layers with a window, which then have no scaling;
+        0 means the same frequencies as in all other layers.
+      rotary_fraction: the fraction of each head that is rotated, above 0 and up to 1.
       rope_scaling: "none", "linear", "llama3" or "yarn" (see `zoo.layers.rotary`).
-      rope_factor: by which slow angles are slowed, at least 1.
-      rope_context: the context of the training before the stretch (llama3, yarn).
-      rope_slow, rope_fast: the turns within `rope_context` up to which a pair is slow,
-        and from which it is not; llama3 takes 1 and 4, yarn 1 and 32.
-      rope_magnitude: of yarn's cosines and sines; 0 means 0.1 * ln(rope_factor) + 1.
-      window: how many positions a layer sees, itself included; 0 means all.
-      global_layers: the layers, counted from 0, that see all in spite of `window`.
-      qk_norm: whether each head of queries and keys is normalised.
-      query_scalar: scores are divided by its root; 0 means the head's width.
-      attention_softcap: of the scores; 0 is off.
-      activation: of the feed-forward part.
-      gated: whether a gate multiplies the feed-forward part.
+      rope_factor: the frequency of slow pairs is divided by it; at least 1.
+      rope_context: the context of the training before scaling (llama3, yarn).
+      rope_slow, rope_fast: in rotations within `rope_context`. Pairs below `rope_slow`
+        are slowed down, pairs above `rope_fast` are not. llama3 uses 1 and 4, yarn 1
+        and 32.
+      rope_magnitude: the factor of yarn's cosines and sines; 0 means
+        0.1 * ln(rope_factor) + 1.
+      window: how many positions a position sees, itself included; 0 means all.
+      global_layers: the layers, counted from 0, that ignore `window`; ascending.
+      qk_norm: whether each query head and key head is normalised.
+      query_scalar: scores are divided by its square root; 0 means the head's width.
+      attention_softcap: scores become softcap * tanh(score / softcap); 0 is off.
+      activation: of the MLP, one of `zoo.layers.mlp.ACTIVATIONS`.
+      gated: whether the MLP has a gate.
       qkv_bias, out_bias, mlp_bias, head_bias: which linear maps have a bias.
       tied_head: whether the head is the embedding table.
-      logit_softcap: 0 is off.
-      dropout: of the embeddings and of what each part adds to the stream.
+      logit_softcap: logits become softcap * tanh(logit / softcap); 0 is off.
+      dropout: the rate after the embeddings, attention and the MLP; in [0, 1).
     """
 
     task: ClassVar[str] = "generate"
@@ -147,28 +150,33 @@ class Config:
             self._check_rope()
 
     def _check_layers(self):
+        """Checks the fields about windows."""
         layers = self.global_layers
         ordered = all(a < b for a, b in zip(layers, layers[1:], strict=False))
         if layers and not (ordered and 0 <= layers[0] and layers[-1] < self.layers):
             _refuse("global_layers", layers, f"some of 0 to {self.layers - 1} in order")
         for field in ("global_layers", "rope_local_theta"):
-            if getattr(self, field) and not self.window:
-                _refuse(field, getattr(self, field), "nothing without a window")
+            value = getattr(self, field)
+            if value and not self.window:
+                _refuse(field, value, f"{type(value)()!r} without a window")
 
     def _check_rope(self):
+        """Checks the fields about rotary positions."""
         if not self.rope_theta > 1:
             _refuse("rope_theta", self.rope_theta, "above 1")
         if 0 < self.rope_local_theta <= 1:
             _refuse("rope_local_theta", self.rope_local_theta, "0 or above 1")
         if not 0 < self.rotary_fraction <= 1 or self.rotary_width < 2:
             _refuse(
-                "rotary_fraction", self.rotary_fraction, "from a pair to the whole head"
+                "rotary_fraction",
+                self.rotary_fraction,
+                "from a pair to the whole head",
             )
         if self.rotary_width % 2:
             field = "head_width" if self.rotary_fraction == 1 else "rotary_fraction"
             raise ValueError(
                 f"transformer_lm.{field}: {self.rotary_width} is odd; rotary positions "
-                "turn pairs."
+                "rotate pairs of numbers."
             )
         if self.rope_scaling in ("llama3", "yarn"):
             at_least("transformer_lm.rope_context", self.rope_context, 1)
@@ -182,15 +190,15 @@ class Config:
 
     @property
     def rotary_width(self) -> int:
-        """How much of each head rotary positions turn."""
+        """How many numbers of each head are rotated."""
         return int(self.head_size * self.rotary_fraction)
 
     def is_local(self, layer: int) -> bool:
-        """Whether a layer sees no more than the window."""
+        """Whether a layer has the window."""
         return self.window > 0 and layer not in self.global_layers
 
     def scores(self, layer: int) -> attention.Scores:
-        """What a layer does with the products of queries and keys."""
+        """How a layer computes its attention scores."""
         return attention.Scores(
             scale=self.query_scalar**-0.5 if self.query_scalar else 0.0,
             softcap=self.attention_softcap,
@@ -198,7 +206,7 @@ class Config:
         )
 
     def frequencies(self, local: bool = False):
-        """What `rotary.frequencies` gives for layers with a window, or for others."""
+        """The result of `rotary.frequencies`, for layers with a window if `local`."""
         if local and self.rope_local_theta:
             return rotary.frequencies(self.rotary_width, self.rope_local_theta)
         scaling = rotary.Scaling(
@@ -213,4 +221,5 @@ class Config:
 
 
 def _refuse(field, value, allowed):
+    """Raises the ValueError of a field; `allowed` are words."""
     raise ValueError(f"transformer_lm.{field}: {value!r}, {allowed} allowed.")

@@ -1,4 +1,4 @@
-"""A decoder-only Transformer language model whose choices span many families.
+"""A decoder-only Transformer language model that covers many families by its Config.
 
 Sources: Radford et al. 2019 (GPT-2); Touvron et al. 2023 (Llama 2,
 arXiv:2307.09288); Gemma Team 2024 (softcaps, norms on both sides, arXiv:2408.00118);
@@ -11,19 +11,20 @@ import tensorflow as tf
 from zoo import registry, shapes
 from zoo.layers import attention, rotary
 from zoo.layers.embedding import Embedding
-from zoo.layers.linear import Linear, read
+from zoo.layers.linear import Linear
 from zoo.layers.mlp import Mlp
 from zoo.layers.norm import Norm
+from zoo.models.language_model import LanguageModel
 from zoo.models.transformer_config import Config
 
 
 class Block(keras.layers.Layer):
-    """Attention and a feed-forward part, each added to the residual stream."""
+    """Attention and an MLP, each added to the residual stream."""
 
     def __init__(self, config: Config, **kwargs):
         super().__init__(**kwargs)
         c = self.config = config
-        # what is added 2 * layers times starts small (GPT-2)
+        # the 2 * layers terms of the residual stream start small (GPT-2)
         stddev = 0.02 / (2 * c.layers) ** 0.5
         self.mlp_norm = self.post_attention_norm = self.post_mlp_norm = None
         with keras.name_scope(self.name):
@@ -63,39 +64,45 @@ class Block(keras.layers.Layer):
         self.built = True
 
     def call(self, x_ND, attend, rotation, training=False):
-        """Returns [N, D]; `attend` and `rotation` as in `Attention`."""
+        """Returns [N, D]; `attend` and `rotation` are those of `Attention.call`."""
 
-        def attended(x, after=None):
+        def normed(norm, x):
+            return x if norm is None else norm.call(x, training)
+
+        def attended(x):
             y = self.attention.call(x, attend, rotation, training)
-            y = y if after is None else after.call(y, training)
+            y = normed(self.post_attention_norm, y)
             return self.dropout(y, training=training)
 
-        def widened(x, after=None):
-            y = self.mlp.call(x, training)
-            y = y if after is None else after.call(y, training)
+        def through_mlp(x):
+            y = normed(self.post_mlp_norm, self.mlp.call(x, training))
             return self.dropout(y, training=training)
 
         if self.config.norm_place == "post":
             x_ND = self.attention_norm.call(x_ND + attended(x_ND), training)
-            return self.mlp_norm.call(x_ND + widened(x_ND), training)
+            return normed(self.mlp_norm, x_ND + through_mlp(x_ND))
         y_ND = self.attention_norm.call(x_ND, training)
         if self.config.residual == "parallel_shared":
-            return x_ND + attended(y_ND) + widened(y_ND)
+            return x_ND + attended(y_ND) + through_mlp(y_ND)
         if self.config.residual == "parallel":
-            z_ND = self.mlp_norm.call(x_ND, training)
-            return x_ND + attended(y_ND) + widened(z_ND)
-        x_ND = x_ND + attended(y_ND, self.post_attention_norm)
-        return x_ND + widened(self.mlp_norm.call(x_ND, training), self.post_mlp_norm)
+            z_ND = normed(self.mlp_norm, x_ND)
+            return x_ND + attended(y_ND) + through_mlp(z_ND)
+        x_ND = x_ND + attended(y_ND)
+        return x_ND + through_mlp(normed(self.mlp_norm, x_ND))
 
 
 @keras.saving.register_keras_serializable(package="zoo")
-class TransformerLM(registry.ConfigSerializable, keras.Model):
-    """Maps `tokens_BT` to `logits_BTV`, and offers the Decoder protocol."""
+class TransformerLM(LanguageModel):
+    """Maps `tokens_BT` to `logits_BTV`, and offers the Decoder protocol.
+
+    The state of the Decoder is each row's position, then keys and values
+    [B, K, capacity, head width] for each layer.
+    """
 
     def __init__(self, config: Config, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_jit = False  # the training path holds small compiled clusters
-        c = self.config = config
+        super().__init__(config, **kwargs)
+        self.supports_jit = False  # the training path contains small XLA clusters
+        c = config
         self.embedding = Embedding(c.vocab_size, c.width, name="embedding")
         self.position = None
         if c.positions == "learned":
@@ -111,19 +118,8 @@ class TransformerLM(registry.ConfigSerializable, keras.Model):
             self.untied_head = Linear(c.width, c.vocab_size, c.head_bias, name="head")
         self.built = True
 
-    @property
-    def limit(self) -> int:
-        """The most positions that it can see; 0 would mean any number."""
-        return self.config.context
-
-    def call(self, tokens_BT, training=False):
-        """Float32 logits [B, T, V]; position t has seen tokens 0..t."""
-        # under a Strategy, `fit` builds the model with the mean of the replicas' tokens
-        tokens_BT = tf.cast(tokens_BT, tf.int32)
-        return self.logits(self.features(tokens_BT, training))
-
     def features(self, tokens_BT, training=False):
-        """What the head sees: [B, T, D] in the compute dtype."""
+        """The input of the head: [B, T, D] in the compute dtype."""
         shapes.check("tokens", tokens_BT, "BT")
         c, T = self.config, tokens_BT.shape[1]
         blocks = next(n for n in (4, 2, 1) if T % (64 * n) == 0 or n == 1) if T else 1
@@ -138,37 +134,16 @@ class TransformerLM(registry.ConfigSerializable, keras.Model):
         x_ND = self._body(tokens_BT, attend, training)
         return tf.reshape(x_ND, (batch, -1 if T is None else T, c.width))
 
-    def logits(self, x):
-        """Float32 logits [..., V] of features [..., D]."""
-        weight_VD, bias_V = self.head()
-        flat = tf.reshape(x, (-1, self.config.width))
-        y = tf.matmul(flat, tf.cast(weight_VD, x.dtype), transpose_b=True)
-        y = tf.cast(y, tf.float32)
-        if bias_V is not None:
-            y = y + bias_V
-        if self.config.logit_softcap:
-            y = self.config.logit_softcap * tf.tanh(y / self.config.logit_softcap)
-        if len(x.shape) == 2:
-            return y
-        return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [self.config.vocab_size]], 0))
-
-    def head(self):
-        """The head's float32 weight [V, D], and its bias [V] or None."""
-        layer = self.untied_head or self.embedding
-        bias_V = read(layer.bias, tf.float32) if self.config.head_bias else None
-        return read(layer.weight, tf.float32), bias_V
-
     def start(self, tokens_BT, lengths_B, capacity):
         """Reads prompts: the Decoder's first call.
 
         Args:
           tokens_BT: int32, right-padded with any id.
           lengths_B: int32, at least 1 each.
-          capacity: the number of positions that the state has room for, T at least.
+          capacity: the number of positions in the state, at least T.
 
         Returns:
-          The logits [B, V] that follow each row's last token, and the state: each
-          row's position, then keys and values [B, K, capacity, head width] by layer.
+          The logits [B, V] after each row's last token, and the state.
         """
         c = self.config
         B, T = tf.unstack(tf.shape(tokens_BT))
@@ -177,8 +152,8 @@ class TransformerLM(registry.ConfigSerializable, keras.Model):
 
         def keep(x):
             x = tf.reshape(x, (B, T, kv_heads, c.head_size))
-            room = ((0, 0), (0, 0), (0, capacity - T), (0, 0))
-            state.append(tf.pad(tf.transpose(x, (0, 2, 1, 3)), room))
+            free = ((0, 0), (0, 0), (0, capacity - T), (0, 0))
+            state.append(tf.pad(tf.transpose(x, (0, 2, 1, 3)), free))
 
         def attend(i, q, k, v):
             keep(k)
@@ -190,9 +165,15 @@ class TransformerLM(registry.ConfigSerializable, keras.Model):
         return self.logits(last), state
 
     def step(self, token_B, state, in_place=False):
-        """Reads one more token a row; returns the logits that follow, and the state.
+        """Reads one more token of each row.
 
-        `in_place` allows it to overwrite the tensors of the state that it is given.
+        Args:
+          token_B: int32.
+          state: the state from `start` or from the previous `step`.
+          in_place: whether the tensors of `state` may be overwritten.
+
+        Returns:
+          The logits [B, V] after the token, and the new state.
         """
         position_B, *caches = state
         new = [position_B + 1]
@@ -216,9 +197,10 @@ class TransformerLM(registry.ConfigSerializable, keras.Model):
         return self.logits(x_BD), new
 
     def _body(self, tokens_BT, attend, training=False, positions_N=None):
-        """From tokens to [N, D]: the one path of training, prompts and decoding.
+        """Maps tokens to features [N, D], in training, for prompts and in decoding.
 
-        `attend(layer, q, k, v)` decides who sees what.
+        `attend(layer, q, k, v)` decides which positions see which; positions_N
+        defaults to 0..T-1 in each row.
         """
         c = self.config
         if positions_N is None:
@@ -232,24 +214,24 @@ class TransformerLM(registry.ConfigSerializable, keras.Model):
             rows_N = positions_N + offset if offset else positions_N
             x_ND = x_ND + self.position.call(rows_N)
         x_ND = self.dropout(x_ND, training=training)
-        turns = self._turns(positions_N)
+        rotations = self._rotations(positions_N)
         for i, block in enumerate(self.blocks):
 
             def attend_here(q, k, v, i=i):
                 return attend(i, q, k, v)
 
-            x_ND = block.call(x_ND, attend_here, turns[c.is_local(i)], training)
+            x_ND = block.call(x_ND, attend_here, rotations[c.is_local(i)], training)
         return x_ND if self.norm is None else self.norm.call(x_ND, training)
 
-    def _turns(self, positions_N):
-        """The rotations of layers that see all, and of those with a window."""
+    def _rotations(self, positions_N):
+        """The rotation of layers without a window, and of layers with a window."""
         c = self.config
         if c.positions != "rotary":
             return None, None
-        wide = rotary.rotation(positions_N, *c.frequencies())
+        of_all = rotary.rotation(positions_N, *c.frequencies())
         if not c.rope_local_theta:
-            return wide, wide
-        return wide, rotary.rotation(positions_N, *c.frequencies(local=True))
+            return of_all, of_all
+        return of_all, rotary.rotation(positions_N, *c.frequencies(local=True))
 
 
 registry.register(

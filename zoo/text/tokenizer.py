@@ -19,6 +19,10 @@ TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
 # Newer directories hold the chat template in a separate file.
 TEMPLATE_FILE = "chat_template.jinja"
+# The fields of a tokenizer_config.json that name a special token.
+NAMED_TOKENS = (
+    "bos_token eos_token unk_token sep_token pad_token cls_token mask_token"
+).split()
 
 
 class Tokenizer:

@@ -141,18 +141,23 @@ def compiled_functions(concrete):
     return [f.signature.name for f in library if f.attr["_XlaMustCompile"].b]
 
 
-def test_the_switch_of_clusters_returns_to_what_it_was():
-    assert xla_cluster.is_enabled()
+def test_the_switch_of_clusters_returns_to_its_earlier_state():
+    eager = []
+    cluster = xla_cluster.xla_cluster(lambda x: eager.append(tf.executing_eagerly()))
+
+    def is_on():
+        cluster(float(len(eager)))  # a new number is traced anew
+        return not eager[-1]
+
+    assert is_on()
     with xla_cluster.enabled(False):
         with xla_cluster.enabled(True):
-            assert xla_cluster.is_enabled()
-        assert not xla_cluster.is_enabled()
-    assert xla_cluster.is_enabled()
-    before = xla_cluster.enabled(False)
-    assert not xla_cluster.is_enabled()
-    with before:
-        pass
-    assert xla_cluster.is_enabled()
+            assert is_on()
+        assert not is_on()
+        with pytest.raises(KeyError), xla_cluster.enabled(True):
+            raise KeyError
+        assert not is_on()
+    assert is_on()
 
 
 def test_a_cluster_takes_tuples_and_none_and_gives_what_its_function_gives():
@@ -163,7 +168,7 @@ def test_a_cluster_takes_tuples_and_none_and_gives_what_its_function_gives():
         return tf.tanh(x) * pair[0] + pair[1], x
 
     args = tf.constant([1.0, -2.0]), (tf.constant(3.0), tf.constant(0.5)), None
-    assert_close(xla_cluster.cluster(f)(*args), f(*args))
+    assert_close(xla_cluster.xla_cluster(f)(*args), f(*args))
     assert seen == [None, None]
 
 

@@ -124,7 +124,7 @@ def test_a_model_directory_generates_what_the_model_did(kind, tokenizer, tmp_pat
         ({"settings": {}}, "settings.vocabulary_size: None, a whole number allowed"),
         (
             {"settings": EVERY | {"dtype": "float16"}},
-            "keras_hub.settings.dtype: is not a setting here",
+            "keras_hub.settings.dtype: 'float16', not allowed among settings",
         ),
         (
             {"settings": EVERY | {"x": {"class_name": "Lambda"}}},

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from zoo import models, registry
-from zoo.layers.bidirectional import bidirectional
+from zoo.layers.attention import bidirectional
 from zoo.models.text_encoder import Config
 
 SMALL = {"vocab_size": 50, "context": 24, "width": 32, "layers": 2, "heads": 4}

@@ -20,6 +20,7 @@ from zoo.text.importers import sentencepiece
 from zoo.text.tokenizer import (
     CONFIG_FILE,
     END,
+    NAMED_TOKENS,
     TEMPLATE_FILE,
     TOKENIZER_FILE,
     Tokenizer,
@@ -36,8 +37,6 @@ FILES = (
     _ADDED_FILE,
     *_VOCABULARIES,
 )
-_NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token")
-_NAMED += ("cls_token", "mask_token")
 _LARGEST = 64 * 2**20
 # Other classes have a vocab.json too, but other pre-tokenizers.
 _BYTE_LEVEL = ("GPT2Tokenizer", "RobertaTokenizer", "BartTokenizer")
@@ -225,7 +224,7 @@ def _add(engine, settings) -> None:
                 f"the added token {token.content!r} should be {number}, but is "
                 f"{engine.token_to_id(token.content)}."
             )
-    named = [settings.get(name) for name in _NAMED]
+    named = [settings.get(name) for name in NAMED_TOKENS]
     more = settings.get("additional_special_tokens") or []
     for token in [*named, *more]:
         name = _content(token)
@@ -250,7 +249,7 @@ def _by_id(folder, settings) -> dict[str, dict]:
 
 def _named(settings) -> Iterator[str]:
     """The names of all special tokens."""
-    for token in [settings.get(name) for name in _NAMED]:
+    for token in [settings.get(name) for name in NAMED_TOKENS]:
         if token:
             yield _content(token)
     yield from map(_content, settings.get("additional_special_tokens") or [])

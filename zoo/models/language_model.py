@@ -1,0 +1,67 @@
+"""The part that all language models share: the head, and the way to Keras and back."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from zoo import registry
+from zoo.layers.embedding import Embedding
+from zoo.layers.linear import Linear, read
+
+
+class LanguageModel(registry.ConfigSerializable, keras.Model):
+    """Maps `tokens_BT` to `logits_BTV`, and offers the Decoder protocol.
+
+    A subclass has a Config with `vocab_size`, `context` and `logit_softcap`. It sets
+    `embedding` and `untied_head`, or overrides `head` and `logits`. It defines:
+
+      features(tokens_BT, training=False)     the input of the head, [B, T, D]
+      start(tokens_BT, lengths_B, capacity)   reads prompts; returns logits and a state
+      step(token_B, state, in_place=False)    reads a token; returns logits and a state
+    """
+
+    embedding: Embedding
+    untied_head: Linear | None
+
+    def __init__(self, config: Any, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+
+    @property
+    def limit(self) -> int:
+        """The largest number of positions that the model can read; 0 is any number."""
+        return self.config.context
+
+    def features(self, tokens_BT, training=False) -> tf.Tensor:
+        """The input of the head: [B, T, D] in the compute dtype."""
+        raise NotImplementedError
+
+    def call(self, tokens_BT, training=False):
+        """Float32 logits [B, T, V]; those of position t depend on tokens 0..t."""
+        # under a Strategy, `fit` builds the model with the mean of the replicas' tokens
+        tokens_BT = tf.cast(tokens_BT, tf.int32)
+        return self.logits(self.features(tokens_BT, training))
+
+    def logits(self, x):
+        """Float32 logits [..., V] of features [..., D]."""
+        weight_VD, bias_V = self.head()
+        flat = tf.reshape(x, (-1, weight_VD.shape[1]))
+        y = tf.matmul(flat, tf.cast(weight_VD, x.dtype), transpose_b=True)
+        y = tf.cast(y, tf.float32)
+        if bias_V is not None:
+            y = tf.nn.bias_add(y, bias_V)
+        if self.config.logit_softcap:
+            y = self.config.logit_softcap * tf.tanh(y / self.config.logit_softcap)
+        if len(x.shape) == 2:
+            return y
+        shape: list[Any] = [tf.shape(x)[:-1], [weight_VD.shape[0]]]
+        return tf.reshape(y, tf.concat(shape, 0))
+
+    def head(self):
+        """The head's float32 weight [V, D], and its bias [V] or None."""
+        if self.untied_head is None:
+            return self.embedding.table(), None
+        weight, bias = self.untied_head.weight, self.untied_head.bias
+        bias_V = None if bias is None else read(bias, tf.float32)
+        return read(weight, tf.float32), bias_V
