@@ -128,7 +128,7 @@ def read(source, revision: str | None = None) -> Pretrained:
         result = found.tokenizer() if callable(found.tokenizer) else found.tokenizer
         if result is None:
             return None
-        rows = getattr(assemble.read_config(found), "vocab_size", None)
+        rows = getattr(assemble.config_of(found), "vocab_size", None)
         return checked_tokenizer.check(result, rows, found.where)
 
     return found._replace(tokenizer=tokenizer)

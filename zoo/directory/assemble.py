@@ -39,7 +39,7 @@ def assemble(
         of another shape or dtype; a wrong digest; or a `config` of another model.
     """
     where, tensors = pretrained.where, pretrained.tensors
-    found = read_config(pretrained)
+    found = config_of(pretrained)
     if config is not None:
         _check_config(config, found, where)
     shapes = pretrained.shapes
@@ -80,7 +80,7 @@ def assemble(
     return Loaded(model, tokenizer, pretrained.generation)
 
 
-def read_config(pretrained: Pretrained) -> Any:
+def config_of(pretrained: Pretrained) -> Any:
     """Returns the Config of the model.
 
     Raises:
