@@ -101,11 +101,13 @@ class Tokenizer:
         encodings = engine.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[int], continuing: bool = False) -> str:
         """The text of ids; special and unknown ids have no text.
 
         Args:
           ids: 0 or above.
+          continuing: whether the ids follow other text. The first space of a text that
+            follows another one is kept, which Llama 2 drops at the start of a text.
 
         Raises:
           ValueError: an id is negative.
@@ -115,7 +117,13 @@ class Tokenizer:
             raise ValueError(
                 f"Token id {min(ids)}, 0 to {self.vocab_size - 1} allowed."
             )
-        return self._plain.decode(ids, skip_special_tokens=True)
+        text = self._plain.decode(ids, skip_special_tokens=True)
+        if not continuing:
+            return text
+        before = self.encode("a")
+        start = self._plain.decode(before)
+        joined = self._plain.decode([*before, *ids], skip_special_tokens=True)
+        return joined.removeprefix(start) if joined.startswith(start) else text
 
     def _more_ends(self):
         """The ids of the field `end_tokens`."""

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from tokenizers import AddedToken, Tokenizer
 
+from zoo.text import tokenizer
 from zoo.text.in_graph import byte_level
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 
@@ -242,3 +243,32 @@ def test_many_texts(pair):
     assert pair.differing(graph_cases.fuzz(20_000, seed=5), special=True) == []
     whole = graph_cases.text(1_000_000)
     assert pair.differing([whole, *whole.split("\n")]) == []
+
+
+def test_the_first_space_of_a_continuation_is_kept():
+    pair = graph_cases.pair("llama2")
+    python = tokenizer.Tokenizer(pair.library.to_str(), {"eos_token": "</s>"})
+    world = [pair.library.token_to_id(token) for token in ("▁w", "or", "ld")]
+    assert pair.decode([world]).tolist() == [b"world"]
+    rows = tf.ragged.constant([world, world], tf.int32)
+    assert pair.graph.decode(rows, continuing=True).numpy().tolist() == [b" world"] * 2
+    mixed = pair.graph.decode(rows, continuing=tf.constant([True, False]))
+    assert mixed.numpy().tolist() == [b" world", b"world"]
+    assert python.decode(world) == "world"
+    assert python.decode(world, continuing=True) == " world"
+    assert python.decode([], continuing=True) == ""
+
+
+def test_continuations_are_decoded_as_behind_another_token(pair):
+    """In the graph and in Python, as the library decodes them in their whole text."""
+    end = "[SEP]" if pair.library.token_to_id("[SEP]") else "</s>"
+    end = end if pair.library.token_to_id(end) else "<|endoftext|>"
+    python = tokenizer.Tokenizer(pair.library.to_str(), {"eos_token": end})
+    ids = pair.expected(TRICKY + graph_cases.fuzz(300, seed=6))
+    (before,) = pair.expected(["a"])
+    start = pair.library.decode(before)
+    wanted = [pair.library.decode([*before, *i])[len(start) :] for i in ids]
+    assert [python.decode(i, continuing=True) for i in ids] == wanted
+    rows = tf.ragged.constant(ids, tf.int32, ragged_rank=1)
+    got = pair.graph.decode(rows, continuing=True).numpy()
+    assert [text.decode() for text in got] == wanted

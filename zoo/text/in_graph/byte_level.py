@@ -78,8 +78,9 @@ class ByteLevel(tf.Module):
         word_N, row_N = pre_tokenizers.words(text_B, self._replacements)
         return words.encode(word_N, row_N, self._single_tokens, self._merge)
 
-    def decode(self, tokens_BT: tf.RaggedTensor) -> tf.Tensor:
+    def decode(self, tokens_BT: tf.RaggedTensor, continuing) -> tf.Tensor:
         """The texts of tokens, string [B]."""
+        del continuing  # The text of a token is the same wherever it stands.
         row = ragged_ops.row_of_each(tokens_BT)
         text = self.token_bytes(tokens_BT.values)
         return to_utf8(ragged_ops.join(text, row, tokens_BT.nrows()))

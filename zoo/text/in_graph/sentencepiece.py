@@ -94,8 +94,8 @@ class SentencePiece(tf.Module):
         word_N, row_N = pre_tokenizers.words(text_B, self._after)
         return words.encode(word_N, row_N, self._single_tokens, self._merge)
 
-    def decode(self, tokens_BT: tf.RaggedTensor) -> tf.Tensor:
-        """The texts of tokens, string [B]."""
+    def decode(self, tokens_BT: tf.RaggedTensor, continuing) -> tf.Tensor:
+        """The texts of tokens, string [B]; see `GraphTokenizer.decode`."""
         nothing = tf.size(self._texts) - 1
         tokens = tokens_BT.values
         tokens = tf.where((tokens >= 0) & (tokens < nothing), tokens, nothing)
@@ -116,7 +116,10 @@ class SentencePiece(tf.Module):
         valid_R = byte_level.valid(ragged_ops.join(text, run, tf.size(run) + 1))
         text = tf.where(is_byte & ~tf.gather(valid_R, run), _BROKEN, text)
         text_B = ragged_ops.join(text, row, tokens_BT.nrows())
-        return tf.strings.regex_replace(text_B, "^ ", "") if self._strip else text_B
+        if not self._strip:
+            return text_B
+        stripped_B = tf.strings.regex_replace(text_B, "^ ", "")
+        return tf.where(continuing, text_B, stripped_B)
 
     def token_bytes(self, tokens: tf.Tensor) -> tf.Tensor:
         """The bytes of each token; special ones and ids out of range have none."""

@@ -128,18 +128,22 @@ class GraphTokenizer(tf.Module):
             tokens_PT = tf.concat([text_PT, token_PT], 1)
             return parts_BP.with_values(tokens_PT).merge_dims(1, 2)
 
-    def decode(self, tokens_BT: tf.RaggedTensor) -> tf.Tensor:
+    def decode(
+        self, tokens_BT: tf.RaggedTensor, continuing: bool | tf.Tensor = False
+    ) -> tf.Tensor:
         """Decodes ids; special tokens and ids out of range have no text.
 
         Args:
           tokens_BT: int32 [B, None].
+          continuing: whether the tokens follow other text, for all rows or bool [B].
+            The first space of a text that follows another one is kept.
 
         Returns:
           string [B], valid UTF-8: a character that is cut at the end is dropped, other
           broken bytes become U+FFFD.
         """
         with tf.device(_CPU):
-            return self._family.decode(tokens_BT)
+            return self._family.decode(tokens_BT, continuing)
 
     def token_bytes(self, tokens: tf.Tensor) -> tf.Tensor:
         """The bytes that each token adds to a text, string, of the shape of `tokens`.

@@ -97,15 +97,17 @@ class WordPiece(tf.Module):
         token, row = ragged_ops.keep(taken_N, token_N, row_N)
         return ragged_ops.ragged(token, row, tf.size(text_B, tf.int64))
 
-    def decode(self, tokens_BT: tf.RaggedTensor) -> tf.Tensor:
-        """The texts of tokens, string [B]."""
+    def decode(self, tokens_BT: tf.RaggedTensor, continuing) -> tf.Tensor:
+        """The texts of tokens, string [B]; see `GraphTokenizer.decode`."""
         tokens = self._in_range(tokens_BT.values)
         tokens_BT = ragged_ops.keep_ragged(
             tf.gather(self._known, tokens), tokens_BT.with_values(tokens)
         )
         tokens, row = tokens_BT.values, ragged_ops.row_of_each(tokens_BT)
         first, later = tf.gather(self._first, tokens), tf.gather(self._later, tokens)
-        text = tf.where(ragged_ops.changes(row), first, later)
+        continuing_B = tf.broadcast_to(continuing, tokens_BT.nrows()[None])
+        starts = ragged_ops.changes(row) & ~tf.gather(continuing_B, row)
+        text = tf.where(starts, first, later)
         return ragged_ops.join(text, row, tokens_BT.nrows())
 
     def token_bytes(self, tokens: tf.Tensor) -> tf.Tensor:
