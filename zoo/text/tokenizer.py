@@ -31,13 +31,14 @@ class Tokenizer:
     Args:
       json_text: the content of a tokenizer.json.
       config: the fields of a tokenizer_config.json. `eos_token` names the token that
-        ends a text; `<|endoftext|>` is the default. `end_tokens` may list more names.
+        ends a text; `<|endoftext|>` is the default, and None means that no token does.
+        `end_tokens` may list more names.
 
     Attributes:
       json: the content of the tokenizer.json.
       config: the fields of the tokenizer_config.json.
-      end_token: the name of the end token.
-      end_id: the id of the end token.
+      end_token: the name of the end token, or None.
+      end_id: the id of the end token, or None.
       end_ids: the ids of all tokens that end a text, `end_id` first.
       vocab_size: the highest id and 1.
 
@@ -51,12 +52,14 @@ class Tokenizer:
         self._plain = _engine(json_text)
         self._plain.encode_special_tokens = True
         end = self.config["eos_token"]
-        self.end_token: str = end["content"] if isinstance(end, dict) else end
-        end_id = self._plain.token_to_id(self.end_token)
-        if end_id is None:
+        self.end_token: str | None = end["content"] if isinstance(end, dict) else end
+        end_ids = []
+        if self.end_token is not None:
+            end_ids.append(self._plain.token_to_id(self.end_token))
+        if None in end_ids:
             raise ValueError(f"eos_token: {self.end_token!r} is not in the vocabulary.")
-        self.end_id: int = end_id
-        self.end_ids: list[int] = list(dict.fromkeys([end_id, *self._more_ends()]))
+        self.end_ids: list[int] = list(dict.fromkeys([*end_ids, *self._more_ends()]))
+        self.end_id: int | None = self.end_ids[0] if self.end_ids else None
         self.vocab_size: int = max(self._plain.get_vocab().values()) + 1
 
     @property

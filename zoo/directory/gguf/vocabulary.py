@@ -104,7 +104,7 @@ def _settings(tokenizer, ids):
         if token in ids:
             values[name] = ids[token]
     ends = [tokenizer.end_token, *tokenizer.config.get("end_tokens", ())]
-    first, *more = dict.fromkeys(ids[end] for end in ends if end in ids)
+    first, *more = [*dict.fromkeys(ids[end] for end in ends if end in ids)] or [None]
     if len(more) > len(gguf_tokenizer.MORE_ENDS):
         raise _refusal(
             f"with {len(more) + 1} tokens that end a text",

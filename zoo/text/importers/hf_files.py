@@ -58,7 +58,7 @@ def load(folder: str, end_ids: Sequence[int] = ()) -> Tokenizer | None:
       None where the folder has no tokenizer.
 
     Raises:
-      ValueError: a file is broken, asks for code of its own, or no token ends a text.
+      ValueError: a file is broken, or asks for code of its own.
     """
     present = {name for name in FILES if os.path.isfile(os.path.join(folder, name))}
     if not present & {TOKENIZER_FILE, *_VOCABULARIES}:
@@ -112,10 +112,7 @@ def _ends(engine, settings, end_ids, mapped) -> dict[str, Any]:
         usual.append(_content(settings.get("sep_token", "[SEP]")))
     end = next((e for e in [settings["eos_token"], *names, *usual] if e), None)
     if end is None:
-        raise ValueError(
-            f"no token ends a text: {CONFIG_FILE} and {_MAP_FILE} have no eos_token, "
-            "config.json and generation_config.json no eos_token_id."
-        )
+        return {"eos_token": None}
     several = list(dict.fromkeys([end, *names]))
     return {"eos_token": end, **({"end_tokens": several} if several[1:] else {})}
 
