@@ -25,6 +25,19 @@ _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}@| ?[^\s\p{L}\p{N}]+"
     r"[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+_UPPER, _LOWER = r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}"
+_GPT4O = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?[{_UPPER}]*[{_LOWER}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    rf"|[^\r\n\p{{L}}\p{{N}}]?[{_UPPER}]+[{_LOWER}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_DEEPSEEK = (
+    r"\p{N}{1,3}",
+    "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"""
+    "|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*"
+    "|\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
+)
 _LETTERS = (
     "abcdeXYZ019 \t\n'''.,!?-_()éßſ你कΣ६٠\xa0\u3000\u2009\x0b\x85\u200d\u0301\u0323"
     "😀stredvml\r\n\0\ufeff▁▁Ġ##가\u1100\u1161\U000e0020\U000f0000\U0010ffff"
@@ -80,11 +93,11 @@ def _byte_level(words, normalizer=None, **model):
     return _train(tokenizer, trainer).to_str()
 
 
-def _split(number):
-    pattern = Regex(_WORDS.replace("@", number))
+def _split(*patterns, behavior="isolated"):
+    kept = behavior == "removed"
     return pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(pattern, "isolated"),
+            *(pre_tokenizers.Split(Regex(p), behavior, kept) for p in patterns),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -158,8 +171,12 @@ _FAMILIES = {
     "gpt2": lambda: _byte_level(_byte(add_prefix_space=False)),
     "prefix": lambda: _byte_level(_byte(add_prefix_space=True)),
     "added": _added,
-    "llama3": lambda: _byte_level(_split(r"{1,3}"), ignore_merges=True),
-    "qwen2": lambda: _byte_level(_split(""), normalizers.NFC()),
+    "llama3": lambda: _byte_level(
+        _split(_WORDS.replace("@", "{1,3}")), ignore_merges=True
+    ),
+    "qwen2": lambda: _byte_level(_split(_WORDS.replace("@", "")), normalizers.NFC()),
+    "gpt4o": lambda: _byte_level(_split(_GPT4O, behavior="removed")),
+    "deepseek": lambda: _byte_level(_split(*_DEEPSEEK), normalizers.Sequence([])),
     "smollm": lambda: _byte_level(pre_tokenizers.Sequence(_digits)),
     "llama2": lambda: _sentencepiece(_prepend, None, True),
     "gemma": lambda: _sentencepiece(

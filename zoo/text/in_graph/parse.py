@@ -29,8 +29,9 @@ def read(fields: dict, vocabulary: dict[str, int]):
     if model["byte_fallback"]:
         return None, _sentencepiece(fields, vocabulary, skipped)
     normalize = None
-    if fields["normalizer"] is not None:
-        _only("normalizer", fields["normalizer"], {"type": "NFC"})
+    normalizers = _parts(fields["normalizer"], "normalizers")
+    if normalizers:
+        _only("normalizer", normalizers, [{"type": "NFC"}])
         normalize = nfc.Composed()
     return normalize, _byte_level(fields, vocabulary, skipped)
 
@@ -43,13 +44,17 @@ def _byte_level(fields, vocabulary, skipped):
     parts = _parts(fields["pre_tokenizer"], "pretokenizers")
     for part in parts:
         found = None
-        if part["type"] == "Split" and part["behavior"] == "Isolated":
-            found = pre_tokenizers.split_pattern(part["pattern"].get("Regex"))
+        if part["type"] == "Split" and "Regex" in part["pattern"]:
+            # GPT-4o's files keep the words by "remove what is no word"
+            removed = (part["behavior"], part["invert"]) == ("Removed", True)
+            if removed or (part["behavior"], part["invert"]) == ("Isolated", False):
+                pattern = part["pattern"]["Regex"]
+                found = pre_tokenizers.split_pattern(pattern, matches_only=removed)
         elif part["type"] == "Digits" and part["individual_digits"]:
             found = pre_tokenizers.digits()
         elif part["type"] == "ByteLevel" and part is parts[-1]:
             found = pre_tokenizers.gpt2() if part["use_regex"] else []
-        if found is None or part.get("invert"):
+        if found is None:
             raise ValueError(f"pre_tokenizer {part}")
         replacements += found
     _only("pre_tokenizer", parts[-1]["type"] if parts else None, "ByteLevel")

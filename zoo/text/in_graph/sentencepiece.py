@@ -20,6 +20,7 @@ from zoo.text.in_graph import (
 SPACE = "▁"
 _BYTE = re.compile(r"<0x(\+[0-9A-Fa-f]|[0-9A-Fa-f]{2})>")
 _BROKEN = "\ufffd"
+_NEVER_IN_UTF8 = {0xC0, 0xC1, *range(0xF5, 0x100)}
 
 
 class SentencePiece(tf.Module):
@@ -43,8 +44,11 @@ class SentencePiece(tf.Module):
         super().__init__()
         ids = model["vocab"]
         byte_ids = [ids.get(f"<0x{byte:02X}>", -1) for byte in range(256)]
-        if -1 in byte_ids:
-            raise ValueError(f"model.vocab without <0x{byte_ids.index(-1):02X}>")
+        for byte, number in enumerate(byte_ids):
+            # Gemma has "\t" as a token, so no character needs its byte.
+            needed = byte > 0x7F or chr(byte) not in ids
+            if number < 0 and needed and byte not in _NEVER_IN_UTF8:
+                raise ValueError(f"model.vocab without <0x{byte:02X}>")
         size = max(vocabulary.values()) + 1
         merges = bpe_merges.prepare(
             {
