@@ -42,7 +42,8 @@ _LETTERS = (
     "abcdeXYZ019 \t\n'''.,!?-_()éßſ你कΣ६٠\xa0\u3000\u2009\x0b\x85\u200d\u0301\u0323"
     "😀stredvml\r\n\0\ufeff▁▁Ġ##가\u1100\u1161\U000e0020\U000f0000\U0010ffff"
 )
-_PIECES = [*SPECIAL, "<s>", "<0x41>", "[CLS]", "##a", " ", "hi", "\n", "<|", "|>", "é"]
+_PIECES = ["e\u0301x", "<é>", "   ", "[a b]", "hi there", "<x>"]
+_PIECES += [*SPECIAL, "<s>", "<0x41>", "[CLS]", "##a", " ", "hi", "\n", "<|", "|>", "é"]
 
 
 @functools.cache
@@ -162,6 +163,24 @@ def _added():
     return tokenizer.to_str()
 
 
+def _neox():
+    """Runs of spaces are added tokens, and looked for in normalized text."""
+    normal = normalizers.NFC()
+    tokenizer = Tokenizer.from_str(_byte_level(_byte(add_prefix_space=False), normal))
+    spaces = [AddedToken(" " * count, normalized=True) for count in range(2, 9)]
+    tokenizer.add_tokens([*spaces, AddedToken("e\u0301x"), AddedToken("hi")])
+    tokenizer.add_special_tokens([AddedToken("<é>", normalized=True)])
+    return tokenizer.to_str()
+
+
+def _llama_added():
+    """Added tokens with `normalized`, as in older files of Llama 2."""
+    tokenizer = Tokenizer.from_str(_sentencepiece(_prepend, None, True))
+    tokenizer.add_tokens([AddedToken("hi there"), AddedToken("<x>", normalized=False)])
+    tokenizer.add_special_tokens([AddedToken("[a b]", normalized=True)])
+    return tokenizer.to_str()
+
+
 _byte = pre_tokenizers.ByteLevel
 _meta = pre_tokenizers.Metaspace
 _spaces = normalizers.Replace(" ", "▁")
@@ -171,6 +190,8 @@ _FAMILIES = {
     "gpt2": lambda: _byte_level(_byte(add_prefix_space=False)),
     "prefix": lambda: _byte_level(_byte(add_prefix_space=True)),
     "added": _added,
+    "neox": _neox,
+    "llama-added": _llama_added,
     "llama3": lambda: _byte_level(
         _split(_WORDS.replace("@", "{1,3}")), ignore_merges=True
     ),

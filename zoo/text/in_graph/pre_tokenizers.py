@@ -155,10 +155,16 @@ def words(text_B: tf.Tensor, replacements: Replacements) -> tuple[tf.Tensor, tf.
       The words, string [N], some of which are empty, and the row of each, int64 [N];
       each row has a word.
     """
-    for pattern, rewrite in replacements:
-        text_B = tf.strings.regex_replace(text_B, pattern, rewrite)
+    text_B = replace(text_B, replacements)
     found = tf.raw_ops.StringSplitV2(input=text_B, sep=SEPARATOR, maxsplit=-1)
     return found.values, found.indices[:, 0]
+
+
+def replace(text_B: tf.Tensor, replacements: Replacements) -> tf.Tensor:
+    """Applies replacements to texts one after the other, string [B]."""
+    for pattern, rewrite in replacements:
+        text_B = tf.strings.regex_replace(text_B, pattern, rewrite)
+    return text_B
 
 
 def split(text_B: tf.Tensor) -> tf.RaggedTensor:
