@@ -95,7 +95,7 @@ def assemble(pretrained: Pretrained) -> Loaded:
         tokenizer = pretrained.tokenizer
         if callable(tokenizer):
             tokenizer = tokenizer()
-        _check_tokenizer(tokenizer, config, where)
+        tokenizer = _fitting(tokenizer, config, where)
         for row, copy in zip(rows, copies, strict=True):
             uninitialized.initialise(variables[row.ours], copy)
         made = {id(variables[row.ours]) for row in rows}
@@ -247,10 +247,11 @@ def _bad(value) -> bool:
     return not np.isfinite(value).all()
 
 
-def _check_tokenizer(tokenizer, config, where):
-    size = getattr(config, "vocab_size", 0)
-    if tokenizer is not None and tokenizer.vocab_size > size:
-        raise ValueError(
-            f"{where}: the tokenizer has {tokenizer.vocab_size} tokens, the model "
-            f"{size}."
-        )
+def _fitting(tokenizer, config, where):
+    """The tokenizer without the added tokens that the model has no rows for."""
+    if tokenizer is None:
+        return None
+    try:
+        return tokenizer.limited(getattr(config, "vocab_size", 0))
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None

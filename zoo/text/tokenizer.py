@@ -151,8 +151,8 @@ class Tokenizer:
         if fixed:
             token = min(fixed)
             raise ValueError(
-                f"the token {token!r:.80} has the id {self._plain.token_to_id(token)}; "
-                f"0 to {rows - 1} allowed, as the model has {rows} rows."
+                f"the tokenizer has {self.vocab_size} tokens, the model {rows}, and "
+                f"{token!r:.80} has the id {self._plain.token_to_id(token)}."
             )
         kept = [t for t in fields["added_tokens"] if t["id"] < rows]
         text = json.dumps(fields | {"added_tokens": kept}, ensure_ascii=False, indent=2)
