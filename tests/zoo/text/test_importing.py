@@ -455,3 +455,16 @@ def test_a_token_beyond_the_rows_is_never_made():
     ends = tokenizer.Tokenizer(read.json, {"eos_token": "<image>"})
     with pytest.raises(ValueError, match=f"'<image>' has the id {rows}"):
         ends.limited(rows)
+
+
+def test_pieces_of_equal_scores():
+    """As Mistral and Gemma have runs of spaces: the longest left part comes first."""
+    from zoo.text.importers import sentencepiece as importer
+
+    pieces = ["<unk>", "▁", "▁▁", "▁▁▁", "<", "▁<"]
+    scores = [0.0, -5.0, -9.0, -9.0, -6.0, -1.0]
+    engine = importer.pipeline(pieces, scores, "<unk>", False, False)
+    merges = json.loads(engine.to_str())["model"]["merges"]
+    assert merges == [["▁", "<"], ["▁▁", "▁"], ["▁", "▁▁"], ["▁", "▁"]]
+    assert engine.encode("   ").ids == [3]
+    assert engine.encode("  <").ids == [1, 5]

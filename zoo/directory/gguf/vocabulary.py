@@ -4,7 +4,6 @@ A file names the rule that cuts a text into words (byte-level BPE), or gives eac
 a score (SentencePiece's BPE). What is written is read back and compared.
 """
 
-import itertools
 import json
 from typing import Any
 
@@ -134,10 +133,25 @@ def _ids(spec) -> dict[str, int]:
 def _scores(model, ids, size):
     """Pieces that merge first have the best score; the rest is never asked for."""
     scores = np.zeros(size, np.float32)
-    pieces = dict.fromkeys(map("".join, model["merges"]))
-    for rank, piece in enumerate(pieces, 1):
-        scores[ids[piece]] = -rank
+    for rank, merges in enumerate(_blocks(model["merges"]), 1):
+        for merge in merges:
+            scores[ids["".join(merge)]] = -rank
     return scores
+
+
+def _blocks(merges) -> list[list[tuple[str, str]]]:
+    """Cuts merges where no piece has some before and some behind.
+
+    A block of several pieces is of equal scores, as Gemma's runs of spaces are.
+    """
+    last = {"".join(merge): place for place, merge in enumerate(merges)}
+    blocks, end = [], -1
+    for place, merge in enumerate(merges):
+        if place > end:
+            blocks.append([])
+        end = max(end, last["".join(merge)])
+        blocks[-1].append(tuple(merge))
+    return blocks
 
 
 def _words(spec) -> str | None:
@@ -170,12 +184,15 @@ def _steps(part) -> list[dict]:
 def _essence(spec) -> dict[str, Any]:
     """All that decides which ids a text becomes."""
     model = spec["model"]
-    groups = itertools.groupby(map(tuple, model["merges"]), "".join)
     flags = ("special", "lstrip", "rstrip", "single_word")
     flags += ("normalized",) if spec["normalizer"] else ()
     return {
         "tokens": _ids(spec),
-        "merges": [(piece, {*pairs}) for piece, pairs in groups],
+        # the order of merges that make one piece changes no id
+        "merges": [
+            {*block} if len({*map("".join, block)}) == 1 else block
+            for block in _blocks(model["merges"])
+        ],
         "words": _rule(spec),
         "added tokens": {
             token["id"]: [token[flag] for flag in flags]
