@@ -388,6 +388,18 @@ def test_start_tokens_without_a_post_processor(settings, prefix, folder):
     assert hf_files.load(str(folder)).prefix == prefix
 
 
+def test_a_start_token_that_the_settings_take_away(folder):
+    names = {"bos_token": "<s>", "eos_token": "</s>"}
+    names["tokenizer_class"] = "LlamaTokenizerFast"
+    write(folder, "tokenizer_config.json", names)
+    (folder / "tokenizer.json").write_text(hf_files.load(str(folder)).json)
+    read = hf_files.load(str(folder))
+    assert read.prefix == [1]
+    assert read.json == (folder / "tokenizer.json").read_text()
+    write(folder, "tokenizer_config.json", names | {"add_bos_token": False})
+    assert hf_files.load(str(folder)).prefix == []
+
+
 # ---- files that cannot be ----
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import tokenizers
+from tokenizers import processors
 
 from zoo.text.importers import sentencepiece
 
@@ -79,8 +80,14 @@ def add_frame(engine: tokenizers.Tokenizer, settings: dict) -> bool:
         start = _START_BY_CLASS.get(name.removesuffix("Fast"))
     if start is None:
         return False
+    before = engine.post_processor and engine.post_processor.__getstate__()
     sentencepiece.add_start_and_end(engine, settings, start)
-    return True
+    after = engine.post_processor and engine.post_processor.__getstate__()
+    asked = settings.get("add_bos_token", start) or settings.get("add_eos_token")
+    if not asked and engine.encode("").ids:
+        engine.post_processor = processors.TemplateProcessing("$A", "$A $B:1", [])
+        return True
+    return before != after
 
 
 def by_id(ids: dict[str, int], settings: dict) -> dict[str, dict]:

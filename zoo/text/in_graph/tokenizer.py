@@ -65,7 +65,7 @@ class GraphTokenizer(tf.Module):
         fields = json.loads(reference.to_str())
         # The library decodes the normalized text of an added token.
         ids = reference.get_vocab().values()
-        texts = {number: reference.id_to_token(number) for number in ids}
+        texts = {number: reference.id_to_token(number) or "" for number in ids}
         self.vocab_size: int = max(texts) + 1
         with tf.device(_CPU):
             self._normalize, self._family = parse.read(fields, texts)
