@@ -13,7 +13,7 @@ demo: $(VENV)/ready
 	$(RUN) -m zoo.check --saved_model=$(DEMO)/served/1
 	$(RUN) -m zoo.ask --saved_model=$(DEMO)/served/1 --prompt="And Jesus said unto them," --prompt="In the beginning" --temperature=0.7 --top_p=0.95 --seed=1
 
-test: $(VENV)/ready $(VENV)/models lint
+test: $(VENV)/ready $(VENV)/models lint types
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/ready
@@ -21,7 +21,7 @@ lint: $(VENV)/ready
 	$(VENV)/bin/ruff format --check .
 
 types: $(VENV)/ready
-	$(VENV)/bin/pyright
+	$(VENV)/bin/pyright --pythonpath $(RUN)
 
 $(VENV)/ready: requirements.lock setup.cfg
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)

@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 
 from configs.dense_breast_cancer import get_config
 from trainers import optimizers
-from trainers import roles as cast_lib
+from trainers import roles as roles_lib
 from trainers import run as config
 from trainers.run_flags import run_app
 from trainers.step import make_step
@@ -112,20 +112,27 @@ def dense_net(run: config.Run, folds: list[Fold]) -> list[float]:
     config.check(run)
     rows = len(folds[0].train_N)  # one fewer than in some folds: as many batches
     steps = run.steps or run.epochs * -(-rows // run.data.batch)
-    cast = cast_lib.make(run)
-    model = cast["policy"]
-    optimizer = optimizers.build(run.optimizer, steps, model.trainable_variables)
+    start = roles_lib.start(run)
+    roles = roles_lib.make(run, start)
+    model, variables = roles["policy"], roles_lib.learning(run, roles)
+    optimizer = optimizers.build(run.optimizer, steps, variables)
     unused = [v.numpy() for v in optimizer.variables]
     strategy = tf.distribute.get_strategy()
     step = make_step(
-        strategy, cast, run.objective, optimizer, run.accumulate, run.clip_norm
+        strategy,
+        roles,
+        run.objective,
+        optimizer,
+        variables,
+        run.accumulate,
+        run.clip_norm,
     )
     accuracies = []
     for fold in folds:
         # One compiled Step serves all folds: each begins with a fresh model's weights.
         seed = run.seed + fold.seed
         keras.utils.set_random_seed(seed)
-        model.set_weights(cast_lib.make(run)["policy"].get_weights())
+        model.set_weights(roles_lib.make(run, start)["policy"].get_weights())
         for variable, value in zip(optimizer.variables, unused, strict=True):
             variable.assign(value)
         model.adapt(fold.train_NF)

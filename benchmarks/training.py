@@ -97,7 +97,8 @@ def ours():
     # Keras' default decays biases and norms too
     optimizer._exclude_from_weight_decay = set()
     strategy = tf.distribute.get_strategy()
-    step = make_step(strategy, {"policy": model}, LanguageModel(), optimizer)
+    variables = model.trainable_variables
+    step = make_step(strategy, {"policy": model}, LanguageModel(), optimizer, variables)
     data = {
         "tokens": ids[:, :-1],
         "targets": ids[:, 1:],

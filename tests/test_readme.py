@@ -5,9 +5,14 @@ import re
 import shlex
 
 import pytest
+import readme_tree
 
 ROOT = pathlib.Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 # what makes a command of the README small enough for a test
 TINY = {
@@ -67,3 +72,8 @@ def test_commands_of_page(page, tmp_path, commands):
                 words += [word.format(text=text) for word in more]
         done = commands(words[2], *words[3:], cwd=tmp_path)
         assert done.code == 0, f"{command}\n{done.out}"
+
+
+def test_the_tree_is_the_tree():
+    page = (ROOT / "README.md").read_text("utf-8")
+    assert page == readme_tree.with_tree(page), "run tests/helpers/readme_tree.py"

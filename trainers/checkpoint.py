@@ -1,94 +1,156 @@
 """Checkpoints: what a run needs to go on, bit for bit.
 
-    checkpoints/00000100/state.safetensors   weights, slots and random streams
+    checkpoints/00000100/state.safetensors   what learns, slots and random streams
     checkpoints/00000100/state.json          the step and what the loop remembers
+    checkpoints/00000100/SHA256SUMS          of both, as `sha256sum -c` reads them
 
-A checkpoint appears by a rename after all its bytes are on disk; the sum in state.json
-finds a file that was damaged later, and then the one before it is used.
+A checkpoint appears by a rename after all its bytes are on disk. The checksums find
+files that were damaged later; then the checkpoint before it is used.
 """
 
 import hashlib
+import json
+import math
 import pathlib
 import shutil
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
+import safetensors
 
 from zoo import files
 
 _KEPT = 2
+_DATA, _STATE, _SUMS = "state.safetensors", "state.json", "SHA256SUMS"
+# safetensors' names of the types that Keras and TensorFlow train with
+_TYPES = {
+    "bool": "BOOL",
+    "float32": "F32",
+    "float64": "F64",
+    "int32": "I32",
+    "int64": "I64",
+    "uint32": "U32",
+    "uint64": "U64",
+}
 
 
-def variables_of(cast, optimizer) -> dict[str, Any]:
-    """All variables that change in training, by a name that is the same next time.
+def named(owners: dict[str, list[Any]]) -> dict[str, Any]:
+    """The variables of each owner, each once, by names that every process repeats.
 
-    Not by their paths: Keras numbers those of random streams by what the process has
+    Keras' own paths do not serve: Keras numbers random streams by what the process has
     built before.
     """
-    owners = {**cast, "optimizer": optimizer}
-    return {
-        f"{owner}/{i:05d}/{v.name}": v
-        for owner, holder in owners.items()
-        for i, v in enumerate(holder.variables)
-    }
+    seen: set[int] = set()
+    found = {}
+    for owner, variables in owners.items():
+        for i, variable in enumerate(variables):
+            if id(variable) not in seen:
+                seen.add(id(variable))
+                found[f"{owner}/{i:05d}/{variable.name}"] = variable
+    return found
 
 
-def save(folder, step: int, variables, state: dict[str, Any]) -> None:
+def save(folder, step: int, variables: dict[str, Any], state: dict[str, Any]) -> None:
     """Writes the checkpoint of a step and removes those that are too old.
 
     Args:
       folder: `checkpoints` of the workdir.
       step: how many steps are done, which is also the feed's position.
-      variables: see `variables_of`.
+      variables: see `named`.
       state: JSON-able: what the loop remembers.
     """
     folder = pathlib.Path(folder)
     with files.staged(folder / f"{step:08d}", replace=True) as new:
-        data = new / "state.safetensors"
-        tensors = {k: np.asarray(v.value) for k, v in variables.items()}
-        safetensors.numpy.save_file(tensors, data)
-        digest = hashlib.sha256(data.read_bytes()).hexdigest()
-        files.write_json(
-            new / "state.json", {"step": step, "sha256": digest, "loop": state}
-        )
+        sums = {_DATA: _write(new / _DATA, variables)}
+        files.write_json(new / _STATE, {"step": step, "loop": state})
+        sums[_STATE] = _sum(new / _STATE)
+        text = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
+        (new / _SUMS).write_text(text, encoding="utf-8")
     for old in _all(folder)[:-_KEPT]:
         shutil.rmtree(old)
 
 
-def restore(folder, variables) -> tuple[int, dict[str, Any]]:
-    """Puts the newest whole checkpoint into the variables.
+def restore(folder, variables: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Puts the newest intact checkpoint into the variables.
 
     Returns:
       The step and the loop's state; (0, {}) where there is no checkpoint.
 
     Raises:
-      ValueError: checkpoints are there, and none is whole.
+      ValueError: no checkpoint is intact, or it holds the variables of another run.
     """
     errors = []
     for path in reversed(_all(folder)):
         try:
-            state = files.read_json(path / "state.json")
-            data = (path / "state.safetensors").read_bytes()
-            if hashlib.sha256(data).hexdigest() != state["sha256"]:
-                raise ValueError(f"{path}/state.safetensors: the checksum differs.")
+            state = _verified(path)
         except (OSError, ValueError, KeyError) as error:
-            errors.append(str(error))
-            print(f"warning: checkpoint passed over: {error}")
+            errors.append(f"{path}: {error}")
+            print(f"warning: checkpoint skipped: {errors[-1]}")
             continue
-        tensors = safetensors.numpy.load(data)
-        if tensors.keys() != variables.keys():
-            odd = sorted(tensors.keys() ^ variables.keys())
-            raise ValueError(f"{path}: is of another run; differs in {odd[:3]}.")
-        for name, variable in variables.items():
-            variable.assign(tensors[name])
+        with safetensors.safe_open(path / _DATA, "np") as tensors:
+            odd = sorted(set(tensors.keys()) ^ variables.keys())
+            if odd:
+                raise ValueError(f"{path}: is of another run; differs in {odd[:3]}.")
+            for name, variable in variables.items():
+                variable.assign(tensors.get_tensor(name))
         return state["step"], state["loop"]
     if errors:
-        raise ValueError(f"{folder}: no checkpoint is whole: {'; '.join(errors)}")
+        raise ValueError(f"{folder}: no checkpoint is intact: {'; '.join(errors)}")
     return 0, {}
 
 
+def _write(path, variables) -> str:
+    """Writes a safetensors file, one variable in memory at a time.
+
+    Returns:
+      The SHA-256 of the file.
+    """
+    header, end = {}, 0
+    for name, variable in variables.items():
+        dtype = np.dtype(variable.dtype)
+        begin, end = end, end + dtype.itemsize * math.prod(variable.shape)
+        header[name] = {
+            "dtype": _TYPES[dtype.name],
+            "shape": list(variable.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    digest = hashlib.sha256()
+    with open(path, "wb") as file:
+
+        def put(data):
+            digest.update(data)
+            file.write(data)
+
+        put(len(text).to_bytes(8, "little") + text)
+        for variable in variables.values():
+            put(np.ascontiguousarray(variable.value).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _verified(path) -> dict[str, Any]:
+    """The content of state.json, after both files were compared with their sums."""
+    wanted = {_DATA: _sum(path / _DATA), _STATE: _sum(path / _STATE)}
+    lines = (path / _SUMS).read_text(encoding="utf-8").splitlines()
+    found = {name: digest for digest, _, name in (x.partition("  ") for x in lines)}
+    for name, digest in wanted.items():
+        if found.get(name) != digest:
+            raise ValueError(f"the checksum of {name} differs.")
+    state = files.read_json(path / _STATE)
+    if state["step"] != int(path.name):
+        raise ValueError(f"holds step {state['step']}.")
+    return state
+
+
+def _sum(path) -> str:
+    """The SHA-256 of a file, which is read in parts."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _all(folder) -> list[pathlib.Path]:
+    """The checkpoints, from the oldest to the newest."""
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         return []

@@ -1,7 +1,7 @@
 """Evaluates a model directory: python -m trainers.evaluate --model=DIR --source=kjv
 
-For text: every token is predicted once, in windows that overlap by half. For tables:
-the loss, and the accuracy of a classifier.
+A language model predicts every token once, in windows that overlap by half. A model of
+features gets the loss, and a classifier also the accuracy.
 """
 
 import time
@@ -10,25 +10,24 @@ from absl import flags
 
 from trainers import evaluation
 from trainers.objectives import Classify, LanguageModel
-from zoo import command as flags_lib
-from zoo import directory
+from zoo import command, directory
 from zoo.data import batches, formats, sources, tables
 from zoo.metrics import compression
 
 _MODEL = flags.DEFINE_string("model", None, "A model directory.", required=True)
 _SOURCE = flags.DEFINE_string("source", "kjv", "What to evaluate on.")
 _SPLIT = flags.DEFINE_string(
-    "split", None, "Of the source; left out, test of kjv and train of others."
+    "split", None, "Of the source; default: test of kjv, train of others."
 )
 _LENGTH = flags.DEFINE_integer(
-    "length", 0, "Of a window; 0 is the model's context, or a shorter text's length."
+    "length", 0, "Tokens of a window; 0 is the model's context, or a shorter text."
 )
 _STRIDE = flags.DEFINE_integer("stride", 0, "Between windows; 0 is half a window.")
 _BATCH = flags.DEFINE_integer(
     "batch", 0, "Windows or rows at a time; 0 is as many as have 4,096 tokens, or 16."
 )
 _XZ_SEEN = flags.DEFINE_string(
-    "xz_seen", "", "A split; also prints what xz -9e needs when it has seen it."
+    "xz_seen", "", "A split; also prints the bits of xz -9e primed with that split."
 )
 
 _ROWS, _TOKENS = 16, 4096  # of a batch
@@ -37,28 +36,30 @@ _ROWS, _TOKENS = 16, 4096  # of a batch
 def main(argv):
     del argv
     loaded = directory.load(_MODEL.value)
-    if loaded.tokenizer is not None:
-        if not hasattr(loaded.model, "logits"):
-            raise ValueError(f"--model: {_MODEL.value} is no language model.")
-        _text(loaded)
-    elif hasattr(loaded.model.config, "labels"):
+    config = loaded.model.config
+    if config.reads == "features":
         _table(loaded.model)
-    else:
+    elif config.task != "generate":
+        raise ValueError(f"--model: {_MODEL.value} is no language model.")
+    elif loaded.tokenizer is None:
         raise ValueError(f"--model: {_MODEL.value} has no tokenizer.json.")
+    else:
+        _text(loaded)
 
 
 def _table(model):
+    """Evaluates a model of features on a table."""
     names = model.config.labels
     table = tables.table(_SOURCE.value, names)
     dataset, _ = batches.table_eval(
         table.features_NF, table.labels_N, _BATCH.value or _ROWS
     )
-    evaluate = evaluation.make_evaluate({"policy": model}, Classify())
-    metrics = evaluate(dataset)
+    metrics = evaluation.make_evaluate(Classify())({"policy": model}, dataset)
     print(f"rows {len(table.labels_N)}  {_numbers(metrics)}")
 
 
 def _text(loaded):
+    """Evaluates a language model on documents."""
     split = _SPLIT.value or ("test" if _SOURCE.value == "kjv" else "train")
     documents = sources.documents(_SOURCE.value, split)
     stream = formats.language_model(documents, loaded.tokenizer)
@@ -71,9 +72,9 @@ def _text(loaded):
     stride = _STRIDE.value or length // 2
     batch = _BATCH.value or max(_TOKENS // length, 1)
     dataset, _ = batches.eval_windows(stream.tokens, length, batch, stride)
-    evaluate = evaluation.make_evaluate({"policy": loaded.model}, LanguageModel())
+    evaluate = evaluation.make_evaluate(LanguageModel())
     began = time.perf_counter()
-    metrics = evaluate(dataset, stream.bytes)
+    metrics = evaluate({"policy": loaded.model}, dataset, stream.bytes)
     seconds = time.perf_counter() - began
     print(
         f"{_SOURCE.value} {split}: {stream.documents} documents, {stream.bytes} bytes, "
@@ -88,11 +89,12 @@ def _text(loaded):
 
 
 def _numbers(metrics):
+    """The metrics as text."""
     return "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
 
 
 def run():
-    flags_lib.run_app(main)
+    command.run_app(main)
 
 
 if __name__ == "__main__":

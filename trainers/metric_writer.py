@@ -1,4 +1,4 @@
-"""What a run tells: metrics.jsonl, TensorBoard, and the terminal."""
+"""Writes the metrics of a run to metrics.jsonl, TensorBoard and the terminal."""
 
 import json
 import math
@@ -14,8 +14,8 @@ class MetricWriter:
 
     Args:
       workdir: gets metrics.jsonl and tensorboard/.
-      step: where the run goes on; lines after it are cut off.
-      steps: where it ends.
+      step: how many steps are done; later lines are removed, at 0 all lines.
+      steps: the last step of the run.
       unit: "tokens" or "rows".
       run: the Run as JSON text, shown in TensorBoard.
     """
@@ -73,7 +73,9 @@ class MetricWriter:
             self.say(f"step {step:>6}  {split:<5}  {text}")
 
     def text(self, step: int, name: str, value: str) -> None:
-        """Writes a text to TensorBoard."""
+        """Writes a text to TensorBoard, unless it is empty."""
+        if not value:
+            return
         with self.writer.as_default(step):
             tf.summary.text(name, value)
 
@@ -83,12 +85,12 @@ class MetricWriter:
 
 
 def _cut(path, step: int) -> None:
-    """Removes the lines after a step, and one that was not written to its end."""
+    """Removes the lines after a step, and a last line that is not complete."""
     if not path.exists():
         return
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n") and json.loads(line)["step"] <= step:
+        if step and line.endswith("\n") and json.loads(line)["step"] <= step:
             kept.append(line)
     new = path.with_suffix(".new")
     new.write_text("".join(kept), encoding="utf-8")

@@ -1,11 +1,13 @@
-"""Optimizers: Keras' own, with Adam's update in one pass over memory.
+"""Optimizers: those of Keras, with Adam's update in one pass over memory.
 
-The formula, the slots, weight decay and the schedule are Keras'; only the dozen
-operations of an update become the one kernel that TensorFlow has for it. Sources:
+The formula, the slots and weight decay are those of Keras. TensorFlow has one kernel
+for the dozen operations of an update, and Adam uses it here. Sources:
 Kingma and Ba 2014 (Adam, arXiv:1412.6980); Loshchilov and Hutter 2017 (AdamW,
 arXiv:1711.05101; cosine decay, arXiv:1608.03983); Jordan et al. 2024 (Muon,
 kellerjordan.github.io/posts/muon) as in Liu et al. 2025 (arXiv:2502.16982).
 """
+
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -17,8 +19,8 @@ def build(options: Optimizer, steps: int, variables) -> keras.optimizers.Optimiz
     """An optimizer whose slots for the variables exist.
 
     Args:
-      options: the Run's optimizer.
-      steps: of the whole run, at whose end a cosine decay ends.
+      options: `Run.optimizer`.
+      steps: of the whole run; a cosine decay ends with the last one.
       variables: the Keras variables that learn.
     """
     lr = schedule(options, steps)
@@ -28,7 +30,7 @@ def build(options: Optimizer, steps: int, variables) -> keras.optimizers.Optimiz
     elif options.name == "adam":
         optimizer = FusedAdam(lr, **adam)
     elif options.name == "muon":
-        # tables and the head follow AdamW, as the method wants it
+        # the authors of Muon give embeddings and the head to AdamW
         optimizer = keras.optimizers.Muon(
             lr,
             adam_beta_1=options.beta_1,
@@ -47,7 +49,7 @@ def build(options: Optimizer, steps: int, variables) -> keras.optimizers.Optimiz
     return optimizer
 
 
-def schedule(options: Optimizer, steps: int):
+def schedule(options: Optimizer, steps: int) -> Any:
     """The learning rate by step: warm-up from 0, then the decay."""
     if options.decay == "constant" and not options.warmup:
         return options.lr
@@ -64,6 +66,15 @@ def schedule(options: Optimizer, steps: int):
 
 class _OneKernel:
     """The update of Keras' Adam by the kernel ResourceApplyAdam."""
+
+    # of the Keras class that follows in the order of resolution
+    iterations: Any
+    beta_1: Any
+    beta_2: Any
+    epsilon: Any
+    _get_variable_index: Any
+    _momentums: Any
+    _velocities: Any
 
     def update_step(self, gradient, variable, learning_rate):
         i = self._get_variable_index(variable)
@@ -83,7 +94,8 @@ class _OneKernel:
 
 
 def _handle(variable):
-    # Keras passes the raw tf.Variable, and keeps Keras variables as slots
+    """The resource of a variable."""
+    # Keras passes a tf.Variable, but its slots are Keras variables
     return (variable if hasattr(variable, "handle") else variable.value).handle
 
 

@@ -5,7 +5,7 @@ import pathlib
 
 from absl import flags
 
-from zoo import command as flags_lib
+from zoo import command
 
 _WORKDIR = flags.DEFINE_multi_string(
     "workdir", None, "A run; may repeat.", required=True
@@ -43,7 +43,7 @@ def main(argv):
 
 
 def run():
-    flags_lib.run_app(main)
+    command.run_app(main)
 
 
 if __name__ == "__main__":

@@ -1,31 +1,135 @@
-"""The models that a method needs, by name."""
+"""The models that a method needs, by the names of their roles.
+
+An objective's `needs` says where the model of each role comes from:
+
+    "model"     the model of the Run, which learns
+    "start"     a frozen copy of the model as it is before the first step
+    else        a model directory, whose model is frozen
+"""
 
 import dataclasses
+import fnmatch
+from typing import Any, NamedTuple
 
 import keras
 
 from trainers.run import Run, differences
 from zoo import directory, registry
+from zoo.directory import assemble
+from zoo.text.tokenizer import Tokenizer
 
 
-def make(run: Run) -> dict[str, keras.Model]:
-    """Builds the cast of a Run; call it inside the strategy's scope.
+class Start(NamedTuple):
+    """What a run starts from, read before any model is built.
+
+    Attributes:
+      config: the Config of the model.
+      pretrained: what `init_from` holds, or None for random weights.
+      tokenizer: of `init_from`, or None.
+      generation: the defaults of generation of `init_from`, or None.
+    """
+
+    config: Any
+    pretrained: directory.Pretrained | None = None
+    tokenizer: Tokenizer | None = None
+    generation: directory.GenerationConfig | None = None
+
+
+def start(run: Run) -> Start:
+    """Reads `init_from`, without its weights.
 
     Raises:
-      ValueError: `init_from` is another model than the Run's.
+      ValueError: it is no model directory, or another model than the Run's.
     """
-    model = registry.build_config(run.model)
-    if run.init_from:
-        other = directory.load(run.init_from).model
-        lines = differences(_stored(model.config), _stored(other.config))
+    if not run.init_from:
+        return Start(run.model)
+    read = directory.read(run.init_from)
+    config = assemble.read_config(read)
+    if run.model is not None:
+        lines = differences(_stored(run.model), _stored(config))
         if lines:
             raise ValueError(
                 f"config.init_from: {run.init_from} is another model than "
                 f"config.model; it differs in: {'; '.join(lines)}"
             )
-        for ours, theirs in zip(model.weights, other.weights, strict=True):
-            ours.assign(theirs)
-    return {"policy": model}
+        config = run.model
+    tokenizer = read.tokenizer
+    if callable(tokenizer):
+        tokenizer = tokenizer()
+    read = read._replace(tokenizer=tokenizer)
+    return Start(config, read, tokenizer, read.generation)
+
+
+def make(run: Run, start: Start) -> dict[str, keras.Model]:
+    """Builds the model of each role; call it inside the strategy's scope.
+
+    Raises:
+      ValueError: a role's directory is missing or broken, or a role learns that is
+        not "model".
+    """
+    roles = {}
+    needs = run.objective.needs
+    for name in sorted(needs, key=lambda name: needs[name] != "model"):
+        roles[name] = _model(start, needs[name], roles, needs)
+        if name not in run.objective.trains:
+            roles[name].trainable = False
+        elif needs[name] != "model":
+            raise ValueError(
+                f"objective {run.objective.name}: the role {name!r} learns, so its "
+                f"source is 'model', not {needs[name]!r}."
+            )
+    return roles
+
+
+def _model(start, source, roles, needs):
+    """The model of one role: the Run's, a copy of it, or that of a directory."""
+    if source not in ("model", "start"):
+        return directory.load(source).model
+    if start.pretrained is not None:
+        return assemble.assemble(start.pretrained, start.config).model
+    model = registry.build_config(start.config)
+    if source == "start":
+        first = next(roles[name] for name in needs if needs[name] == "model")
+        model.set_weights(first.get_weights())
+    return model
+
+
+def learning(run: Run, roles: dict[str, keras.Model]) -> list[Any]:
+    """The variables that learn, each once, in the order of all that follows.
+
+    Raises:
+      ValueError: a pattern of `freeze` fits no weight, or nothing is left to learn.
+    """
+    found, unused = {}, set(run.freeze)
+    for name in run.objective.trains:
+        paths = assemble.by_path(roles[name])
+        path_of = {id(v): path for path, v in paths.items()}
+        for variable in roles[name].trainable_variables:
+            path = path_of[id(variable)]
+            fits = {p for p in run.freeze if fnmatch.fnmatchcase(path, p)}
+            unused -= fits
+            if not fits:
+                found[id(variable)] = variable
+    if unused:
+        raise ValueError(
+            f"config.freeze: {sorted(unused)[0]!r} fits no weight; they are: "
+            f"{', '.join(list(paths)[:8])}, ..."
+        )
+    if not found:
+        raise ValueError(f"config.freeze: {run.freeze!r} leaves nothing to learn.")
+    return list(found.values())
+
+
+def changing(run: Run, roles: dict[str, keras.Model], learning) -> dict[str, list]:
+    """The variables of each role that training changes, for checkpoints.
+
+    They are the weights that learn, and states such as those of random streams.
+    """
+    learn = {id(v) for v in learning}
+    return {
+        name: [v for v in roles[name].variables if id(v) in learn or not v.trainable]
+        for name in run.objective.trains
+    }
 
 
 def _stored(config):

@@ -1,4 +1,4 @@
-"""The Run: all that one training run is made of, and its way to and from JSON.
+"""The Run: everything that decides a training run, to JSON and back.
 
 No `from __future__ import annotations` and nothing frozen here: either breaks the
 overrides of the command line.
@@ -13,18 +13,18 @@ from zoo.fields import at_least, check_fraction, from_fields, one_of, suggest
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class Data:
-    """What is learnt from.
+    """The training and evaluation data.
 
     Attributes:
       source: a spec of `zoo.data.sources`: kjv, text:, jsonl:, tfds:, csv:, sklearn:.
       valid: the spec for evaluation while training; empty means the source's own
         "valid" split, or `hold_out` of its documents.
-      hold_out: the share of documents (or table rows) kept for evaluation where there
-        is no other; 0 switches evaluation off.
-      clean: the names of cleaning steps of `zoo.data.cleaning`, in order.
-      tokenizer: a folder with a tokenizer.json; empty means `init_from`'s, or one that
-        is trained on the source for the model's vocab_size.
-      batch: examples in one optimizer step, over all replicas and accumulated parts.
+      hold_out: the share of documents (or table rows) kept for evaluation where
+        `valid` is empty and the source has no split for it; 0 switches evaluation off.
+      clean: the names of the cleaning steps of `zoo.data.cleaning`, in order.
+      tokenizer: a folder with a tokenizer.json; empty means that of `init_from`, or a
+        new one, trained on the source for the model's vocab_size.
+      batch: examples in one optimizer step, of all replicas and accumulated parts.
       length: tokens in one example; 0 means the model's context.
     """
 
@@ -39,7 +39,7 @@ class Data:
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class Optimizer:
-    """How weights follow gradients.
+    """The optimizer and its schedule.
 
     Attributes:
       name: "adamw", "adam", "muon" (matrices by Muon, the rest by AdamW) or "sgd".
@@ -49,7 +49,7 @@ class Optimizer:
       final: see decay.
       weight_decay: of adamw and muon; weights of one dimension (biases, norms) have
         none.
-      beta_1, beta_2, epsilon: of adam, adamw and muon's AdamW part.
+      beta_1, beta_2, epsilon: of adam, adamw and the AdamW part of muon.
       momentum: of sgd.
     """
 
@@ -78,23 +78,28 @@ class Run:
     """One training run.
 
     Attributes:
-      model: the Config of a model of the registry.
+      model: the Config of a model of the registry; None means that of `init_from`.
       objective: an objective of `trainers.objectives`.
-      data: what is learnt from.
-      optimizer: how weights follow gradients.
+      data: the training and evaluation data.
+      optimizer: the optimizer and its schedule.
       steps: optimizer steps; 0 means `epochs`.
       epochs: passes over the data, where `steps` is 0.
       seed: of weights, order of data, and dropout.
       precision: "float32" or "bfloat16" (compute; weights stay float32).
-      accumulate: parts that a batch is computed in, to save memory.
+      accumulate: into how many parts a batch is cut, to save memory.
       clip_norm: the largest global norm of the gradient; 0 is off.
       replicas: devices to mirror the model on; 0 means all of them.
-      init_from: a model directory to start from, or empty.
+      init_from: a model directory to start from, or empty; `model` may differ from
+        it in dropout only.
+      freeze: patterns of weight paths that do not learn, such as "embedding/*".
       log_every, eval_every, save_every: in steps; 0 is off.
-      patience: evaluations without a better one before training stops; 0 is off.
+      best: the metric of evaluation that chooses the model to keep; "loss" is best
+        where it is smallest, "+accuracy" where it is largest.
+      patience: after how many evaluations without a better one training stops; 0 is
+        off.
     """
 
-    model: Any
+    model: Any = None
     objective: Any
     data: Data = dataclasses.field(default_factory=Data)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
@@ -106,16 +111,18 @@ class Run:
     clip_norm: float = 1.0
     replicas: int = 1
     init_from: str = ""
+    freeze: tuple[str, ...] = ()
     log_every: int = 10
     eval_every: int = 0
     save_every: int = 0
+    best: str = "loss"
     patience: int = 0
 
 
 def to_json(run: Run) -> dict[str, Any]:
     """The Run as JSON-able values: tuples as lists, registry names beside fields."""
     value = {f.name: getattr(run, f.name) for f in dataclasses.fields(run)}
-    value["model"] = registry.to_fields(run.model)
+    value["model"] = None if run.model is None else registry.to_fields(run.model)
     name = type(run.objective).name
     value["objective"] = {"name": name, **dataclasses.asdict(run.objective)}
     value["data"] = dataclasses.asdict(run.data)
@@ -134,8 +141,9 @@ def from_json(value: dict[str, Any], objectives: dict[str, type]) -> Run:
       ValueError: an unknown name or field, a wrong type or value.
     """
     fields = dict(value)
-    model = dict(fields.pop("model"))
-    fields["model"] = registry.config(model.pop("name"), **model)
+    if fields["model"] is not None:
+        model = dict(fields["model"])
+        fields["model"] = registry.config(model.pop("name"), **model)
     objective = dict(fields.pop("objective"))
     name = objective.pop("name")
     if name not in objectives:
@@ -147,7 +155,10 @@ def from_json(value: dict[str, Any], objectives: dict[str, type]) -> Run:
 
 
 def check(run: Run) -> None:
-    """Refuses values that no run can have; data are checked when they are read."""
+    """Raises ValueError for values that no run can have.
+
+    Data are checked when they are read.
+    """
     one_of("config.precision", run.precision, ("bfloat16", "float32"))
     for field in ("steps", "epochs", "clip_norm", "replicas", "patience", "seed"):
         at_least(f"config.{field}", getattr(run, field), 0)
@@ -169,8 +180,10 @@ def check(run: Run) -> None:
             f"config.data.batch: {run.data.batch}, a multiple of replicas "
             f"{run.replicas} x accumulate {run.accumulate} allowed."
         )
+    if run.model is None and not run.init_from:
+        raise ValueError("config.model: None; give a model, or config.init_from.")
     context = getattr(run.model, "context", 0)
-    if run.data.length > context:
+    if run.model is not None and run.data.length > context:
         raise ValueError(
             f"config.data.length: {run.data.length}, at most the model's context "
             f"{context} allowed."
@@ -192,6 +205,7 @@ def differences(a: dict[str, Any], b: dict[str, Any], prefix="") -> list[str]:
 
 
 def _as_lists(value: Any) -> Any:
+    """The value with lists in place of tuples, as JSON gives it back."""
     if isinstance(value, dict):
         return {k: _as_lists(v) for k, v in value.items()}
     return [_as_lists(v) for v in value] if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""Runs an absl command with a --config flag, and turns mistakes into one line."""
+"""Runs an absl command with a --config flag; mistakes become one line."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from trainers import objectives
-from trainers import run as config_lib
+from trainers.run import Run, from_json, to_json
 from zoo.fields import suggest
 
 
@@ -23,22 +23,22 @@ def define_config():
     )
 
 
-def run_of(flag) -> config_lib.Run:
+def run_of(flag) -> Run:
     """The Run of the flag, checked as if it had been read from JSON."""
     if flag.value is None:
         raise ValueError("--config: missing; give a file of configs/.")
-    if not isinstance(flag.value, config_lib.Run):
+    if not isinstance(flag.value, Run):
         raise ValueError(f"--config: get_config() gave {type(flag.value)}, not a Run.")
     if type(flag.value.objective) not in objectives.BY_NAME.values():
         raise ValueError(
             f"config.objective: {flag.value.objective!r}; one of trainers.objectives "
             f"allowed: {', '.join(sorted(objectives.BY_NAME))}."
         )
-    return config_lib.from_json(config_lib.to_json(flag.value), objectives.BY_NAME)
+    return from_json(to_json(flag.value), objectives.BY_NAME)
 
 
 def run_app(main) -> None:
-    """`app.run` whose errors of input are one line and exit code 1 (or absl's 1)."""
+    """`app.run(main)`; an error of input becomes one line and exit code 1."""
 
     def parse(argv):
         path = _config_path(argv)
@@ -70,12 +70,13 @@ def run_app(main) -> None:
 
 
 def _fail(message: str):
+    """Prints the message and ends the process with exit code 1."""
     print(f"error: {message}", file=sys.stderr)
     sys.exit(1)
 
 
 def _config_path(argv) -> str:
-    """The file that --config names, or nothing."""
+    """The file that --config names, or ""."""
     for i, argument in enumerate(argv):
         name, equals, value = argument.partition("=")
         if name in ("--config", "-config"):
@@ -85,9 +86,9 @@ def _config_path(argv) -> str:
 
 
 def _in_file(path, error) -> str:
-    """The file, the line and the words of an error in a config file, if it is one.
+    """The file, line and message of an error in a config file, or "".
 
-    ml_collections and absl wrap errors, so the first one is looked for.
+    ml_collections and absl wrap errors, so this looks for the first one.
     """
     while error is not None:
         for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
@@ -99,7 +100,7 @@ def _in_file(path, error) -> str:
 
 
 def _hint(frame, error) -> str:
-    """The fields of a dataclass that was given one that it has not."""
+    """The fields of a dataclass, after a call with a field that it lacks, or ""."""
     match = re.match(r"(\w+)\.__init__\(\) got an unexpected .* '(\w+)'", str(error))
     if not match:
         return ""
@@ -108,14 +109,15 @@ def _hint(frame, error) -> str:
 
 
 def _unknown_field(argv, path, error) -> str:
-    """Names the --config.a.b that no Run has, with the fields it could have been."""
+    """Names the --config.a.b that no Run has, and the fields at that place."""
     holder_of = flags.FLAGS["config"].parser.parse(path)
     for argument in argv:
         match = re.match(r"--config\.([\w.]+)", argument)
         holder = holder_of
-        for part in match[1].split(".") if match else ():
+        path_in_run = match[1] if match else ""
+        for part in path_in_run.split(".") if path_in_run else ():
             fields = getattr(type(holder), "__dataclass_fields__", {})
             if part not in fields:
-                return f"Unknown --config.{match[1]}.{suggest(part, fields)}"
+                return f"Unknown --config.{path_in_run}.{suggest(part, fields)}"
             holder = getattr(holder, part)
     return str(error)

@@ -1,22 +1,26 @@
-"""The Step: the one compiled function that turns a Batch into an optimizer update.
+"""The Step: the compiled function that turns a Batch into an optimizer update.
 
-It is right for any number of replicas and accumulated parts with unequal masks: sums
-of gradients and of weights are added over parts and replicas, divided once by the
-global weight, clipped by the global norm, and applied if they are finite.
+The result is the same for any number of replicas and accumulated parts, and for unequal
+masks. The Step adds the sums of gradients and of weights over parts and replicas. Then
+it divides once by the global weight, clips by the global norm, and applies what is
+finite.
 """
 
 import tensorflow as tf
 
 
-def make_step(strategy, cast, objective, optimizer, accumulate=1, clip_norm=0.0):
+def make_step(
+    strategy, roles, objective, optimizer, variables, accumulate=1, clip_norm=0.0
+):
     """Compiles the Step.
 
     Args:
       strategy: the tf.distribute strategy under which models and optimizer were made.
-      cast: name to model.
-      objective: its `loss` is minimised.
-      optimizer: a Keras optimizer, built for the variables of `objective.trains`.
-      accumulate: the parts that each replica's share of a batch is computed in.
+      roles: name to model.
+      objective: the Step minimises its `loss`.
+      optimizer: a Keras optimizer, built for `variables`.
+      variables: the Keras variables that learn, each once.
+      accumulate: into how many parts each replica's share of a batch is cut.
       clip_norm: the largest global norm; 0 is off.
 
     Returns:
@@ -24,15 +28,14 @@ def make_step(strategy, cast, objective, optimizer, accumulate=1, clip_norm=0.0)
       where a gradient was not finite and nothing was changed), lr, and the
       objective's own.
     """
-    models = [cast[name] for name in objective.trains]
-    variables = [v for model in models for v in model.trainable_variables]
+    models = [roles[name] for name in objective.trains]
     values = [v.value for v in variables]
     replicas = strategy.num_replicas_in_sync
 
     def gradients(batch):
         """The sums of one part: gradients, and the Loss."""
         with tf.GradientTape() as tape:
-            loss = objective.loss(cast, batch, training=True)
+            loss = objective.loss(roles, batch, training=True)
         # dense, since Keras' optimizers square the duplicates of a sparse gradient
         return [
             tf.zeros_like(v) if g is None else tf.convert_to_tensor(g)
@@ -105,11 +108,12 @@ def make_step(strategy, cast, objective, optimizer, accumulate=1, clip_norm=0.0)
 
 
 def _penalties(models, values):
-    """The L1 and L2 penalties of the models and their gradients, or None."""
+    """The sum of the models' L1 and L2 penalties, and its gradients or None."""
     with tf.GradientTape() as tape:
         losses = [loss for model in models for loss in model.losses]
         if not losses:
             return 0.0, None
         total = tf.add_n(losses)
-    grads = tape.gradient(total, values, unconnected_gradients="zero")
+    zero = tf.UnconnectedGradients.ZERO
+    grads = tape.gradient(total, values, unconnected_gradients=zero)
     return total, grads

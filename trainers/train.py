@@ -9,7 +9,7 @@ from trainers import run_flags as flags_lib
 
 _CONFIG = flags_lib.define_config()
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Where the run lives; the same command goes on with it."
+    "workdir", None, "The folder of the run; the same command continues it."
 )
 
 

@@ -1,43 +1,110 @@
-"""Runs an absl command and turns errors of input into one line."""
+"""Runs the commands: flags of the knobs, quiet imports, and errors in one line.
 
+A command module imports TensorFlow inside of its `main`: `--help` and a wrong flag then
+answer at once.
+"""
+
+import contextlib
+import os
 import sys
+import tempfile
+from collections.abc import Callable
 
 from absl import app, flags, logging
 
+from zoo.generation_config import KNOBS
+
+_DEFINE = {
+    "int32": flags.DEFINE_integer,
+    "int64": flags.DEFINE_integer,
+    "float32": flags.DEFINE_float,
+    "string": flags.DEFINE_multi_string,
+}
+
 
 def define_knobs() -> dict[str, flags.FlagHolder]:
-    """Defines a flag for each knob of generation; left out, it is None."""
+    """Defines a flag for each knob of generation; its value is None by default."""
     return {
-        "max_new_tokens": flags.DEFINE_integer("max_new_tokens", None, "At least 1."),
-        "temperature": flags.DEFINE_float("temperature", None, "0 is greedy."),
-        "top_k": flags.DEFINE_integer("top_k", None, "0 is off."),
-        "top_p": flags.DEFINE_float("top_p", None, "In (0, 1]; 1 is off."),
-        "min_p": flags.DEFINE_float("min_p", None, "In [0, 1]; 0 is off."),
-        "repetition_penalty": flags.DEFINE_float(
-            "repetition_penalty", None, "Above 0; 1 is off."
-        ),
-        "seed": flags.DEFINE_integer("seed", None, "Prompt i has seed + i."),
-        "stop": flags.DEFINE_multi_string("stop", None, "Ends a text; may repeat."),
+        knob.name: _DEFINE[knob.dtype](knob.name, None, knob.about()) for knob in KNOBS
     }
 
 
-def given(knobs) -> dict:
+def given(knobs: dict[str, flags.FlagHolder]) -> dict:
     """The knobs that the command line sets."""
     return {k: flag.value for k, flag in knobs.items() if flag.value is not None}
 
 
-def run_app(main) -> None:
-    """`app.run(main)`; a ValueError becomes "error: ..." and exit code 1."""
+@contextlib.contextmanager
+def quiet_imports():
+    """Hides what C++ writes to stderr inside of this context, such as an import.
+
+    TensorFlow writes lines of information before it reads TF_CPP_MIN_LOG_LEVEL. An
+    exception shows the hidden lines.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            hidden.seek(0)
+            os.write(stderr, hidden.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def run_app(main: Callable, explain: Callable | None = None) -> None:
+    """Runs `main(argv)` after the flags are parsed, as `absl.app.run` does.
+
+    A ValueError, a file that cannot be read or written, and a wrong flag become
+    "error: ..." on stderr and exit code 1. Ctrl-C ends with exit code 130.
+
+    Args:
+      main: gets the arguments that are no flags; there are none.
+      explain: `explain(argv, error)` gives the message for an exception of the flag
+        parser that is no `flags.Error`, or "" to raise it.
+    """
+    _show_flags(main)
+
+    def parse(argv):
+        try:
+            return flags.FLAGS(argv)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except Exception as error:  # a flag's file may raise anything
+            message = explain(argv, error) if explain else ""
+            if not message and not isinstance(error, flags.Error):
+                raise
+            _fail(message or str(error))
 
     def guarded(argv):
         try:
             if len(argv) > 1:
                 raise ValueError(f"Unknown argument {argv[1]!r}; flags begin with --.")
-            # TensorFlow's savers talk at the level of INFO
+            # TensorFlow's savers write lines at the level INFO
             logging.set_verbosity(logging.WARNING)
             return main(argv)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            _fail(f"{where}{error.strerror or error}")
         except ValueError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(1)
+            _fail(str(error))
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=parse)
+
+
+def _fail(message: str):
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _show_flags(main) -> None:
+    """Lists the flags of the command and of the knobs under --help."""
+    for module in (__name__, main.__module__):
+        for flag in flags.FLAGS.flags_by_module_dict().get(module, ()):
+            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)

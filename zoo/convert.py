@@ -1,4 +1,4 @@
-"""Writes any pretrained model as a model directory, or as one GGUF file, in float32:
+"""Converts a pretrained model to a model directory or a GGUF file, in float32.
 
 python -m zoo.convert --source=HuggingFaceTB/SmolLM2-135M-Instruct --output=DIR
 python -m zoo.convert --source=DIR --output=FILE.gguf --format=gguf
@@ -6,32 +6,31 @@ python -m zoo.convert --source=DIR --output=FILE.gguf --format=gguf
 
 from absl import flags
 
-from zoo import command as flags_lib
-from zoo import directory, files
+from zoo import command, directory, files
 from zoo.directory.gguf import writer as gguf_writer
 
 _SOURCE = flags.DEFINE_string(
     "source",
     None,
-    "A model directory, a file *.gguf, *.keras or *.weights.h5, a folder with a "
-    "checkpoint of TensorFlow, owner/name on the Hugging Face Hub, or keras_hub: and "
+    "A model directory; a file *.gguf, *.keras or *.weights.h5; a folder with a "
+    "checkpoint of TensorFlow; owner/name on the Hugging Face Hub; or keras_hub:NAME, "
     "the name or folder of a preset.",
     required=True,
 )
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "A directory that is empty or not there; for gguf a file *.gguf that is not there.",
+    "An empty or new directory. For gguf, a new file *.gguf.",
     required=True,
 )
 _FORMAT = flags.DEFINE_enum(
     "format",
     "directory",
     ["directory", "gguf"],
-    "directory: a model directory. gguf: one file, which llama.cpp reads.",
+    "directory: a model directory. gguf: one file that llama.cpp reads.",
 )
 _REVISION = flags.DEFINE_string(
-    "revision", None, "Of the Hub: a branch, a tag or a commit."
+    "revision", None, "A branch, a tag or a commit on the Hub."
 )
 
 
@@ -48,7 +47,7 @@ def main(argv):
 
 
 def run():
-    flags_lib.run_app(main)
+    command.run_app(main)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,7 @@
 
 from absl import flags
 
-from zoo import command as flags_lib
-from zoo import directory
-from zoo.saved_model import writer
+from zoo import command
 
 _MODEL = flags.DEFINE_string("model", None, "A model directory.", required=True)
 _OUTPUT = flags.DEFINE_string(
@@ -18,12 +16,16 @@ _BATCH = flags.DEFINE_integer(
     lower_bound=0,
 )
 _CAPACITY = flags.DEFINE_integer(
-    "capacity", 1024, "Positions that start and step have room for.", lower_bound=1
+    "capacity", 1024, "The positions in the state of start and step.", lower_bound=1
 )
 
 
 def main(argv):
     del argv
+    with command.quiet_imports():
+        from zoo import directory
+        from zoo.saved_model import writer
+
     folder = writer.write(
         _OUTPUT.value,
         directory.load(_MODEL.value),
@@ -35,7 +37,7 @@ def main(argv):
 
 
 def run():
-    flags_lib.run_app(main)
+    command.run_app(main)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Writes folders and files whole or not at all, and reads those of others with care."""
+"""Writes folders and files that appear only when complete; checks those it reads."""
 
 import contextlib
 import json
@@ -7,20 +7,20 @@ import pathlib
 import shutil
 from typing import Any
 
-# A parsed file takes up to 24 times its size: `{},` is an empty dict.
+# A parsed file needs up to 24 times its size: `{},` is an empty dict.
 _LARGEST_JSON = 8 * 2**20
 
 
 @contextlib.contextmanager
 def staged(path, replace: bool = False):
-    """A folder to fill, which appears as `path` only when the block ends well.
+    """Yields a folder to fill, which becomes `path` when the block ends without error.
 
-    It is filled under a temporary name in the same parent, flushed to disk, and then
-    renamed. After an error nothing of it stays.
+    The folder has a temporary name in the same parent. At the end of the block it is
+    flushed to disk and renamed. After an error, no part of it stays.
 
     Args:
       path: the final folder; must be absent or empty, unless `replace`.
-      replace: whether an older folder is swapped out (and deleted last).
+      replace: whether to replace an older folder, which is deleted last.
 
     Raises:
       ValueError: the folder is not empty and `replace` is off.
@@ -47,13 +47,13 @@ def staged(path, replace: bool = False):
 
 @contextlib.contextmanager
 def staged_file(path):
-    """The name of a file to write, which is renamed to `path` when the block ends well.
+    """Yields the name of a file to write, which becomes `path` at the end of the block.
 
     Raises:
-      ValueError: there is something of this name.
+      ValueError: `path` exists.
     """
     path = pathlib.Path(path)
-    refuse_there(path)
+    refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
@@ -66,33 +66,34 @@ def staged_file(path):
 
 
 def sweep(folder) -> None:
-    """Removes what `staged` left in a folder when its process was killed."""
+    """Removes temporary folders of `staged` that a killed process left."""
     for path in pathlib.Path(folder).glob(".*.*"):
         if path.is_dir() and path.suffix in (".new", ".old"):
             shutil.rmtree(path)
 
 
 def refuse_full(path) -> None:
-    """Refuses an output folder that has something in it (or that is a file)."""
+    """Raises a ValueError if an output folder is not empty, or is a file."""
     path = pathlib.Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(f"{path}: is not empty; give a new or an empty folder.")
 
 
-def refuse_there(path) -> None:
-    """Refuses the name of an output file that something has already."""
+def refuse_existing(path) -> None:
+    """Raises a ValueError if an output file exists."""
     if os.path.lexists(path):
-        raise ValueError(f"{path}: is there already; give the name of a new file.")
+        raise ValueError(f"{path}: exists; give the name of a new file.")
 
 
 def flush(folder) -> None:
-    """Asks the system to bring all files of a folder to disk."""
+    """Flushes all files of a folder to disk."""
     for file in pathlib.Path(folder).rglob("*"):
         _flush_one(file)
     _flush_one(folder)
 
 
 def _flush_one(path) -> None:
+    """Flushes one file or folder to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -101,19 +102,19 @@ def _flush_one(path) -> None:
 
 
 def inside(folder, name: str, below: str = "") -> pathlib.Path:
-    """The path of a file in a folder that may come from anybody.
+    """Returns the path of a file in a folder that may come from anybody.
 
-    A symbolic link may lead to another file of the folder or, as in the cache of the
-    Hub (`snapshots/<commit>/` beside `blobs/`), to a blob of the same repository.
+    A symbolic link may lead to another file of the folder. In the cache of the Hub
+    (`snapshots/<commit>/` beside `blobs/`), it may lead to a blob of the repository.
 
     Args:
-      folder: the whole folder.
-      name: of the file.
-      below: of the folder in it that holds the file; "" is the whole folder.
+      folder: the folder.
+      name: the name of the file.
+      below: the name of a folder in `folder` that has the file; "" is `folder` itself.
 
     Raises:
       ValueError: the name is a path, there is no such file, it leads out of the
-        folder, or it is a device or a folder.
+        folder, or it is not a regular file.
     """
     folder = pathlib.Path(folder)
     path = folder / below / name
@@ -123,10 +124,10 @@ def inside(folder, name: str, below: str = "") -> pathlib.Path:
     if not path.exists():
         raise ValueError(f"{path}: there is no such file.")
     real, home = path.resolve(), folder.resolve()
-    homes = [home]
+    allowed = [home]
     if home.parent.name == "snapshots":
-        homes.append(home.parent.parent / "blobs")
-    if not any(real.is_relative_to(place) for place in homes):
+        allowed.append(home.parent.parent / "blobs")
+    if not any(real.is_relative_to(root) for root in allowed):
         raise ValueError(f"{path}: is a link out of the folder, to {real}.")
     if not real.is_file():
         raise ValueError(f"{path}: is not a regular file.")
@@ -134,10 +135,10 @@ def inside(folder, name: str, below: str = "") -> pathlib.Path:
 
 
 def read_json(path, kind: type = dict) -> Any:
-    """Reads a JSON object, or a list where `kind` is one.
+    """Reads a JSON object, or a JSON list if `kind` is list.
 
     Raises:
-      ValueError: the file is missing, too large, not JSON, or of another kind.
+      ValueError: the file is missing, too large, not JSON, or has another kind.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -146,7 +147,7 @@ def read_json(path, kind: type = dict) -> Any:
         raise ValueError(f"{path}: larger than {_LARGEST_JSON} bytes.")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # of UTF-8, JSON, or a long number
+    except (ValueError, RecursionError) as error:  # from UTF-8, JSON or a long number
         raise ValueError(f"{path}: is not JSON: {error}") from None
     if not isinstance(value, kind):
         wanted = "a list" if kind is list else "an object"

@@ -1,54 +1,125 @@
-"""The defaults of generation that travel with a model: generation_config.json."""
+"""The knobs of generation, and the defaults of a model: generation_config.json.
+
+A knob's name, dtype, default, range and help stand here once, in the fields of
+`GenerationConfig`. Requests, signatures, flags and documents read them from `KNOBS`.
+"""
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
-from zoo.fields import at_least, from_fields
+from zoo.fields import from_fields
+
+INT32, INT64 = 2**31 - 1, 2**63 - 1
+
+
+class Range(NamedTuple):
+    """The numbers that a knob takes.
+
+    Attributes:
+      low: the least one.
+      high: the largest one; infinity allows every finite number.
+      above: whether `low` itself is excluded.
+    """
+
+    low: float
+    high: float
+    above: bool = False
+
+    def holds(self, x: Any) -> Any:
+        """Whether a number, or each number of a tensor, is in the range."""
+        over = x > self.low if self.above else x >= self.low
+        return over & (x < self.high if self.high == math.inf else x <= self.high)
+
+    def __str__(self):
+        if self.high == INT64:
+            return "integers of 64 bits"
+        if self.high in (math.inf, INT32):
+            return f"above {self.low}" if self.above else f"at least {self.low}"
+        if self.above:
+            return f"above {self.low} and at most {self.high}"
+        return f"{self.low} to {self.high}"
+
+
+class Knob(NamedTuple):
+    """One value of a request.
+
+    Attributes:
+      name: as in the signature, the flag and the field of `GenerationConfig`.
+      dtype: TensorFlow's name of its type.
+      default: its value where neither the request nor the model gives one.
+      range: its `Range`; None for `stop`, the only knob of strings.
+      help: one line for users.
+    """
+
+    name: str
+    dtype: str
+    default: Any
+    range: Any
+    help: str
+
+    def about(self) -> str:
+        """The help, and the range where there is one."""
+        return f"{self.help} Allowed: {self.range}." if self.range else self.help
+
+
+def _knob(default: Any, dtype: str, range: Range | None, help: str) -> Any:
+    """A field of `GenerationConfig` that is a knob."""
+    metadata = {"dtype": dtype, "range": range, "help": help}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class GenerationConfig:
-    """One value for each knob; the names and ranges of the `generate` signature.
+    """The value of every knob of generation."""
 
-    Attributes:
-      max_new_tokens: at least 1.
-      temperature: 0 is greedy.
-      top_k: 0 is off.
-      top_p: above 0 and at most 1, which is off.
-      min_p: 0 is off.
-      repetition_penalty: above 0; 1 is off.
-      seed: of sampling.
-      stop: strings that end a text, none of them empty.
-    """
-
-    max_new_tokens: int = 64
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    seed: int = 0
-    stop: tuple[str, ...] = ()
+    max_new_tokens: int = _knob(
+        64, "int32", Range(1, INT32), "The most tokens of an answer."
+    )
+    temperature: float = _knob(
+        0.0,
+        "float32",
+        Range(0, math.inf),
+        "Divides the logits; 0 takes the likeliest token.",
+    )
+    top_k: int = _knob(
+        0, "int32", Range(0, INT32), "Samples from the k likeliest tokens; 0 is off."
+    )
+    top_p: float = _knob(
+        1.0,
+        "float32",
+        Range(0, 1, above=True),
+        "Samples from the likeliest tokens that have this probability; 1 is off.",
+    )
+    min_p: float = _knob(
+        0.0,
+        "float32",
+        Range(0, 1),
+        "Drops tokens below this part of the largest probability; 0 is off.",
+    )
+    repetition_penalty: float = _knob(
+        1.0,
+        "float32",
+        Range(0, math.inf, above=True),
+        "Makes tokens of the prompt and the answer less likely; 1 is off.",
+    )
+    seed: int = _knob(
+        0, "int64", Range(-INT64 - 1, INT64), "The random numbers of sampling."
+    )
+    stop: tuple[str, ...] = _knob(
+        (), "string", None, "Strings that end an answer; the answer leaves them out."
+    )
 
     def __post_init__(self):
-        at_least("max_new_tokens", self.max_new_tokens, 1)
-        at_least("temperature", self.temperature, 0)
-        at_least("top_k", self.top_k, 0)
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p: {self.top_p}, above 0 and at most 1 allowed.")
-        if not 0 <= self.min_p <= 1:
-            raise ValueError(f"min_p: {self.min_p}, from 0 to 1 allowed.")
-        if not 0 < self.repetition_penalty < math.inf:
-            raise ValueError(
-                f"repetition_penalty: {self.repetition_penalty}, above 0 allowed."
-            )
-
+        for knob in NUMBERS:
+            value = getattr(self, knob.name)
+            if not knob.range.holds(value):
+                raise ValueError(f"{knob.name}: {value}, {knob.range} allowed.")
         if "" in self.stop:
             raise ValueError(f"stop: {self.stop}, no empty string allowed.")
 
     def to_json(self, end_id: int) -> dict[str, Any]:
-        """As transformers reads it: temperature 0 is `do_sample` false."""
+        """The fields as transformers reads them: `do_sample` false is temperature 0."""
         value = dataclasses.asdict(self)
         del value["seed"]
         stop = list(value.pop("stop"))
@@ -61,7 +132,7 @@ class GenerationConfig:
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> "GenerationConfig":
-        """Reads the fields that it knows; transformers writes many more.
+        """Reads the knobs of a generation_config.json; other fields are ignored.
 
         Raises:
           ValueError: a field has a wrong type or value; `where` is in the message.
@@ -78,3 +149,20 @@ class GenerationConfig:
             return from_fields(cls, fields, "generation")
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
+
+
+KNOBS = tuple(
+    Knob(field.name, default=field.default, **field.metadata)
+    for field in dataclasses.fields(GenerationConfig)
+)
+NUMBERS = tuple(knob for knob in KNOBS if knob.range)
+
+
+def _document():
+    """Lists the knobs in the docstring, where `help` shows them."""
+    lines = [f"  {knob.name}: {knob.about()}" for knob in KNOBS]
+    text = "\n    ".join(["Attributes:", *lines])
+    GenerationConfig.__doc__ = f"{GenerationConfig.__doc__}\n\n    {text}\n"
+
+
+_document()

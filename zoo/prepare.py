@@ -1,13 +1,11 @@
-"""Trains a tokenizer on a source and prints what the source holds.
+"""Trains a tokenizer on a source and prints the counts of the source.
 
 python -m zoo.prepare --source=kjv --output=runs/tokenizer --vocab_size=4096
 """
 
-import os
-
 from absl import flags
 
-from zoo import command as flags_lib
+from zoo import command, files
 from zoo.data import cleaning, formats, sources
 from zoo.text import tokenizer
 
@@ -15,13 +13,22 @@ from zoo.text import tokenizer
 def prepare_tokenizer(
     source: str, output: str, vocab_size: int, steps: list[str]
 ) -> formats.Stream:
-    """Reads, cleans, trains, writes; the stream is the training split's.
+    """Trains a tokenizer on the cleaned documents of a source and writes a folder.
+
+    Args:
+      source: a spec of `zoo.data.sources`.
+      output: a new or empty folder.
+      vocab_size: tokens, the 256 bytes and the end token included.
+      steps: names of cleaning steps, in order.
+
+    Returns:
+      The documents as tokens of the new tokenizer.
 
     Raises:
-      ValueError: the output is not an empty directory, or as the parts raise.
+      ValueError: the output is not an empty folder, or the source, the steps or the
+        size are wrong.
     """
-    if os.path.exists(output) and (not os.path.isdir(output) or os.listdir(output)):
-        raise ValueError(f"--output={output}: exists, expected an empty directory.")
+    files.refuse_full(output)
     texts = [cleaning.clean(text, steps) for text in sources.documents(source)]
     trained = tokenizer.train(texts, vocab_size)
     stream = formats.language_model(texts, trained)
@@ -30,13 +37,13 @@ def prepare_tokenizer(
 
 
 def main(argv: list[str]) -> None:
-    """Does the work and prints the counts."""
+    """Trains the tokenizer and prints the counts."""
     del argv
     given = flags.FLAGS
     stream = prepare_tokenizer(
         given.source, given.output, given.vocab_size, given.clean
     )
-    # Each document brings one end token, and the stream one more at its start.
+    # Each document ends with an end token, and the stream begins with one.
     tokens = len(stream.tokens) - stream.documents - 1
     print(f"documents        {stream.documents}")
     print(f"bytes            {stream.bytes}")
@@ -46,13 +53,16 @@ def main(argv: list[str]) -> None:
 
 
 def run() -> None:
-    """Defines the flags (here, so that commands may share names) and starts."""
+    """Defines the flags and runs the command.
+
+    Not at import, because several commands have flags of the same name.
+    """
     flags.DEFINE_string("source", None, "Where the text is: kjv, text:PATH, ...")
-    flags.DEFINE_string("output", None, "A directory that is empty or not there.")
+    flags.DEFINE_string("output", None, "A new or empty folder.")
     flags.DEFINE_integer("vocab_size", 4096, "Tokens, 256 bytes and the end included.")
     flags.DEFINE_list("clean", list(cleaning.DEFAULT), "Cleaning steps, in order.")
     flags.mark_flags_as_required(["source", "output"])
-    flags_lib.run_app(main)
+    command.run_app(main)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,19 @@
 """Checkpoints: every bit comes back, damage is seen, and the workdir's own rules."""
 
+import dataclasses
 import json
 
 import keras
 import numpy as np
 import pytest
+import safetensors.numpy
 import tensorflow as tf
 
 from trainers import checkpoint, optimizers, workdir
-from trainers.run import Optimizer
+from trainers.objectives import Classify
+from trainers.run import Optimizer, Run, to_json
 from zoo import models
+from zoo.models import dense_net
 
 
 def made(seed, classes=3):
@@ -17,7 +21,9 @@ def made(seed, classes=3):
     keras.utils.set_random_seed(seed)
     model = models.build("dense_net", features=4, classes=classes, dropout=0.2)
     optimizer = optimizers.build(Optimizer(), 10, model.trainable_variables)
-    variables = checkpoint.variables_of({"policy": model}, optimizer)
+    variables = checkpoint.named(
+        {"policy": model.variables, "optimizer": optimizer.variables}
+    )
     for v in variables.values():
         if v.dtype == "float32":
             v.assign(tf.random.stateless_normal(v.shape, [seed, 1]))
@@ -70,7 +76,9 @@ DAMAGE = {
     "no tensors": lambda folder: (folder / "state.safetensors").unlink(),
     "no state": lambda folder: (folder / "state.json").unlink(),
     "cut state": lambda folder: (folder / "state.json").write_text('{"step": 1'),
-    "no sum": lambda folder: (folder / "state.json").write_text('{"step": 1}'),
+    "no sums": lambda folder: (folder / "SHA256SUMS").unlink(),
+    "a sum": lambda folder: flip(folder / "SHA256SUMS"),
+    "renamed": lambda folder: folder.rename(folder.with_name("00000030")),
     "list": lambda folder: (folder / "state.json").write_text("[]"),
 }
 
@@ -85,7 +93,31 @@ def test_the_one_before_a_damaged_one(damage, tmp_path, capsys):
     assert checkpoint.restore(tmp_path, third) == (10, {"best": 1})
     for left, right in zip(values(third), values(first), strict=True):
         np.testing.assert_array_equal(left, right)
-    assert "warning: checkpoint passed over" in capsys.readouterr().out
+    assert "warning: checkpoint skipped" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["state.json", "SHA256SUMS"])
+def test_every_bit_of_a_small_file_counts(name, tmp_path, capsys):
+    variables = made(1)
+    for step in (10, 20):
+        checkpoint.save(tmp_path, step, variables, {"best": step})
+    path = tmp_path / "00000020" / name
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        assert checkpoint.restore(tmp_path, variables) == (10, {"best": 10})
+    path.write_bytes(whole)
+    assert checkpoint.restore(tmp_path, variables) == (20, {"best": 20})
+    capsys.readouterr()
+
+
+def test_safetensors_reads_it(tmp_path):
+    variables = made(1)
+    checkpoint.save(tmp_path, 7, variables, {})
+    found = safetensors.numpy.load_file(tmp_path / "00000007/state.safetensors")
+    assert found.keys() == variables.keys()
+    for name, value in found.items():
+        np.testing.assert_array_equal(value, variables[name].value.numpy())
 
 
 def test_no_whole_one(tmp_path):
@@ -93,7 +125,7 @@ def test_no_whole_one(tmp_path):
     for step in (10, 20):
         checkpoint.save(tmp_path, step, variables, {})
         flip(tmp_path / f"{step:08d}/state.safetensors")
-    with pytest.raises(ValueError, match="no checkpoint is whole: .*checksum differs"):
+    with pytest.raises(ValueError, match="is intact: .*checksum of .* differs"):
         checkpoint.restore(tmp_path, variables)
 
 
@@ -102,7 +134,9 @@ def test_of_another_model(tmp_path):
     keras.utils.set_random_seed(0)
     model = models.build("dense_net", features=4, widths=(5, 5))
     optimizer = optimizers.build(Optimizer(), 10, model.trainable_variables)
-    variables = checkpoint.variables_of({"policy": model}, optimizer)
+    variables = checkpoint.named(
+        {"policy": model.variables, "optimizer": optimizer.variables}
+    )
     with pytest.raises(ValueError, match="is of another run"):
         checkpoint.restore(tmp_path, variables)
     with pytest.raises(ValueError):
@@ -111,12 +145,13 @@ def test_of_another_model(tmp_path):
 
 # ---- workdirs ----
 
-RUN = {"steps": 3, "model": {"name": "x", "width": 4}, "data": {"clean": []}}
+RUN = Run(model=dense_net.Config(features=4), objective=Classify(), steps=3)
 
 
 def test_begun_once_and_taken_up(tmp_path):
     folder = workdir.begin(tmp_path / "a/w", RUN)
-    assert json.loads((folder / "run.json").read_text()) == RUN
+    assert json.loads((folder / "run.json").read_text()) == to_json(RUN)
+    assert workdir.read(folder) == RUN
     (folder / "checkpoints").mkdir()
     for name in (".model.77.new", "checkpoints/.00000001.77.new"):
         (folder / name).mkdir()  # of a process that was killed
@@ -127,11 +162,28 @@ def test_begun_once_and_taken_up(tmp_path):
 
 def test_another_run_is_refused_with_its_fields(tmp_path):
     workdir.begin(tmp_path, RUN)
-    other = {**RUN, "steps": 4, "model": {"name": "x", "width": 8}}
+    other = dataclasses.replace(RUN, steps=4, model=dense_net.Config(features=8))
     with pytest.raises(ValueError) as error:
         workdir.begin(tmp_path, other)
-    assert "model.width: 4 -> 8; steps: 3 -> 4" in str(error.value)
+    assert "model.features: 4 -> 8; steps: 3 -> 4" in str(error.value)
     assert "clean" not in str(error.value)
+
+
+def test_a_workdir_from_before_a_field_existed(tmp_path):
+    """A field that run.json lacks has its default, and only then it is the same Run."""
+    workdir.begin(tmp_path, RUN)
+    fields = json.loads((tmp_path / "run.json").read_text())
+    del fields["freeze"], fields["best"], fields["optimizer"]["momentum"]
+    (tmp_path / "run.json").write_text(json.dumps(fields))
+    assert workdir.begin(tmp_path, RUN) == tmp_path
+    with pytest.raises(ValueError, match="best: 'loss' -> '\\+accuracy'"):
+        workdir.begin(tmp_path, dataclasses.replace(RUN, best="+accuracy"))
+
+
+def test_a_run_json_of_another_program_is_named(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({**to_json(RUN), "stepz": 3}))
+    with pytest.raises(ValueError, match=r"run.json: Unknown field config.stepz"):
+        workdir.begin(tmp_path, RUN)
 
 
 def test_killed_before_the_first_file_was_whole(tmp_path):

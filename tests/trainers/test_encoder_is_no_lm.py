@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from trainers import feeds
+from trainers import feeds, roles
 from trainers.objectives.language_model import LanguageModel
 from trainers.run import Run
 from zoo.models import text_encoder
@@ -27,4 +27,4 @@ def test_the_objective_refuses_it(corpus):
     run = Run(model=text_encoder.Config(), objective=LanguageModel())
     run.data.source = f"text:{corpus}"
     with pytest.raises(ValueError, match="^config.model: .*text_encoder sees"):
-        feeds.make(run)
+        feeds.make(run, roles.start(run))

@@ -16,7 +16,7 @@ class Given:
 
     trains: ClassVar[tuple[str, ...]] = ()
 
-    def loss(self, cast, batch, training):
+    def loss(self, roles, batch, training):
         assert training is False
         weight = tf.reduce_sum(batch["weights"])
         total = tf.reduce_sum(batch["loss"] * batch["weights"])
@@ -31,13 +31,13 @@ def test_is_the_mean_of_all_rows():
     rows = tf.data.Dataset.from_tensor_slices({"loss": losses, "weights": weights})
     wanted = np.average(losses, weights=weights)
     for size in (10, 50, 7):
-        found = make_evaluate({}, Given())(rows.batch(size))
+        found = make_evaluate(Given())({}, rows.batch(size))
         assert found == pytest.approx({"loss": wanted, "double": 2 * wanted}, rel=1e-5)
 
 
 def test_numbers_of_text():
     rows = tf.data.Dataset.from_tensors({"loss": [1.0, 2.0], "weights": [1.0, 3.0]})
-    found = make_evaluate({}, Given())(rows, size=5)
+    found = make_evaluate(Given())({}, rows, size=5)
     assert found["loss"] == pytest.approx(7 / 4)
     assert found["perplexity"] == pytest.approx(math.exp(7 / 4))
     assert found["bits_per_byte"] == pytest.approx(7 / math.log(2) / 5)
@@ -45,4 +45,4 @@ def test_numbers_of_text():
 
 def test_a_hopeless_model_has_a_perplexity():
     rows = tf.data.Dataset.from_tensors({"loss": [1e9], "weights": [1.0]})
-    assert math.isfinite(make_evaluate({}, Given())(rows, size=5)["perplexity"])
+    assert math.isfinite(make_evaluate(Given())({}, rows, size=5)["perplexity"])

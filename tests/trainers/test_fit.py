@@ -28,7 +28,8 @@ def test_fit_and_step_reach_the_same_losses(name):
     model, strategy = built(name), tf.distribute.get_strategy()
     options = Optimizer(name="sgd", lr=0.5, decay="constant")
     optimizer = optimizers.build(options, STEPS, model.trainable_variables)
-    step = make_step(strategy, {"policy": model}, LanguageModel(), optimizer)
+    variables = model.trainable_variables
+    step = make_step(strategy, {"policy": model}, LanguageModel(), optimizer, variables)
     losses = []
     for part in np.split(ids, STEPS):
         batch = {

@@ -98,7 +98,9 @@ def test_damaged_checkpoint_is_passed_over(commands, corpus, tmp_path, whole):
     data[len(data) // 2] ^= 1
     (newest / "state.safetensors").write_bytes(data)
     done = commands("trainers.train", *arguments(corpus, workdir))
-    assert done.code == 0 and "the checksum differs" in done.out, done.out
+    assert done.code == 0 and "the checksum of state.safetensors differs" in done.out, (
+        done.out
+    )
     assert result(workdir) == whole[1]
 
 

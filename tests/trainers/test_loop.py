@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainers import evaluation, feeds, loop
+from trainers import evaluation, feeds, loop, roles
 from trainers import step as step_lib
 from trainers.objectives import Classify, LanguageModel
 from trainers.run import Data, Optimizer, Run
@@ -64,6 +64,7 @@ def test_what_a_workdir_holds(whole):
         "tensorboard",
     }
     assert [(r["step"], r["split"]) for r in lines(folder)] == [
+        (0, "eval"),
         (4, "eval"),
         (5, "train"),
         (8, "eval"),
@@ -85,8 +86,9 @@ def test_model_is_the_best_evaluation(whole):
     _, folder, _ = whole
     best = min(r["loss"] for r in lines(folder, "eval"))
     model = directory.load(folder / "model").model
-    evaluate = evaluation.make_evaluate({"policy": model}, Classify())
-    assert evaluate(feeds.make(TABLE).valid)["loss"] == pytest.approx(best, rel=1e-6)
+    feed = feeds.make(TABLE, roles.start(TABLE))
+    found = feed.evaluate({"policy": model})
+    assert found["loss"] == pytest.approx(best, rel=1e-6)
 
 
 def test_the_same_seed_gives_the_same_bits(whole, tmp_path):
@@ -185,11 +187,11 @@ def test_a_refused_run_leaves_nothing(tmp_path):
 
 
 def test_stops_early(tmp_path, capsys):
-    # nothing is learnt at a rate of 0, so nothing is better than the first time
+    # nothing is learnt at a rate of 0, so nothing is better than before the first step
     run = but(optimizer=Optimizer(lr=0.0), eval_every=1, patience=2, steps=50)
-    assert loop.train(run, tmp_path / "w").step == 3
+    assert loop.train(run, tmp_path / "w").step == 2
     assert "no better for 2 evaluations" in capsys.readouterr().out
-    assert loop.train(run, tmp_path / "w").step == 3
+    assert loop.train(run, tmp_path / "w").step == 2
     assert len(lines(tmp_path / "w", "eval")) == 3
 
 
@@ -201,23 +203,23 @@ def test_an_early_stop_counts_through_a_crash(tmp_path, monkeypatch):
         stop_at(patch, 5, crash)
         with pytest.raises(Stop):
             loop.train(run, tmp_path / "w")
-    assert loop.train(run, tmp_path / "w").step == 8
+    assert loop.train(run, tmp_path / "w").step == 6
 
 
 def test_a_step_that_is_not_finite_is_told_and_survived(tmp_path, monkeypatch):
     """Every third batch is poisoned: the numbers of its step are no numbers."""
     make = feeds.make
 
-    def poisoned(run):
-        feed = make(run)
+    def poisoned(run, start):
+        feed = make(run, start)
 
-        def train(start):
+        def train(number, roles):
             def poison(i, batch):
                 bad = tf.where(i % 3 == 2, np.nan, 1.0)
                 return {**batch, "features": batch["features"] * bad}
 
-            numbers = tf.data.Dataset.range(start, 2**62)
-            return tf.data.Dataset.zip(numbers, feed.train(start)).map(poison)
+            numbers = tf.data.Dataset.range(number, 2**62)
+            return tf.data.Dataset.zip(numbers, feed.train(number, roles)).map(poison)
 
         return feed._replace(train=train)
 
@@ -232,7 +234,7 @@ def test_a_step_that_is_not_finite_is_told_and_survived(tmp_path, monkeypatch):
 
 def test_an_evaluation_that_is_not_finite_is_never_the_best(tmp_path, monkeypatch):
     make = evaluation.make_evaluate
-    values = iter([math.nan, 0.5, math.inf])
+    values = iter([math.nan, 0.5, math.inf, 0.75])
 
     def broken(*args):
         evaluate = make(*args)
@@ -240,9 +242,9 @@ def test_an_evaluation_that_is_not_finite_is_never_the_best(tmp_path, monkeypatc
 
     monkeypatch.setattr(evaluation, "make_evaluate", broken)
     loop.train(TABLE, tmp_path / "w")
-    assert [r["loss"] for r in lines(tmp_path / "w", "eval")] == [None, 0.5, None]
+    assert [r["loss"] for r in lines(tmp_path / "w", "eval")] == [None, 0.5, None, 0.75]
     state = json.loads((tmp_path / "w/checkpoints/00000012/state.json").read_text())
-    assert state["loop"]["best"] == 0.5 and state["loop"]["worse"] == 1
+    assert state["loop"]["best"] == 0.5 and state["loop"]["worse"] == 2
 
 
 def test_starts_from_a_model_directory(whole, tmp_path):

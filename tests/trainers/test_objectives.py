@@ -47,14 +47,16 @@ def test_language_model_is_the_loss_of_its_logits(lm, training):
 
 
 def test_smoothing_is_for_training_only(lm):
-    batch, cast = lm_batch(), {"policy": lm}
+    batch, roles = lm_batch(), {"policy": lm}
     smooth = LanguageModel(label_smoothing=0.3)
-    plain = LanguageModel().loss(cast, batch, True)
-    assert float(smooth.loss(cast, batch, False).sum) == pytest.approx(float(plain.sum))
+    plain = LanguageModel().loss(roles, batch, True)
+    assert float(smooth.loss(roles, batch, False).sum) == pytest.approx(
+        float(plain.sum)
+    )
     target = tf.one_hot(batch["targets"], 30) * 0.7 + 0.3 / 30
     losses = tf.nn.softmax_cross_entropy_with_logits(target, lm(batch["tokens"]))
     wanted = tf.reduce_sum(losses * batch["weights"])
-    assert float(smooth.loss(cast, batch, True).sum) == pytest.approx(
+    assert float(smooth.loss(roles, batch, True).sum) == pytest.approx(
         float(wanted), rel=1e-5
     )
 
@@ -101,6 +103,7 @@ def test_regress():
 def test_contract(name):
     objective = objectives.BY_NAME[name]()
     assert objective.name == name and objective.feed in ("text", "table")
-    assert set(objective.trains) <= set(objective.needs)
+    assert set(objective.trains) <= objective.needs.keys()
+    assert objective.needs[objective.trains[0]] == "model"
     with pytest.raises(ValueError, match="objective.label_smoothing: 1.0"):
         objectives.BY_NAME[name](label_smoothing=1.0)

@@ -67,8 +67,8 @@ class Linear:
     name: ClassVar[str] = "linear"
     trains: ClassVar[tuple[str, ...]] = ("policy",)
 
-    def loss(self, cast, batch, training):
-        model = cast["policy"]
+    def loss(self, roles, batch, training):
+        model = roles["policy"]
         row = tf.gather(tf.convert_to_tensor(model.rows.value), batch["ids"])
         sums = tf.reduce_sum((row + model.shift) * batch["slope"], -1)
         weight = tf.reduce_sum(batch["weights"])
@@ -93,7 +93,14 @@ def made(optimizer, **options):
     model = Table()
     optimizer.build(model.trainable_variables)
     strategy = tf.distribute.get_strategy()
-    step = make_step(strategy, {"policy": model}, Linear(), optimizer, **options)
+    step = make_step(
+        strategy,
+        {"policy": model},
+        Linear(),
+        optimizer,
+        model.trainable_variables,
+        **options,
+    )
     return model, step
 
 
@@ -202,7 +209,13 @@ def test_bfloat16_is_near_float32_and_keeps_float32_weights(float32):
         )
         optimizer = optimizers.build(Optimizer(lr=0.01), 5, model.trainable_variables)
         strategy = tf.distribute.get_strategy()
-        step = make_step(strategy, {"policy": model}, LanguageModel(), optimizer)
+        step = make_step(
+            strategy,
+            {"policy": model},
+            LanguageModel(),
+            optimizer,
+            model.trainable_variables,
+        )
         metrics = [step(batch) for _ in range(5)]
         found[policy] = [
             (float(m["loss"]), float(m["grad_norm"]), float(m["skipped"]))

@@ -86,7 +86,7 @@ def refused(commands, place, *args, module="trainers.train"):
         (["data.length=17"], "config.data.length: 17, at most the model's context 16"),
         (["data.batch=6", "accumulate=4"], "config.data.batch: 6, a multiple of"),
         (["replicas=2"], "config.replicas: 2, at most 1 devices"),
-        (["init_from={place}/full"], "tokenizer.json: no such file"),
+        (["init_from={place}/full"], "config.json: there is no such file"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )

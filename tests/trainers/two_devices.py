@@ -14,6 +14,7 @@ tf.config.set_logical_device_configuration(
 )
 
 from trainers import loop, optimizers  # noqa: E402
+from trainers import strategy as strategy_lib  # noqa: E402
 from trainers.objectives import Classify, LanguageModel  # noqa: E402
 from trainers.run import Data, Optimizer, Run  # noqa: E402
 from trainers.step import make_step  # noqa: E402
@@ -65,12 +66,13 @@ def numbers(config, objective, options, batches, replicas, accumulate):
     """Loss, norm and other metrics of each step, and the weights at the end."""
     keras.utils.set_random_seed(0)
     run = Run(model=config, objective=objective, data=Data(batch=8), replicas=replicas)
-    strategy = loop.make_strategy(run)
+    strategy = strategy_lib.make_strategy(run)
     with strategy.scope():
         model = registry.build_config(config)
         variables = model.trainable_variables
         optimizer = optimizers.build(options, STEPS, variables)
-    step = make_step(strategy, {"policy": model}, objective, optimizer, accumulate, 0.5)
+    roles = {"policy": model}
+    step = make_step(strategy, roles, objective, optimizer, variables, accumulate, 0.5)
     dataset = tf.data.Dataset.from_generator(
         lambda: batches,
         output_signature={

@@ -27,7 +27,7 @@ def test_the_command_writes_a_tokenizer_and_counts(tmp_path):
 
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode != 0
-    assert "expected an empty directory" in again.stderr
+    assert "give a new or an empty folder" in again.stderr
     assert "Traceback" not in again.stderr
 
 

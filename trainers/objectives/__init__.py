@@ -3,9 +3,12 @@
 An objective is a dataclass of its options with four members:
 
     name                                   how configs call it
-    needs, trains                          the models it is given; those that learn
-    feed                                   where its Batches come from: "text", "table"
-    loss(cast, batch, training) -> Loss
+    needs, trains      role to where its model comes from (`trainers.roles`); the roles
+                       that learn, of which the first is kept as the run's model
+    feed               where its Batches come from, a name of `trainers.feeds`
+    loss(roles, batch, training) -> Loss
+
+`needs` may be a property, so that a field of the objective decides it.
 """
 
 from trainers.objectives.classify import Classify

@@ -11,14 +11,14 @@ from zoo.fields import check_fraction
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class Classify:
-    """Learns the label of a Batch with `features` [B, F], `label` [B], `weights` [B].
+    """Learns labels from Batches of `features` [B, F], `label` [B], `weights` [B].
 
     Attributes:
       label_smoothing: the share of each target spread over the classes.
     """
 
     name: ClassVar[str] = "classify"
-    needs: ClassVar[tuple[str, ...]] = ("policy",)
+    needs: ClassVar[dict[str, str]] = {"policy": "model"}
     trains: ClassVar[tuple[str, ...]] = ("policy",)
     feed: ClassVar[str] = "table"
 
@@ -27,9 +27,9 @@ class Classify:
     def __post_init__(self):
         check_fraction("objective.label_smoothing", self.label_smoothing)
 
-    def loss(self, cast, batch, training) -> Loss:
-        """Cross-entropy in nats, and accuracy; or squared errors."""
-        model, label, weights_B = cast["policy"], batch["label"], batch["weights"]
+    def loss(self, roles, batch, training) -> Loss:
+        """The cross-entropy in nats and the accuracy; or the squared errors."""
+        model, label, weights_B = roles["policy"], batch["label"], batch["weights"]
         y = model(batch["features"], training=training)
         weight = tf.reduce_sum(weights_B)
         if not model.config.classes:

@@ -1,4 +1,4 @@
-"""Next-token prediction: pretraining, and fine-tuning by another Format."""
+"""Next-token prediction, for pretraining and fine-tuning."""
 
 import dataclasses
 from typing import ClassVar
@@ -20,7 +20,7 @@ class LanguageModel:
     """
 
     name: ClassVar[str] = "language_model"
-    needs: ClassVar[tuple[str, ...]] = ("policy",)
+    needs: ClassVar[dict[str, str]] = {"policy": "model"}
     trains: ClassVar[tuple[str, ...]] = ("policy",)
     feed: ClassVar[str] = "text"
 
@@ -29,9 +29,9 @@ class LanguageModel:
     def __post_init__(self):
         check_fraction("objective.label_smoothing", self.label_smoothing)
 
-    def loss(self, cast, batch, training) -> Loss:
+    def loss(self, roles, batch, training) -> Loss:
         """The Loss of a Batch with `tokens`, `targets`, `weights` [B, T]."""
-        model = cast["policy"]
+        model = roles["policy"]
         x_BTD = model.features(batch["tokens"], training=training)
         weight_VD, bias_V = model.head()
         weights_N = tf.reshape(batch["weights"], [-1])

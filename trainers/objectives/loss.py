@@ -1,15 +1,15 @@
-"""What every objective returns."""
+"""The type that the loss of every objective returns."""
 
 from typing import Any, NamedTuple
 
 
 class Loss(NamedTuple):
-    """Sums, so that parts of a batch on any number of devices add up to the whole.
+    """Sums: those of the parts of a batch, on any devices, add up to the batch's.
 
     Attributes:
       sum: float32 scalar: the weighted sum of the examples' losses.
-      weight: float32 scalar: the sum of their weights. The Step divides once.
-      metrics: name to (sum, weight).
+      weight: float32 scalar: the sum of the weights, by which the Step divides.
+      metrics: name to (weighted sum, weight), float32 scalars.
     """
 
     sum: Any

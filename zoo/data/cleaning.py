@@ -1,10 +1,10 @@
-"""Cleaning: small pure functions from text to text, composed by name.
+"""Cleaning: steps that change a text, composed by name.
 
-newlines   "\\r\\n" and "\\r" become "\\n"
-control    control characters go, except tab and newline; so do byte order marks
-trim       spaces at line ends go, and blank lines at both ends of the text
-nfc        characters are composed (Unicode NFC); off by default, for it changes
-           texts that tokenizers of other models were trained to tell apart
+newlines   turns "\\r\\n" and "\\r" into "\\n"
+control    removes control characters, except tab and newline, and byte order marks
+trim       removes spaces at line ends, and blank lines at both ends of the text
+nfc        composes characters (Unicode NFC); off by default, because tokenizers of
+           other models may have different tokens for the two forms
 """
 
 import re
@@ -20,7 +20,7 @@ _BLANK_LINES_FIRST = re.compile(r"\A(?:[^\S\n]*\n)+")
 
 
 def newlines(text: str) -> str:
-    """Turns every line end into one newline."""
+    """Turns every line end into a newline."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -49,7 +49,7 @@ def clean(text: str, steps: Iterable[str] = DEFAULT) -> str:
     """Applies the named steps in the given order.
 
     Raises:
-      ValueError: an unknown step; the message lists those there are.
+      ValueError: an unknown step; the message lists the known steps.
     """
     for name in steps:
         one_of("cleaning step", name, STEPS)

@@ -14,7 +14,7 @@ _DAMAGE = (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error)
 
 
 def find(patterns: str) -> list[str]:
-    """The files that comma-separated paths or globs (`**` too) name, each once.
+    """Finds the files that comma-separated paths or globs (`**` too) name, each once.
 
     Returns:
       The paths in the order of the patterns, those of one glob sorted by name.
@@ -25,7 +25,7 @@ def find(patterns: str) -> list[str]:
     paths: dict[str, None] = {}
     for pattern in patterns.split(","):
         pattern = pattern.strip()
-        # A path that exists is meant literally: its name may hold a bracket.
+        # A path that exists is no glob, even if the name has brackets.
         found = [pattern] if os.path.exists(pattern) else _glob(pattern)
         if not found:
             raise ValueError(f"{pattern!r}: no such file.")
@@ -69,4 +69,5 @@ def lines(path: str) -> Iterator[bytes]:
 
 
 def _glob(pattern: str) -> list[str]:
+    """The files, without the folders, that a glob names."""
     return sorted(p for p in glob.glob(pattern, recursive=True) if os.path.isfile(p))

@@ -1,4 +1,4 @@
-"""Randomness by index: what epoch e does with place p, without remembering anything."""
+"""Random numbers and permutations by index, without any state."""
 
 import hashlib
 
@@ -21,9 +21,9 @@ def permuted(seed: int, epoch_B, place_B, count: int):
     Returns:
       int64 [B], 0 to `count` - 1; a bijection for each epoch.
     """
-    # The op uses only the low bits of its keys (8 of each for small counts: plain
-    # counters would repeat after 256 epochs), hence keys that are hashes. The
-    # function above the op, index_shuffle, fails on a vector of seeds.
+    # The op uses only the low bits of its keys: 8 bits of each for small counts.
+    # Plain counters would repeat after 256 epochs, so the keys are hashes. The public
+    # function tf.random.experimental.index_shuffle fails on a vector of seeds.
     draws = [_draw(seed, f"key{i}", epoch_B) for i in range(3)]
     keys = [tf.cast(draw % 2**32, tf.uint32) for draw in draws]
     return tf.raw_ops.RandomIndexShuffle(

@@ -1,4 +1,4 @@
-"""Decoding: from prompts to texts with any language model of the zoo."""
+"""Generates text with any language model of the zoo."""
 
 from zoo.decode.generate import Generated, generate
 

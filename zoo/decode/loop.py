@@ -1,8 +1,8 @@
 """The one loop that generates tokens with any Decoder.
 
 A Decoder is a model with `start(tokens_BT, lengths_B, capacity)` and
-`step(token_B, state, in_place)`. The loop is plain graph operations: the same function
-runs under `generate`, inside an exported SavedModel, and in rollouts.
+`step(token_B, state, in_place)`. The loop consists of plain graph operations: the same
+function runs under `generate` and inside an exported SavedModel.
 """
 
 from typing import Any, NamedTuple
@@ -14,12 +14,12 @@ from zoo.layers import batch_invariant
 
 
 class Decoded(NamedTuple):
-    """What the loop wrote.
+    """The answers of the loop.
 
     Attributes:
-      tokens: int32 [B, N], the end token included; 0 after a row's last token.
+      tokens: int32 [B, N], with the end token; 0 after a row's last token.
       num_tokens: int32 [B].
-      stopped: bool [B], whether the row ended by itself, not by its limit.
+      stopped: bool [B], whether an end token or a stop string ended the row.
       logprobs: float32 [B, N], of the model before any knob; 0 after the last token.
     """
 
@@ -46,23 +46,23 @@ def decode(
       model: a Decoder.
       tokens_BT: int32, right-padded prompts of at least one token.
       lengths_B: int32.
-      knobs: `samplers.Knobs`.
+      knobs: `sampling.Knobs`.
       end_ids: the tokens that end a text; there may be none.
-      vocab_size: of the tokenizer, where the model's is padded beyond it; ids from
-        here on are never chosen. 0 means the model's.
-      new_tokens: N, at least the largest limit; taken from the knobs where None.
-      stop: `stop(tokens_BN, count_B) -> bool [B]`, asked after each token; or None.
-      in_place: whether a step may overwrite the state of the one before, which a
-        function that XLA compiles must not ask for.
+      vocab_size: the number of the tokenizer's tokens, if the model has more rows: ids
+        from here on are never chosen. 0 means the model's number.
+      new_tokens: N, at least the largest limit; by default the largest limit.
+      stop: `stop(tokens_BN, count_B) -> bool [B]`, called after each token; or None.
+      in_place: whether a step may overwrite the state of the step before. Must be false
+        in a function that XLA compiles.
 
     Returns:
       `Decoded`.
     """
     N = tf.reduce_max(knobs.max_new_tokens) if new_tokens is None else new_tokens
     B, T = tf.unstack(tf.shape(tokens_BT))
-    hot = tf.reduce_any(knobs.temperature > 0)
+    sampled = tf.reduce_any(knobs.temperature > 0)
     uniform_BN = tf.cond(
-        hot, lambda: sampling.uniforms(knobs.seed, N), lambda: tf.zeros((B, N))
+        sampled, lambda: sampling.uniforms(knobs.seed, N), lambda: tf.zeros((B, N))
     )
     penalised = tf.reduce_any(knobs.repetition_penalty != 1)
     logits_BV, state = model.start(tokens_BT, lengths_B, T + N)
@@ -140,22 +140,9 @@ def decode(
     return Decoded(out.tokens, out.count, out.stopped, out.logprobs)
 
 
-def right_padded(tokens_BT, real_BT):
-    """Moves padding, wherever it stands, behind each row's tokens.
-
-    Args:
-      tokens_BT: int32.
-      real_BT: bool, where tokens are not padding; transformers' attention mask.
-
-    Returns:
-      The tokens [B, T] and the lengths [B] that `decode` takes.
-    """
-    order_BT = tf.argsort(tf.cast(~real_BT, tf.int32), axis=1, stable=True)
-    lengths_B = tf.reduce_sum(tf.cast(real_BT, tf.int32), 1)
-    return tf.gather(tokens_BT, order_BT, batch_dims=1), lengths_B
-
-
 class _Out(NamedTuple):
+    """The loop variables that `Decoded` is made of; `done` rows write no more."""
+
     tokens: Any
     logprobs: Any
     count: Any
@@ -164,10 +151,12 @@ class _Out(NamedTuple):
 
 
 def _any_batch(x):
+    """The shape of a tensor with an unknown number of rows; () of a scalar."""
     return tf.TensorShape([None, *x.shape[1:]] if len(x.shape) else [])
 
 
 def _seen(tokens_BT, lengths_B, V):
+    """Which tokens the prompt of each row has, bool [B, V]."""
     B, T = tf.unstack(tf.shape(tokens_BT))
     real = tf.sequence_mask(lengths_B, T)
     rows = tf.repeat(tf.range(B), T)

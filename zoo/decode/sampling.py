@@ -1,8 +1,8 @@
 """Chooses the next token of each row: greedy, temperature, top-k, top-p, min-p.
 
-Every knob is per row, and a row's choice depends on nothing but its own logits, its
-knobs and one uniform number, whatever its batch mates ask for. Filters come in the
-order of Hugging Face transformers: temperature, top-k, top-p of what is left, min-p.
+Every row has its own knobs. A row's choice depends on its logits, its knobs and one
+uniform number, and on no other row. The filters follow the order of Hugging Face
+transformers: temperature, top-k, top-p of the tokens left, min-p.
 
 Sources: Fan et al. 2018 (top-k, arXiv:1805.04833); Holtzman et al. 2019 (top-p,
 arXiv:1904.09751); Nguyen et al. 2024 (min-p, arXiv:2407.01082); Keskar et al. 2019
@@ -13,20 +13,15 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from zoo.generation_config import NUMBERS, GenerationConfig
+
 _CANDIDATES = 256  # sorted first; a row that needs more sorts the whole vocabulary
 
 
 class Knobs(NamedTuple):
-    """What a request may set, each with one value a row.
+    """The knobs of a batch: one tensor [B] for each of `generation_config.NUMBERS`.
 
-    Attributes:
-      max_new_tokens: int32 [B], at least 1.
-      temperature: float32 [B]; 0 is greedy.
-      top_k: int32 [B]; 0 is off.
-      top_p: float32 [B] in (0, 1]; 1 is off.
-      min_p: float32 [B] in [0, 1]; 0 is off.
-      repetition_penalty: float32 [B], above 0; 1 is off.
-      seed: int64 [B].
+    Types, ranges and meanings are those of that table.
     """
 
     max_new_tokens: Any
@@ -37,9 +32,22 @@ class Knobs(NamedTuple):
     repetition_penalty: Any
     seed: Any
 
+    @classmethod
+    def specs(cls) -> "Knobs":
+        """The tf.TensorSpec of each knob."""
+        return cls(*(tf.TensorSpec([None], knob.dtype) for knob in NUMBERS))
+
+    @classmethod
+    def filled(cls, generation: GenerationConfig, rows: int) -> "Knobs":
+        """The values of a GenerationConfig for every row."""
+        values = (
+            tf.constant(getattr(generation, knob.name), knob.dtype) for knob in NUMBERS
+        )
+        return cls(*(tf.fill([rows], value) for value in values))
+
 
 def uniforms(seed_B, count):
-    """Numbers in [0, 1), [B, count]: number i of a row depends on (seed, i) only."""
+    """Uniform numbers in [0, 1), [B, count], number i of a row from (seed, i) only."""
 
     def row(seed):
         key = tf.stack([seed, tf.constant(0, tf.int64)])
@@ -49,7 +57,7 @@ def uniforms(seed_B, count):
 
 
 def penalise(logits_BV, seen_BV, penalty_B):
-    """Divides positive and multiplies negative logits of the tokens seen before."""
+    """Divides positive logits of seen tokens, multiplies negative ones."""
     penalty = penalty_B[:, None]
     lower = tf.where(logits_BV > 0, logits_BV / penalty, logits_BV * penalty)
     return tf.where(seen_BV & (penalty != 1), lower, logits_BV)
@@ -63,7 +71,7 @@ def choose(logits_BV, knobs: Knobs, uniform_B):
 
     def sample():
         temperature_B = tf.where(sampled_B, knobs.temperature, 1.0)
-        # the best at 0, or a temperature near 0 makes two infinities
+        # With the largest logit at 0 a temperature near 0 overflows on one side only.
         below_BV = logits_BV - tf.reduce_max(logits_BV, -1, keepdims=True)
         p_BV = tf.nn.softmax(below_BV / temperature_B[:, None])
         plain = _if_any(sampled_B & plain_B, lambda: _invert(p_BV, uniform_B), best_B)
@@ -76,21 +84,26 @@ def choose(logits_BV, knobs: Knobs, uniform_B):
 
 
 def _if_any(rows_B, branch, otherwise_B):
+    """Computes `branch` only if a row needs it."""
     return tf.cond(tf.reduce_any(rows_B), branch, lambda: otherwise_B)
 
 
 def _invert(weight_BC, uniform_B):
-    """The index at which the running sum passes the uniform share of the total."""
+    """The index where the running sum of weights passes the uniform part of the total.
+
+    This is inverse transform sampling.
+    """
     sum_BC = tf.cumsum(weight_BC, -1)
     threshold = uniform_B[:, None] * sum_BC[:, -1:]
     index_B = tf.reduce_sum(tf.cast(sum_BC <= threshold, tf.int32), -1)
     last_B = tf.reduce_sum(
         tf.cast(sum_BC < sum_BC[:, -1:], tf.int32), -1
-    )  # the first index that holds the whole sum: what lies behind weighs nothing
+    )  # the first index with the whole sum: all weights behind it are 0
     return tf.minimum(index_B, last_B)
 
 
 def _filtered(p_BV, knobs, uniform_B):
+    """Samples after top-k, top-p and min-p."""
     few = min(_CANDIDATES, p_BV.shape[-1])
     token_B, complete_B = _from_sorted(p_BV, few, knobs, uniform_B)
     if few == p_BV.shape[-1]:
@@ -104,17 +117,20 @@ def _filtered(p_BV, knobs, uniform_B):
 
 
 def _from_sorted(p_BV, count, knobs, uniform_B):
-    """Samples from the `count` likeliest; also says whether they hold all that is kept.
+    """Samples from the `count` likeliest tokens.
 
-    A row whose kept tokens are among the first few gets the same answer from the few
-    as from all, since running sums begin at the likeliest.
+    Running sums begin at the likeliest token. So a row whose kept tokens are among the
+    first `count` gets the same token from a larger count.
+
+    Returns:
+      The token, and whether `count` tokens include every kept token; both [B].
     """
     p_BC, index_BC = tf.math.top_k(p_BV, count)
     k_B = tf.where(knobs.top_k > 0, knobs.top_k, p_BV.shape[-1])
     p_BC = tf.where(tf.range(count)[None] < k_B[:, None], p_BC, 0.0)
     sum_BC = tf.cumsum(p_BC, -1)
     whole_B = tf.where(knobs.top_k > 0, sum_BC[:, -1], 1.0)
-    before_BC = sum_BC - p_BC  # the mass of what is likelier
+    before_BC = sum_BC - p_BC  # the probability of all likelier tokens
     keep_BC = before_BC < (knobs.top_p * whole_B)[:, None]
     keep_BC |= knobs.top_p[:, None] >= 1
     keep_BC &= p_BC >= (knobs.min_p * p_BC[:, 0])[:, None]

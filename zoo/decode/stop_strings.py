@@ -1,13 +1,12 @@
-"""Stop strings: ends a row as soon as its text holds one of them.
+"""Stop strings: a row ends as soon as its text contains one of them.
 
-The comparison is of bytes, in the graph, since requests bring their own strings. After
-each token only the end of a row's text is searched: what stood there before it had its
-turn.
+The graph compares bytes, because each request has its own strings. After each token
+only the end of a row's text is searched: the earlier bytes were searched before.
 """
 
 import tensorflow as tf
 
-_SLACK = 8  # tokens without text, such as special ones, that a stop may span
+_SLACK = 8  # tokens without text, such as special ones, inside of a stop string
 
 
 class Stops:
@@ -25,7 +24,15 @@ class Stops:
         self._stop_BSL = _bytes(stop_BS, self._longest)
 
     def __call__(self, tokens_BN: tf.Tensor, count_B: tf.Tensor) -> tf.Tensor:
-        """Whether the last of `count_B` tokens completed a stop string, bool [B]."""
+        """Whether the last of the first `count_B` tokens completes a stop string.
+
+        Args:
+          tokens_BN: int32.
+          count_B: int32.
+
+        Returns:
+          bool [B].
+        """
 
         def search():
             tail_B = self._tail(tokens_BN, count_B)
@@ -40,9 +47,9 @@ class Stops:
 
         def search():
             end_B = self._tail(tokens_BN, count_B)
-            # U+FFFD may stand in the text for what were other bytes: no stop string
+            # A U+FFFD in the text may replace broken bytes, which match no stop string.
             stopped_B = self._find(end_B) < tf.strings.length(end_B)
-            # what no longer makes a whole character is not in the text
+            # The text leaves out up to 4 bytes of a character that is cut at its end.
             size_B = tf.strings.length(end_B) + 4
             start_B = tf.maximum(tf.strings.length(text_B) - size_B, 0)
             tail_B = tf.strings.substr(text_B, start_B, size_B)
@@ -53,7 +60,7 @@ class Stops:
         return tf.cond(self._longest > 0, search, lambda: text_B)
 
     def _tail(self, tokens_BN, count_B):
-        """The bytes of the last tokens: two of the longest stop, and some."""
+        """The bytes of the last tokens: twice the longest stop string, and `_SLACK`."""
         width = 2 * self._longest + _SLACK
         at_BW = count_B[:, None] - width + tf.range(width)[None]
         piece_BW = self._pieces(
@@ -62,7 +69,7 @@ class Stops:
         return tf.strings.reduce_join(tf.where(at_BW < 0, "", piece_BW), 1)
 
     def _find(self, text_B):
-        """Where the first stop string begins, or the text's length; int32 [B]."""
+        """The place of the first stop string, or the text's length; int32 [B]."""
         length_B = tf.strings.length(text_B)
         size = tf.reduce_max(length_B)
         text_BM = _bytes(text_B, size + self._longest)
@@ -79,4 +86,5 @@ class Stops:
 
 
 def _bytes(text, size):
+    """The bytes of texts as uint8 [..., size], 0 behind the end."""
     return tf.io.decode_raw(text, tf.uint8, fixed_length=tf.maximum(size, 1))

@@ -1,19 +1,19 @@
-"""Model directories: the zoo's only weight format.
+"""Model directories: the only format in which the zoo writes weights.
 
     config.json              the family and its fields
     model.safetensors        the weights, float32
     tokenizer.json           for models of text
     tokenizer_config.json
     generation_config.json   the defaults of generation
-    modules.json, ...        for text encoders, see `sentence_files`
+    modules.json, ...        for text encoders, see `hf.sentence_transformers`
 
-A model that a Hugging Face family can express is written as one, so that other programs
-read it unchanged. Every other model has the model_type "zoo-<name>" and its Config in
-the field "zoo". Nothing in a directory can run code.
+If a Hugging Face family can express a model, its directory is one of that family, and
+other programs read it. Every other model has the model_type "zoo-<name>", and its
+Config in the field "zoo". Nothing in a directory can run code.
 
-Directories of others are read as well: from the Hub or a folder, with the weights in
-one file or in shards, in float32, float16 or bfloat16, and with any of the usual files
-of a tokenizer. Files of other formats are read where their suffix says what they are.
+Directories of other programs are read too: from the Hub or a folder, with the weights
+in one file or in shards, in float32, float16 or bfloat16, and with any of the usual
+tokenizer files. GGUF files, files of Keras and checkpoints of TensorFlow are read too.
 """
 
 import functools
@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from zoo import files, models, registry
-from zoo.directory import hf, hub, safetensors_file
+from zoo import files
+from zoo.directory import assemble, config_json, hf, hub, safetensors_file
 from zoo.directory.hf import bert, sentence_transformers
-from zoo.directory.pretrained import Loaded, Pretrained, assemble, by_path, table
+from zoo.directory.pretrained import Loaded, Pretrained
 from zoo.generation_config import GenerationConfig
 from zoo.text.importers import hf_files
 
@@ -42,36 +42,37 @@ __all__ = [
 
 _PRESET = "keras_hub:"
 
+fields_of = config_json.to_json
+
 
 def save(directory, model, tokenizer=None, generation=None, replace=False) -> None:
-    """Writes a model directory, whole or not at all.
+    """Writes a model directory. After an error, no part of it stays.
 
     Args:
-      directory: absent or empty, unless `replace`.
+      directory: a folder that is absent or empty, unless `replace`.
       model: a model of the registry.
-      tokenizer: a `Tokenizer`; needed by models of text.
-      generation: a `GenerationConfig`; its defaults where None.
-      replace: whether an older model directory is swapped for this one.
+      tokenizer: a `Tokenizer`; None for a model of features.
+      generation: a `GenerationConfig`; None writes its defaults.
+      replace: whether to replace an older model directory.
 
     Raises:
       ValueError: the folder is not empty.
     """
-    config = fields_of(model.config)
-    rows, variables = table(model, config["model_type"]), by_path(model)
+    config = config_json.to_json(model.config)
+    mappings = assemble.weight_mappings(model, config["model_type"])
+    variables = assemble.by_path(model)
     shapes = {}
-    for row in rows:
-        wanted = row.shapes(tuple(variables[row.ours].shape))
-        shapes |= dict(zip(row.theirs, wanted, strict=True))
+    for mapping in mappings:
+        sizes = mapping.shapes(tuple(variables[mapping.path].shape))
+        shapes |= dict(zip(mapping.hf_names, sizes, strict=True))
 
     def arrays():
-        for row in rows:
-            value = np.asarray(variables[row.ours].value, np.float32)
-            yield from row.to_theirs(value).items()
+        for mapping in mappings:
+            value = np.asarray(variables[mapping.path].value, np.float32)
+            yield from mapping.to_hf(value).items()
 
-    ends = {}
-    if tokenizer is not None:
-        ends = _ends(tokenizer)
-        config |= ends
+    special_ids = {} if tokenizer is None else _special_ids(tokenizer)
+    config |= special_ids
     with files.staged(directory, replace) as folder:
         if config.pop(bert.SENTENCE, None):
             sentence_transformers.write(folder, model.config)
@@ -79,46 +80,35 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
         safetensors_file.write(folder / safetensors_file.FILE, shapes, arrays())
         if tokenizer is not None:
             tokenizer.save(folder)
-            said = (generation or GenerationConfig()).to_json(tokenizer.end_id)
-            said["eos_token_id"] = ends["eos_token_id"]
-            files.write_json(folder / "generation_config.json", said)
-
-
-def fields_of(config) -> dict[str, Any]:
-    """What config.json says of a model's Config."""
-    if isinstance(config, models.transformer_lm.Config | models.text_encoder.Config):
-        fields = hf.to_hf(config)
-        if fields is not None:
-            return fields
-    name = registry.name_of(config)
-    return {"model_type": f"zoo-{name}", "zoo": registry.to_fields(config)}
+            value = (generation or GenerationConfig()).to_json(tokenizer.end_id)
+            value["eos_token_id"] = special_ids["eos_token_id"]
+            files.write_json(folder / "generation_config.json", value)
 
 
 def load(source, revision: str | None = None) -> Loaded:
-    """Reads a pretrained model into one that computes in float32.
+    """Reads a pretrained model and builds it; the model computes in float32.
 
     Args:
-      source: as of `read`.
-      revision: as of `read`.
+      source, revision: see `read`.
 
     Raises:
-      ValueError: a file is missing or not what it should be, the family is unknown,
-        or a tensor is missing, extra, of another shape, or not finite.
+      ValueError: a file is missing or broken; the family is unknown; or a tensor is
+        missing, unknown, not finite, or of another shape.
     """
-    return assemble(read(source, revision))
+    return assemble.assemble(read(source, revision))
 
 
 def read(source, revision: str | None = None) -> Pretrained:
-    """Reads what a source holds, without building its model.
+    """Reads the files of a pretrained model, without building the model.
 
     Args:
-      source: a model directory, a file *.gguf, *.keras or *.weights.h5, a folder with
-        a checkpoint of TensorFlow, owner/name on the Hugging Face Hub, or keras_hub:
-        and the name or folder of a preset of KerasHub.
-      revision: for the Hub: a branch, a tag or a commit.
+      source: a model directory; a file *.gguf, *.keras or *.weights.h5; a folder with
+        a checkpoint of TensorFlow; owner/name on the Hugging Face Hub; or
+        keras_hub:NAME, the name or folder of a preset of KerasHub.
+      revision: a branch, a tag or a commit on the Hub; None is the main branch.
 
     Raises:
-      ValueError: there is no such source, or its files are not what they should be.
+      ValueError: there is no such source, or a file of it is missing or broken.
     """
     preset = str(source).partition(_PRESET)[2] if _is_preset(source) else ""
     path = pathlib.Path(source)
@@ -132,7 +122,7 @@ def read(source, revision: str | None = None) -> Pretrained:
     if on_hub:
         return _folder(hub.fetch(source, revision))
     if path.is_dir():
-        return _folder(path) if _has_config(path) else _first_gpt2(path)
+        return _folder(path) if _has_config(path) else _gpt2_checkpoint(path)
     if not path.exists():
         raise ValueError(f"{path}: there is no such model directory.")
     if path.suffix == ".gguf":
@@ -155,18 +145,19 @@ def _is_preset(source) -> bool:
 
 
 def _has_config(folder) -> bool:
-    """False only for a folder as GPT-2's authors published theirs."""
-    there = [os.path.lexists(folder / n) for n in ("config.json", "hparams.json")]
-    return there != [False, True]
+    """Returns False only for a folder in the layout that GPT-2 was published in."""
+    names = ("config.json", "hparams.json")
+    return [os.path.lexists(folder / name) for name in names] != [False, True]
 
 
-def _first_gpt2(folder) -> Pretrained:
+def _gpt2_checkpoint(folder) -> Pretrained:
     from zoo.directory.tensorflow import checkpoint
 
     return checkpoint.read(folder)
 
 
 def _folder(folder: pathlib.Path) -> Pretrained:
+    """Reads a model directory."""
     config = files.read_json(files.inside(folder, "config.json"))
     if "auto_map" in config:
         raise ValueError(
@@ -176,23 +167,24 @@ def _folder(folder: pathlib.Path) -> Pretrained:
     if config.get("model_type") in list(hf.ENCODERS):
         config[bert.SENTENCE] = sentence_transformers.read(folder)
     tensors = _tensors(folder, config)
-    said, generation = {}, GenerationConfig()
+    settings, generation = {}, GenerationConfig()
     if os.path.lexists(folder / "generation_config.json"):
         path = files.inside(folder, "generation_config.json")
-        said = files.read_json(path)
-        generation = GenerationConfig.from_json(said, str(path))
+        settings = files.read_json(path)
+        generation = GenerationConfig.from_json(settings, str(path))
     for name in hf_files.FILES:
         if os.path.lexists(folder / name):
             files.inside(folder, name)
     end_ids = [
         *_end_ids(config, folder / "config.json"),
-        *_end_ids(said, folder / "generation_config.json"),
+        *_end_ids(settings, folder / "generation_config.json"),
     ]
     tokenizer = functools.partial(hf_files.load, str(folder), end_ids)
     return Pretrained(str(folder), config, tensors, tokenizer, generation)
 
 
 def _tensors(folder, config):
+    """Opens the weights of a model directory: safetensors, or else tf_model.h5."""
     names = (safetensors_file.FILE, safetensors_file.INDEX)
     if not any(os.path.lexists(folder / name) for name in names):
         from zoo.directory.tensorflow import checkpoint
@@ -203,7 +195,7 @@ def _tensors(folder, config):
 
 
 def _end_ids(value, path) -> list[int]:
-    """The tokens that end a text: `eos_token_id` is a number, a list or absent."""
+    """Returns `eos_token_id` as a list; it may be a number, a list or absent."""
     ids = value.get("eos_token_id")
     ids = [] if ids is None else ids if isinstance(ids, list) else [ids]
     for number in ids:
@@ -212,16 +204,13 @@ def _end_ids(value, path) -> list[int]:
     return ids
 
 
-def _ends(tokenizer) -> dict[str, Any]:
-    """The ids of the first token of a text, and of those that end one."""
-
-    def number(token):
-        name = token["content"] if isinstance(token, dict) else token
-        ids = tokenizer.encode(name, special=True) if name else []
-        return ids[0] if len(ids) == 1 else tokenizer.end_id
-
+def _special_ids(tokenizer) -> dict[str, Any]:
+    """Returns the fields `bos_token_id` and `eos_token_id` of a config.json."""
+    token = tokenizer.config.get("bos_token")
+    name = token["content"] if isinstance(token, dict) else token
+    ids = tokenizer.encode(name, special=True) if name else []
     ends = tokenizer.end_ids
     return {
-        "bos_token_id": number(tokenizer.config.get("bos_token")),
+        "bos_token_id": ids[0] if len(ids) == 1 else tokenizer.end_id,
         "eos_token_id": ends if ends[1:] else ends[0],
     }

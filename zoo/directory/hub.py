@@ -1,7 +1,7 @@
-"""Directories from the Hugging Face Hub, through its own cache.
+"""Fetches directories from the Hugging Face Hub, with the Hub's own library and cache.
 
-Only the files that a model needs are fetched. A download that was cut goes on where it
-stopped, and what is in the cache is found without network, by the library itself.
+Only the files that a model needs are fetched. The library continues an interrupted
+download, and finds cached files without network.
 """
 
 import pathlib
@@ -31,26 +31,26 @@ _LAYOUT = (
 
 
 def is_id(source) -> bool:
-    """Whether a source can be the name of a repository, owner/name."""
+    """Returns whether a source can be the name of a repository, owner/name."""
     return isinstance(source, str) and bool(_ID.fullmatch(source))
 
 
 def fetch(name: str, revision: str | None = None) -> pathlib.Path:
-    """Brings a model of the Hub into its cache.
+    """Downloads a model into the cache of the Hub.
 
     Args:
       name: owner/name.
       revision: a branch, a tag or a commit; None is the main branch.
 
     Returns:
-      The folder of the snapshot, all of one commit.
+      The folder of the snapshot; all its files are of one commit.
 
     Raises:
-      ValueError: it is neither on the Hub nor in the cache, or one cannot get it; the
-        message says which files to provide by hand.
+      ValueError: the model is neither on the Hub nor in the cache, or the download
+        failed. The message lists the files to provide by hand.
     """
     folder = _snapshot(name, revision, _FIRST)
-    commit = folder.name  # so that a branch that moves on does not mix two states
+    commit = folder.name  # a branch could move on between two downloads
     more = [n for n in hf_files.FILES if n not in _FIRST]
     if (folder / "tokenizer.json").exists():
         more = []
@@ -72,6 +72,7 @@ def fetch(name: str, revision: str | None = None) -> pathlib.Path:
 
 
 def _snapshot(name, revision, wanted) -> pathlib.Path:
+    """Downloads the wanted files, and returns the folder of the snapshot."""
     import huggingface_hub
 
     try:
@@ -87,8 +88,9 @@ def _snapshot(name, revision, wanted) -> pathlib.Path:
 
 
 def _advice(name, reason):
+    """Returns an error message with the files to provide by hand."""
     return (
-        f"{name}: is no folder here, and not to be had from the Hugging Face Hub or "
+        f"{name}: is not a folder, and cannot be fetched from the Hugging Face Hub or "
         f"its cache ({reason}). Without network, give the path of a folder with "
         f"{_LAYOUT}."
     )

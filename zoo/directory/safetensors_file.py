@@ -1,10 +1,11 @@
-"""Safetensors files, read tensor by tensor from a memory map, and written in order.
+"""Reads safetensors files tensor by tensor from a memory map, and writes them.
 
-A file is the length of its header in 8 bytes, the header (JSON: the dtype, shape and
-data_offsets of each name), and the data without gaps. Where a model is cut into several
-files, model.safetensors.index.json says which tensor is in which.
+A file is the length of its header in 8 bytes, the header, and the data without gaps.
+The header is JSON: the dtype, shape and data_offsets of each name. A model may be split
+into several files (shards); then model.safetensors.index.json names the shard of each
+tensor.
 
-Nothing of a header is believed before it was compared with the file.
+Each number of a header is checked against the size of the file.
 """
 
 import json
@@ -23,7 +24,7 @@ from zoo import files
 FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-# 40,000 tensors; Python takes up to 24 times as much to hold what it says.
+# Enough for 40,000 tensors. Python needs up to 24 times as much memory.
 _LARGEST_HEADER = 4 * 2**20
 _DTYPES = {
     "F64": np.dtype(np.float64),
@@ -45,13 +46,13 @@ _DTYPES = {
 
 
 class Tensors(Mapping[str, np.ndarray]):
-    """Named arrays that are read when they are asked for, one at a time.
+    """A mapping from names to arrays; an array is read when it is asked for.
 
     Args:
-      shapes: of each tensor by name, known without reading it.
-      read: reads the tensor of a name.
-      release: called from time to time: memory that stands behind the arrays may be
-        let go of, if it comes back by itself where it is looked at again.
+      shapes: the shape of each tensor by name.
+      read: `read(name)` returns the array.
+      release: called from time to time. It may release the memory of arrays that can be
+        read again.
     """
 
     def __init__(
@@ -77,8 +78,8 @@ class Tensors(Mapping[str, np.ndarray]):
         return len(self.shapes)
 
 
-class _Place(NamedTuple):
-    """Where a tensor is in its file's map."""
+class _Location(NamedTuple):
+    """The place of a tensor in the memory map of its file."""
 
     map: mmap.mmap
     dtype: np.dtype
@@ -88,51 +89,51 @@ class _Place(NamedTuple):
 
 
 def read(folder) -> Tensors:
-    """The tensors of a directory, from one file or from shards.
+    """Returns the tensors of a directory, from one file or from shards.
 
-    An array is a read-only view of the map, whose pages count as memory of the process
-    from the time they are looked at until `release`.
+    An array is a read-only view of the memory map. Its pages count as memory of the
+    process after they are read, until `release`.
 
     Raises:
-      ValueError: there are no safetensors, a header does not fit its file, or the
+      ValueError: there is no safetensors file, a header does not fit its file, or the
         index does not fit the shards.
     """
     folder = pathlib.Path(folder)
     if os.path.lexists(folder / FILE):
-        return _tensors(_places(files.inside(folder, FILE)))
+        return _tensors(_locations(files.inside(folder, FILE)))
     if not os.path.lexists(folder / INDEX):
         raise ValueError(_nothing(folder))
     wanted: dict[str, set[str]] = {}
     for name, shard in _weight_map(folder).items():
         wanted.setdefault(shard, set()).add(name)
     paths = {shard: files.inside(folder, shard) for shard in sorted(wanted)}
-    places = {}
+    locations = {}
     for shard, path in paths.items():
-        found = _places(path)
+        found = _locations(path)
         if found.keys() != wanted[shard]:
             name = sorted(found.keys() ^ wanted[shard])[0]
             raise ValueError(
                 f"{folder}: {INDEX} and {shard} do not name the same tensors, see "
                 f"{name}."
             )
-        places.update(found)
-    return _tensors(places)
+        locations.update(found)
+    return _tensors(locations)
 
 
 def shards(folder) -> list[str]:
-    """The files that the index of a directory names.
+    """Returns the names of the shards in the index of a directory.
 
     Raises:
-      ValueError: it is no index, or it names a path.
+      ValueError: the index is broken, or names a file outside of the directory.
     """
     return sorted(set(_weight_map(pathlib.Path(folder)).values()))
 
 
 def refuse_pickle(path) -> None:
-    """Refuses a file that could run code when it is read.
+    """Refuses a pickle, which can run code when it is read.
 
     Raises:
-      ValueError: the name is that of a pickle; says how to convert it.
+      ValueError: the name is that of a pickle. The message says how to convert it.
     """
     path = pathlib.Path(path)
     if path.suffix in PICKLES:
@@ -175,6 +176,7 @@ def write(
 
 
 def _nothing(folder):
+    """Returns the message for a directory without weights, with what it has."""
     for path in sorted(folder.iterdir()):
         refuse_pickle(path)
     found = ", ".join(sorted(p.name for p in folder.iterdir())[:8])
@@ -182,6 +184,7 @@ def _nothing(folder):
 
 
 def _weight_map(folder) -> dict[str, str]:
+    """Reads the index: the name of the shard of each tensor."""
     path = files.inside(folder, INDEX)
     found = files.read_json(path).get("weight_map")
     if not isinstance(found, dict) or not found:
@@ -190,34 +193,36 @@ def _weight_map(folder) -> dict[str, str]:
         plain = isinstance(shard, str) and "/" not in shard and "\\" not in shard
         if not plain or not shard.endswith(".safetensors"):
             raise ValueError(
-                f"{path}: the tensor {name} is said to be in {shard!r}; the name of a "
+                f"{path}: the tensor {name} is in {shard!r}; the name of a "
                 ".safetensors file of the same folder allowed."
             )
     return found
 
 
-def _tensors(places: dict[str, _Place]) -> Tensors:
-    maps = list({id(place.map): place.map for place in places.values()}.values())
+def _tensors(locations: dict[str, _Location]) -> Tensors:
+    maps = list(
+        {id(location.map): location.map for location in locations.values()}.values()
+    )
 
     def view(name):
-        place = places[name]
-        if place.begin == place.end:
-            return np.zeros(place.shape, place.dtype)
-        count = math.prod(place.shape)
-        flat = np.frombuffer(place.map, place.dtype, count, place.begin)
-        return flat.reshape(place.shape)
+        location = locations[name]
+        if location.begin == location.end:
+            return np.zeros(location.shape, location.dtype)
+        count = math.prod(location.shape)
+        flat = np.frombuffer(location.map, location.dtype, count, location.begin)
+        return flat.reshape(location.shape)
 
     def release():
         for data in maps:
-            if hasattr(data, "madvise"):  # not everywhere
+            if hasattr(data, "madvise"):  # not on every system
                 data.madvise(mmap.MADV_DONTNEED)
 
-    shapes = {name: place.shape for name, place in places.items()}
+    shapes = {name: location.shape for name, location in locations.items()}
     return Tensors(shapes, view, release)
 
 
-def _places(path) -> dict[str, _Place]:
-    """The tensors of one file by name; every byte of the data belongs to one."""
+def _locations(path) -> dict[str, _Location]:
+    """Reads the header of a file; each byte of the data belongs to one tensor."""
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
@@ -229,20 +234,22 @@ def _places(path) -> dict[str, _Place]:
             )
         header = _header(path, file.read(length))
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    start, end, places = 8 + length, 0, {}
+    start, end, locations = 8 + length, 0, {}
     entries = [(_entry(path, name, value), name) for name, value in header.items()]
     for (begin, stop, dtype, shape), name in sorted(entries, key=lambda e: e[0][:2]):
         if begin != end:
             what = "overlap" if begin < end else "leave a gap"
             raise _broken(path, f"the data of {name} and the tensor before it {what}")
         end = stop
-        places[name] = _Place(data, dtype, shape, start + begin, start + stop)
+        locations[name] = _Location(data, dtype, shape, start + begin, start + stop)
     if start + end != size:
         raise _broken(path, f"{size} bytes, but the header says {start + end}")
-    return places
+    return locations
 
 
 def _header(path, text):
+    """Parses a header, without its `__metadata__`."""
+
     def unique(pairs):
         found = dict(pairs)
         if len(found) < len(pairs):
@@ -260,7 +267,7 @@ def _header(path, text):
 
 
 def _entry(path, name, value):
-    """Offsets, dtype and shape of one tensor, which fit each other."""
+    """Returns offsets, dtype and shape of a tensor, checked against each other."""
     if not isinstance(value, dict) or not isinstance(value.get("dtype"), str):
         raise _broken(path, f"the header has no dtype for {name}")
     dtype = _DTYPES.get(value["dtype"])
@@ -283,6 +290,7 @@ def _entry(path, name, value):
 
 
 def _naturals(value):
+    """Returns a list of integers from 0 to 2**63 as a tuple, or None."""
     if not isinstance(value, list):
         return None
     if not all(type(number) is int and 0 <= number < 2**63 for number in value):

@@ -1,8 +1,8 @@
-"""A model without memory, whose variables get their values later.
+"""Builds a model whose variables have shapes only, and get their values later.
 
-A config of anybody can ask for any amount of memory, and drawing initial weights that a
-file will replace takes longer than reading the file. So the model is built in a scope
-of Keras in which variables have shapes only.
+A config from anybody can ask for any amount of memory. And drawing initial weights that
+a file replaces takes longer than reading the file. So the model is built in a scope of
+Keras in which no variable is initialised.
 """
 
 import math
@@ -16,15 +16,15 @@ from keras.src.backend.common import global_state
 from zoo import registry
 
 _PENDING = "uninitialized_variables"
-_ALIGNMENT = 64  # bytes, of what TensorFlow does not copy
+_ALIGNMENT = 64  # bytes; TensorFlow copies an array with a smaller alignment
 
 
 def build(config):
     """Builds the model of a Config without initialising it.
 
     Returns:
-      The model, and all variables that were made with it (weights and the states of
-      random generators), each to be given to `initialise`.
+      The model, and all variables that were created with it (weights and the states of
+      random generators). The caller passes each of them to `initialise`.
     """
     pending: Any = global_state.get_global_attribute(_PENDING, [], set_to_default=True)
     before = len(pending)
@@ -33,22 +33,25 @@ def build(config):
             model = registry.build_config(config)
         return model, pending[before:]
     finally:
-        # Keras initialises what it still finds here at the end of its next scope.
+        # At the end of its next scope, Keras initialises all that is in this list.
         del pending[before:]
 
 
 def empty(shape) -> np.ndarray:
-    """A float32 array that `initialise` need not copy."""
+    """Returns a float32 array that `initialise` can use without a copy."""
     count = math.prod(shape)
-    room = np.empty(count + _ALIGNMENT // 4, np.float32)
-    skip = -room.ctypes.data % _ALIGNMENT // 4
-    return room[skip : skip + count].reshape(shape)
+    buffer = np.empty(count + _ALIGNMENT // 4, np.float32)
+    skip = -buffer.ctypes.data % _ALIGNMENT // 4
+    return buffer[skip : skip + count].reshape(shape)
 
 
 def initialise(variable, value: np.ndarray | None = None) -> None:
-    """Makes a variable, with its own initial value or with one that `empty` made.
+    """Initialises a variable.
 
-    The array becomes the variable's memory: nobody may write to it any more.
+    Args:
+      variable: a variable from `build`.
+      value: an array from `empty`. It becomes the memory of the variable, so the caller
+        must not write to it again. None takes the variable's own initial value.
     """
     if value is not None:
         shared = tf.experimental.dlpack.from_dlpack(value.__dlpack__())

@@ -67,14 +67,24 @@ def frequencies(width, theta, scaling=AS_TRAINED):
     if scaling.kind == "linear":
         return slow, 1.0
     if scaling.kind == "llama3":
-        rotations = scaling.context / (2 * math.pi / inverse)
-        kept = (rotations - scaling.slow) / (scaling.fast - scaling.slow)
-        kept = np.clip(kept, 0, 1)
+        kept = llama3_kept(inverse, scaling)
         return slow * (1 - kept) + inverse * kept, 1.0
     kept = 1 - _ramp(width, theta, scaling)
     slow = 1 / (scaling.factor * power)
     magnitude = scaling.magnitude or 0.1 * math.log(max(scaling.factor, 1.0)) + 1
     return slow * (1 - kept) + inverse * kept, magnitude
+
+
+def llama3_kept(frequencies, scaling):
+    """Returns the share, 0 to 1, that Llama 3's scaling keeps of each frequency.
+
+    Args:
+      frequencies: radians per position, [width / 2].
+      scaling: a `Scaling`; its `factor` is not used.
+    """
+    rotations = scaling.context / (2 * math.pi / frequencies)
+    kept = (rotations - scaling.slow) / (scaling.fast - scaling.slow)
+    return np.clip(kept, 0, 1)
 
 
 def _ramp(width, theta, scaling):

@@ -1,1 +1,1 @@
-"""Measures of texts and answers, without a model."""
+"""Measures of texts and answers that need no model."""

@@ -1,25 +1,25 @@
 """In-graph batching: calls that arrive together run as one batch.
 
-For servers without batching flags. What is wrong with a request must be found before
-it gets here, or strangers would share its error. Requests of different cost wait in
-different queues, so that a long one does not hold back the short ones.
+For servers without batching flags. Every check of a request runs before its batch: an
+error inside of a batch fails all its requests. Requests of different cost wait in
+different queues: a long one does not delay the short ones.
 
 Source: Olston et al. 2017 (TensorFlow-Serving, arXiv:1712.06139), section 2.2.1.
 """
 
 import tensorflow as tf
 
-# Microseconds that the first of a batch waits for others: much less than it runs.
+# Microseconds that the first request of a batch waits: much less than a batch runs.
 _WAIT, _WAIT_TO_GENERATE = 1000, 30_000
-_WAITING = 100  # batches in a queue; more is an error, UNAVAILABLE
-_COSTS = (64, 256)  # new tokens: the upper bounds of the queues but the last
+_WAITING = 100  # batches in a queue; one more is an error, UNAVAILABLE
+_COSTS = (64, 256)  # new tokens: upper bounds of all queues except the last one
 
 
 class Batching:
-    """Merges calls, or with a size of 0 only calls.
+    """Merges calls into batches.
 
     Args:
-      size: the most rows of a batch; a larger request runs alone.
+      size: the most rows of a batch; 0 merges nothing. A larger request runs alone.
     """
 
     def __init__(self, size: int):
@@ -30,10 +30,10 @@ class Batching:
         """`function(*inputs)`, a dict of tensors [B, ...].
 
         Args:
-          function: each of its rows depends on that row of the inputs alone.
-          inputs: tensors [B, ...], equal from request to request in all other
-            dimensions, and ragged int32 [B, None].
-          cost_B: int32, what a row takes; None where they are alike.
+          function: row i of its outputs depends on row i of its inputs only.
+          inputs: tensors [B, ...], whose other dimensions are equal in all requests,
+            and ragged int32 [B, None].
+          cost_B: int32, the new tokens of each row; None where all rows cost the same.
         """
         if not self._size:
             return function(*inputs)
@@ -65,7 +65,7 @@ class Batching:
                 shared_name=name,
             )
 
-        self._queues += 1  # equal names are one queue, whatever the signature
+        self._queues += 1  # signatures with equal names would share a queue
         base = f"batch_{self._queues}"
         branches = [lambda: list(merged(*flat)), lambda: queue(base)]
         number = 1
@@ -83,12 +83,13 @@ class Batching:
 
 
 def _flat(x):
-    """Rows of numbers as text: a batch takes rows of equal shape only."""
+    """Ragged rows of numbers as texts: a batch takes rows of equal shape only."""
     if isinstance(x, tf.RaggedTensor):
         return tf.strings.reduce_join(tf.strings.as_string(x), axis=-1, separator=" ")
     return x
 
 
 def _ragged(text_B):
+    """The inverse of `_flat`."""
     words = tf.strings.split(text_B)
     return words.with_values(tf.strings.to_number(words.values, tf.int32))

@@ -1,67 +1,64 @@
-"""The knobs of a request inside the graph: specs, defaults, and checks that name a row.
+"""Checks the inputs of a request inside the graph, and names the row that is wrong.
 
 A check that fails answers INVALID_ARGUMENT with the input, the row, the value and what
-is allowed. The checks are Assert operations, which XLA drops: they stay outside of
-compiled parts.
+is allowed. Checks are Assert operations. XLA drops those: no check may stand in a part
+that XLA compiles.
 """
 
-import dataclasses
+from typing import Any
 
 import tensorflow as tf
 
 from zoo.decode.sampling import Knobs
+from zoo.generation_config import KNOBS, NUMBERS, GenerationConfig
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 
-_MOST_STOPS, _MOST_BYTES = 8, 256  # stop strings of a row, bytes of one
-KINDS = {
-    "max_new_tokens": tf.int32,
-    "temperature": tf.float32,
-    "top_k": tf.int32,
-    "top_p": tf.float32,
-    "min_p": tf.float32,
-    "repetition_penalty": tf.float32,
-    "seed": tf.int64,
+_MOST_STOPS, _MOST_STOP_BYTES = 8, 256  # stop strings of a row, bytes of one
+MOST_BYTES = 2**20  # of one text: a longer one is an error, not a long wait
+SPECS = {
+    knob.name: tf.TensorSpec([None] if knob.range else [None, None], knob.dtype)
+    for knob in KNOBS
 }
-SPECS = {name: tf.TensorSpec([None], kind) for name, kind in KINDS.items()}
-SPECS["stop"] = tf.TensorSpec([None, None], tf.string)
 
 
-def defaults(generation) -> dict[str, tf.Tensor]:
-    """A `GenerationConfig` as one-row tensors, which gRPC callers may leave out."""
-    values = dataclasses.asdict(generation)
-    tensors = {name: tf.constant([values[name]], kind) for name, kind in KINDS.items()}
-    return {**tensors, "stop": tf.constant([list(values["stop"]) or [""]])}
+def defaults(generation: GenerationConfig) -> dict[str, tf.Tensor]:
+    """The default of each knob, one row each, which gRPC callers may leave out."""
+    tensors = {
+        knob.name: tf.constant([getattr(generation, knob.name)], knob.dtype)
+        for knob in NUMBERS
+    }
+    return {**tensors, "stop": tf.constant([list(generation.stop) or [""]])}
 
 
-def checked(given: dict[str, tf.Tensor], rows, vocab_size: int, most: int) -> Knobs:
+def checked(given: dict[str, Any], rows, vocab_size: int, most: int) -> Knobs:
     """The knobs, one value a row, each in its range.
 
     Args:
       given: by name, [B], or [1] for all rows alike; `stop` is not read.
       rows: B.
-      vocab_size: V, the most that top_k may be.
-      most: that max_new_tokens may be.
+      vocab_size: the largest top_k.
+      most: the largest max_new_tokens.
     """
-    ranges = {
-        "max_new_tokens": (lambda x: (x >= 1) & (x <= most), f"1 to {most} allowed"),
-        "temperature": (_finite(lambda x: x >= 0), "at least 0 allowed"),
-        "top_k": (lambda x: (x >= 0) & (x <= vocab_size), f"0 to {vocab_size} allowed"),
-        "top_p": (lambda x: (x > 0) & (x <= 1), "above 0 and at most 1 allowed"),
-        "min_p": (lambda x: (x >= 0) & (x <= 1), "0 to 1 allowed"),
-        "repetition_penalty": (_finite(lambda x: x > 0), "above 0 allowed"),
-    }
+    high = {"max_new_tokens": most, "top_k": vocab_size}
     values = {}
-    for name in KINDS:
-        value_B = _broadcast(name, given[name], rows)
-        if name in ranges:
-            inside, allowed = ranges[name]
-            value_B = require(inside(value_B), name, value_B, allowed)
-        values[name] = value_B
+    for knob in NUMBERS:
+        value_B = _broadcast(knob.name, given[knob.name], rows)
+        range_ = knob.range._replace(high=high.get(knob.name, knob.range.high))
+        holds_B = range_.holds(value_B)
+        values[knob.name] = require(holds_B, knob.name, value_B, f"{range_} allowed")
     return Knobs(**values)
 
 
 def stops(stop, rows) -> tf.Tensor:
-    """The stop strings of each row, checked and filled up with "": string [B, 8]."""
+    """The stop strings of each row, checked, with "" up to the largest number.
+
+    Args:
+      stop: string [B, S], or [1, S] for all rows alike.
+      rows: B.
+
+    Returns:
+      string [B, 8].
+    """
     stop = _shaped(stop)
     count = tf.shape(stop)[1]
     few = tf.debugging.Assert(
@@ -77,32 +74,59 @@ def stops(stop, rows) -> tf.Tensor:
         filling = tf.fill([rows, tf.maximum(_MOST_STOPS - count, 0)], "")
     stop_BS = tf.ensure_shape(tf.concat([stop_BS, filling], 1), [None, _MOST_STOPS])
     size_B = tf.reduce_max(tf.strings.length(stop_BS), 1)
-    allowed = f"bytes, at most {_MOST_BYTES} allowed"
-    stop_BS = require(size_B <= _MOST_BYTES, "stop", size_B, allowed, stop_BS)
-    odd_BS = ~graph_tokenizer.valid_utf8(stop_BS)
+    allowed = f"bytes, at most {_MOST_STOP_BYTES} allowed"
+    stop_BS = require(size_B <= _MOST_STOP_BYTES, "stop", size_B, allowed, stop_BS)
+    odd_BS = tf.logical_not(graph_tokenizer.valid_utf8(stop_BS))
     first_B = tf.gather(stop_BS, tf.argmax(tf.cast(odd_BS, tf.int32), 1), batch_dims=1)
     good_B = ~tf.reduce_any(odd_BS, 1)
     return require(good_B, "stop", first_B, "valid UTF-8 allowed", stop_BS)
 
 
-def _broadcast(name, value, rows):
-    """The value itself, or its one row for all."""
-    value = _shaped(value)
-    size = tf.shape(value)[0]
-    fits = tf.debugging.Assert(
-        (size == rows) | (size == 1),
-        [tf.strings.format(f"{name}: {{}} rows, but {{}} prompts", (size, rows))],
-    )
-    with tf.control_dependencies([fits]):
-        return tf.broadcast_to(value, tf.concat([[rows], tf.shape(value)[1:]], 0))
+def texts(name: str, text_B) -> tf.Tensor:
+    """The texts, checked for their size and for UTF-8."""
+    text_B = rows_of(name, text_B)
+    text_B = small(name, tf.strings.length(text_B), "bytes", text_B)
+    valid_B = graph_tokenizer.valid_utf8(text_B)
+    return require(valid_B, name, text_B, "valid UTF-8 allowed")
 
 
-def _finite(inside):
-    return lambda x: tf.math.is_finite(x) & inside(x)
+def small(name: str, size_B, what: str, result):
+    """Returns `result` if no row has more than `MOST_BYTES` bytes."""
+    allowed = f"{what}, at most {MOST_BYTES} allowed"
+    return require(size_B <= MOST_BYTES, name, size_B, allowed, result)
+
+
+def at_most(name: str, count_B, most: int, what: str, result):
+    """Returns tensors only after the check that no row counts more than `most`.
+
+    Args:
+      name: of the input.
+      count_B: int32.
+      most: the largest count allowed.
+      what: is counted, for the message.
+      result: a tensor, or several.
+    """
+    passed = require(count_B <= most, name, count_B, f"{what}, at most {most} allowed")
+    with tf.control_dependencies([passed]):
+        return tf.nest.map_structure(tf.identity, result)
+
+
+def below(name: str, value_B, size: int, result=None):
+    """Returns the integers, or `result`, if all of them are from 0 to `size` - 1."""
+    inside_B = (value_B >= 0) & (value_B < size)
+    return require(inside_B, name, value_B, f"0 to {size - 1} allowed", result)
 
 
 def require(holds_B, name: str, value_B, allowed: str, result=None):
-    """Returns the values, or `result`, if the check holds for every row."""
+    """Returns the values, or `result`, if the check passes for every row.
+
+    Args:
+      holds_B: bool, the check.
+      name: of the input.
+      value_B: the values for the message.
+      allowed: the end of the message.
+      result: a tensor to return in place of the values.
+    """
 
     def first():
         row = tf.argmin(tf.cast(holds_B, tf.int32), output_type=tf.int32)
@@ -125,9 +149,21 @@ def rows_of(name: str, value):
         return tf.identity(value)
 
 
+def _broadcast(name, value, rows):
+    """The value itself, or its one row for all."""
+    value = _shaped(value)
+    size = tf.shape(value)[0]
+    fits = tf.debugging.Assert(
+        (size == rows) | (size == 1),
+        [tf.strings.format(f"{name}: {{}} rows, but {{}} prompts", (size, rows))],
+    )
+    with tf.control_dependencies([fits]):
+        return tf.broadcast_to(value, tf.concat([[rows], tf.shape(value)[1:]], 0))
+
+
 def _shaped(value):
     """The input itself, if its shape is that of the signature.
 
-    Servers check types but not shapes, and operations that broadcast take many.
+    Servers check types but not shapes, and many operations broadcast other shapes.
     """
     return tf.ensure_shape(value, value.shape)

@@ -1,13 +1,13 @@
-"""Writes the files that TF Serving and its operators want beside a SavedModel.
+"""Writes the files that TF Serving and its operators read beside a SavedModel.
 
-    assets.extra/tf_serving_warmup_requests   played by the server before it answers
+    assets.extra/tf_serving_warmup_requests   the server runs these before it answers
     assets.extra/requests.json                the same requests with their answers
     batching_params.pbtxt                     the server's own batching, if switched on
 
-A warm-up request that fails keeps the server from loading the version, so that each is
-answered here first; its answer is kept, for `zoo.check --requests` and for clients.
-The three messages of tensorflow_serving/apis (prediction_log, predict, model) are few
-fields: they are encoded here, and tensorflow-serving-api is not needed.
+A warm-up request that fails stops the server from loading the version. So each one is
+answered here first. `zoo.check --requests` and clients compare with these answers.
+Three messages of tensorflow_serving/apis (prediction_log, predict, model) are encoded
+here, so that tensorflow-serving-api is not needed.
 """
 
 import math
@@ -24,17 +24,17 @@ WARMUP = "tf_serving_warmup_requests"
 BATCHING = "batching_params.pbtxt"
 
 _MOST_RECORDS = 1000  # the server's limit
-_NEW_TOKENS = 4  # of a warm-up request: it is to touch every kernel, not to write
-_LARGEST = 4096  # elements of an output that is worth recording
+_NEW_TOKENS = 4  # of a warm-up request: enough to run every kernel once
+_LARGEST = 4096  # elements of the largest output that is recorded
 
 _BATCHING = """\
 # TensorFlow Serving's own batching, off unless the server is started with
 #   --enable_batching --enable_per_model_batching_parameters
 # (num_batch_threads counts only where this file is the --batching_parameters_file).
-# Merged requests fail together: one client's bad knob is every client's error. There
-# is no allowed_batch_sizes, since padding rows would be decoded for nothing, no
-# enable_large_batch_splitting, since parts of a request may differ in width, and no
-# pad_variable_length_inputs, since its padding would repeat messages and stops.
+# Merged requests fail together: a bad knob of one client is an error for all of them.
+# Three options stay off: allowed_batch_sizes, because padding rows would be decoded;
+# enable_large_batch_splitting, because parts of a request may differ in width; and
+# pad_variable_length_inputs, because its padding would repeat messages and stops.
 max_batch_size {{ value: {most} }}
 batch_timeout_micros {{ value: 5000 }}
 max_enqueued_batches {{ value: 64 }}
@@ -51,16 +51,15 @@ def write(
 ) -> None:
     """Writes the files into the folder of a version.
 
-    A signature with an input that has neither an example nor a default is left out:
-    nobody can call it with fixed values.
+    A signature is left out if one of its inputs has neither an example nor a default.
 
     Args:
-      folder: with saved_model.pb; not yet watched by a server.
-      described: what signature.json says of each signature.
+      folder: with saved_model.pb; no server watches it yet.
+      described: the entry of each signature in signature.json.
       functions: name to a function of named tensors that returns named tensors.
-      batch_sizes: of the warm-up requests.
-      server_batching: whether the server may batch, which an artefact that batches
-        by itself must not allow: without the file the server leaves it alone.
+      batch_sizes: the rows of the warm-up requests.
+      server_batching: whether to write batching_params.pbtxt. A SavedModel that batches
+        in its graph must not have that file: without it the server does not batch.
 
     Raises:
       ValueError: a size is below 1, there would be more than 1000 requests, or a
@@ -91,7 +90,7 @@ def prediction_log(signature: str, inputs: dict[str, Any]) -> bytes:
     """A serialized tensorflow.serving.PredictionLog of a PredictRequest.
 
     Args:
-      signature: its name; the model's is the server's affair.
+      signature: its name; the server fills in the name of the model.
       inputs: name -> tensor.
     """
     request = _field(1, _field(3, signature.encode()))  # model_spec.signature_name
@@ -106,11 +105,11 @@ def _requests(described: dict, sizes: list[int]) -> Iterator[tuple[str, dict]]:
     """The signature and inputs of each request: one row of examples, repeated."""
     for name, about in described.items():
         row, dtypes = {}, {}
-        for key, port in about["inputs"].items():
-            known = next((k for k in ("example", "default") if k in port), None)
+        for key, info in about["inputs"].items():
+            known = next((k for k in ("example", "default") if k in info), None)
             if known is None:
                 break
-            row[key], dtypes[key] = port[known], port["dtype"]
+            row[key], dtypes[key] = info[known], info["dtype"]
         else:
             if "max_new_tokens" in row:
                 row["max_new_tokens"] = min(_NEW_TOKENS, row["max_new_tokens"])
@@ -125,18 +124,19 @@ def _requests(described: dict, sizes: list[int]) -> Iterator[tuple[str, dict]]:
 
 
 def _takes_long(about: dict) -> bool:
-    """Whether it generates up to the default limit, or returns a Decoder's state."""
+    """Whether a signature generates up to the default limit, or returns a state."""
     inputs, outputs = about["inputs"], about["outputs"]
     unlimited = "text" in outputs and "max_new_tokens" not in inputs
     return ("prompt" in inputs and unlimited) or "state_0" in outputs
 
 
 def _answered(name: str, inputs: dict, function: Callable[..., dict]) -> dict:
+    """The record of a request and its answer."""
     try:
         outputs = function(**inputs)
     except tf.errors.OpError as error:
         lines = [line for line in error.message.splitlines() if line.strip()]
-        # in front of it stands where in the program, behind it where in the graph
+        # the message follows the place in the program, and precedes that in the graph
         words = [line for line in lines if not line.lstrip().startswith("[[")][-1]
         raise ValueError(f"{name}: refuses its own examples: {words}") from None
     kept = {key: value for key, value in outputs.items() if _worth_keeping(value)}
@@ -144,13 +144,14 @@ def _answered(name: str, inputs: dict, function: Callable[..., dict]) -> dict:
 
 
 def _worth_keeping(value) -> bool:
+    """Whether an output is small, and finite as JSON needs it."""
     if math.prod(value.shape) > _LARGEST:
         return False
     return not value.dtype.is_floating or bool(tf.reduce_all(tf.math.is_finite(value)))
 
 
 def _plain(tensors: dict) -> dict:
-    """Nested lists for JSON; texts are UTF-8, as every text of ours is."""
+    """Tensors as nested lists for JSON; texts are UTF-8."""
     return {key: _decoded(value.numpy().tolist()) for key, value in tensors.items()}
 
 

@@ -2,7 +2,7 @@
 
     BASE/<version>/saved_model.pb, variables/
     BASE/<version>/assets.extra/signature.json    what each signature takes and gives
-    BASE/<version>/...                            what `serving_files` adds
+    BASE/<version>/...                            the files of `serving_files`
 
 Core TensorFlow operations only, no XLA, no Python, no state; see docs/serving.md.
 """
@@ -14,9 +14,9 @@ import pathlib
 import tensorflow as tf
 from absl import logging
 
-from zoo import files
+from zoo import files, registry
 from zoo.directory import Loaded
-from zoo.models import dense_net, keras_hub_lm, text_encoder
+from zoo.generation_config import KNOBS
 from zoo.saved_model import serving_files
 from zoo.saved_model.checker.graph import Graph
 from zoo.saved_model.signatures.language_model import TextGenerator
@@ -41,62 +41,71 @@ def write(
     """Exports a model.
 
     Args:
-      base: the folder of versions, as TF Serving takes it.
-      loaded: what `zoo.load` gave.
+      base: the folder of versions that TF Serving watches.
+      loaded: a model with its tokenizer, as `zoo.load` returns it.
       version: its number; 0 takes the next free one.
       batch: the most rows of an in-graph batch; 0 leaves batching to the server.
-      capacity: positions that `start` and `step` have room for, if the model has them.
+      capacity: the number of positions in the state of `start` and `step`, at most the
+        model's context.
 
     Returns:
       The folder of the version.
 
     Raises:
-      ValueError: the version is there already, or the model or its tokenizer cannot
-        be exported.
+      ValueError: the version exists already, or the model or its tokenizer cannot be
+        exported.
     """
     base = pathlib.Path(base)
     if base.exists() and not base.is_dir():
-        raise ValueError(f"{base}: is a file; a folder for versions is needed.")
+        raise ValueError(f"{base}: is a file; a folder for versions allowed.")
     numbers = [int(p.name) for p in base.glob("*") if p.name.isdecimal()]
     folder = base / str(version or max(numbers, default=0) + 1)
-    if isinstance(loaded.model.config, keras_hub_lm.Config):
-        raise ValueError(
-            f"keras_hub: a {loaded.model.config.kind} cannot be exported: KerasHub "
-            "writes its cache by an XLA operation, which stock TF Serving refuses."
-        )
-    if isinstance(loaded.model.config, dense_net.Config):
-        module = TableModel(loaded.model, batch)
-    elif loaded.tokenizer is None:
-        raise ValueError("The model directory has no tokenizer.json, needed to export.")
-    elif isinstance(loaded.model.config, text_encoder.Config):
-        module = TextEncoderModule(loaded.model, loaded.tokenizer, batch)
-    else:
-        module = TextGenerator(
-            loaded.model, loaded.tokenizer, loaded.generation, batch, capacity
-        )
-        if loaded.tokenizer.chat_template and module.no_chat:
-            logging.warning("no signature chat: %s", module.no_chat)
+    module = _module(loaded, batch, capacity)
     with files.staged(folder) as new:
-        _save(module, loaded, new, batch)
+        _save(module, loaded.model.config, new, batch)
     return folder
 
 
-def _save(module, loaded, folder, batch) -> None:
+def _module(loaded, batch, capacity) -> TableModel | TextEncoderModule | TextGenerator:
+    """The signatures of a model, by its task."""
+    config = loaded.model.config
+    name = registry.name_of(config)
+    if reason := registry.entry(name).not_exported:
+        raise ValueError(f"{name}: cannot be exported: {reason}.")
+    if config.reads == "features":
+        return TableModel(loaded.model, batch)
+    if loaded.tokenizer is None:
+        raise ValueError(f"{name}: the model directory has no tokenizer.json.")
+    if config.task == "embed":
+        return TextEncoderModule(loaded.model, loaded.tokenizer, batch)
+    module = TextGenerator(
+        loaded.model, loaded.tokenizer, loaded.generation, batch, capacity
+    )
+    if loaded.tokenizer.chat_template and module.no_chat:
+        logging.warning("no signature chat: %s", module.no_chat)
+    return module
+
+
+def _save(module, config, folder, batch) -> None:
+    """Writes every file of a version."""
     parts = module.signatures()
     functions = {name: _function(*part) for name, part in parts.items()}
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, os.fspath(folder), functions, options)
     examples = dict(_EXAMPLES)
-    if isinstance(module, TableModel):
-        examples["features"] = [0.0] * loaded.model.config.features
+    if config.reads == "features":
+        examples["features"] = [0.0] * config.features
+    about = {knob.name: knob.about() for knob in KNOBS}
     described = {}
     for name, signature in Graph(os.fspath(folder)).signatures.items():
-        inputs = {key: _describe(port) for key, port in signature.inputs.items()}
-        outputs = {key: _describe(port) for key, port in signature.outputs.items()}
+        inputs = {key: _describe(info) for key, info in signature.inputs.items()}
+        outputs = {key: _describe(info) for key, info in signature.outputs.items()}
         for key in inputs.keys() & examples.keys():
             inputs[key]["example"] = examples[key]
         for key, value in parts[name][2].items():
             inputs[key]["default"] = _plain(value.numpy().tolist())[0]
+        for key in inputs.keys() & about.keys():
+            inputs[key]["about"] = about[key]
         described[name] = {"inputs": inputs, "outputs": outputs}
     extra = folder / "assets.extra"
     extra.mkdir()
@@ -109,30 +118,32 @@ def _save(module, loaded, folder, batch) -> None:
 def _function(method, specs, defaults):
     """A tf.function whose inputs have their names, and defaults for gRPC.
 
-    TensorFlow stores a default where the Python parameter has one and it is a tensor.
+    TensorFlow stores the default of a Python parameter if that default is a tensor.
     """
 
     def call(*values):
         return method(**dict(zip(specs, values, strict=True)))
 
-    call.__signature__ = inspect.Signature(
+    parameters = [
         inspect.Parameter(
             name,
             inspect.Parameter.POSITIONAL_OR_KEYWORD,
             default=defaults.get(name, inspect.Parameter.empty),
         )
         for name in specs
-    )
+    ]
+    call.__signature__ = inspect.Signature(parameters)
     named = [tf.TensorSpec(s.shape, s.dtype, name) for name, s in specs.items()]
     return tf.function(call, input_signature=named, autograph=False)
 
 
-def _describe(port):
-    return {"dtype": port.dtype, "shape": list(port.shape)}
+def _describe(info):
+    """The entry of an input or output in signature.json."""
+    return {"dtype": info.dtype, "shape": list(info.shape)}
 
 
 def _plain(value):
-    """Nested lists with texts in the place of bytes."""
+    """Nested lists with texts in place of bytes."""
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
     return value.decode() if isinstance(value, bytes) else value

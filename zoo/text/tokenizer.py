@@ -1,7 +1,7 @@
-"""Tokenizers: byte-level BPE, trained here or read from a model directory.
+"""Tokenizers: byte-level BPE that is trained here, or any that a directory holds.
 
-The work is done by the `tokenizers` library; the format is Hugging Face's
-(`tokenizer.json`, `tokenizer_config.json`), so that others read what we write.
+The `tokenizers` library does the work. The files are those of Hugging Face,
+tokenizer.json and tokenizer_config.json, so other programs read them too.
 """
 
 import functools
@@ -17,8 +17,12 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 END = "<|endoftext|>"
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
-# Newer directories keep the chat template in a file of its own.
+# Newer directories hold the chat template in a separate file.
 TEMPLATE_FILE = "chat_template.jinja"
+# The fields of a tokenizer_config.json that name a special token.
+NAMED_TOKENS = (
+    "bos_token eos_token unk_token sep_token pad_token cls_token mask_token"
+).split()
 
 
 class Tokenizer:
@@ -26,17 +30,19 @@ class Tokenizer:
 
     Args:
       json_text: the content of a tokenizer.json.
-      config: the content of a tokenizer_config.json; `eos_token` names the token
-        that ends a text, `<|endoftext|>` where it is left out; `end_tokens` may list
-        more of them.
+      config: the fields of a tokenizer_config.json. `eos_token` names the token that
+        ends a text; `<|endoftext|>` is the default. `end_tokens` may list more names.
 
     Attributes:
-      end_id: of the end token.
-      end_ids: of all tokens that end a text, that one first.
+      json: the content of the tokenizer.json.
+      config: the fields of the tokenizer_config.json.
+      end_token: the name of the end token.
+      end_id: the id of the end token.
+      end_ids: the ids of all tokens that end a text, `end_id` first.
       vocab_size: the highest id and 1.
 
     Raises:
-      ValueError: the text is no tokenizer, or an end token is not in it.
+      ValueError: the text is not a tokenizer, or it has no such end token.
     """
 
     def __init__(self, json_text: str, config: dict[str, Any] | None = None):
@@ -55,12 +61,12 @@ class Tokenizer:
 
     @property
     def prefix(self) -> list[int]:
-        """The ids that its post-processor puts before a text, such as `<s>`."""
+        """The ids that the post-processor puts before a text, such as `<s>`."""
         plain = self._plain.encode("a", add_special_tokens=False).ids
-        whole = self._plain.encode("a", add_special_tokens=True).ids
-        places = range(len(whole) - len(plain) + 1)
-        starts = (i for i in places if whole[i : i + len(plain)] == plain)
-        return whole[: next(starts, 0)]
+        framed = self._plain.encode("a", add_special_tokens=True).ids
+        places = range(len(framed) - len(plain) + 1)
+        starts = (i for i in places if framed[i : i + len(plain)] == plain)
+        return framed[: next(starts, 0)]
 
     @property
     def chat_template(self) -> str | None:
@@ -68,33 +74,38 @@ class Tokenizer:
         return self.config.get("chat_template")
 
     @functools.cached_property
-    def _minting(self):
-        # A second copy, because whether special tokens are minted is a state of the
-        # library's object, and user text must never end up in the minting one.
+    def _with_special(self):
+        """A second copy of the tokenizer, which encodes the names of special tokens.
+
+        That is a state of the library's object, and text of a user must never meet it.
+        """
         return _engine(self.json)
 
     def encode(self, text: str, special: bool = False) -> list[int]:
-        """Token ids of one text; no start or end token is added.
+        """The ids of one text, without a start or end token.
 
         Args:
           text: any text.
-          special: whether names of special tokens in the text become those tokens:
-            True for templates of our own, never for what a user wrote.
+          special: whether the name of a special token becomes that token. True only
+            for text that no user wrote, such as a chat template.
         """
-        engine = self._minting if special else self._plain
+        engine = self._with_special if special else self._plain
         return engine.encode(text, add_special_tokens=False).ids
 
     def encode_batch(self, texts: Sequence[str], special: bool = False):
-        """Token ids of several texts, a list each; uses all cores."""
-        engine = self._minting if special else self._plain
-        coded = engine.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [one.ids for one in coded]
+        """The ids of several texts, one list for each text; uses all cores."""
+        engine = self._with_special if special else self._plain
+        encodings = engine.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of token ids; special and unknown ids give nothing.
+        """The text of ids; special and unknown ids have no text.
+
+        Args:
+          ids: 0 or above.
 
         Raises:
-          ValueError: a negative id.
+          ValueError: an id is negative.
         """
         ids = [int(i) for i in ids]
         if ids and min(ids) < 0:
@@ -104,6 +115,7 @@ class Tokenizer:
         return self._plain.decode(ids, skip_special_tokens=True)
 
     def _more_ends(self):
+        """The ids of the field `end_tokens`."""
         names = self.config.get("end_tokens", [])
         for name in names if isinstance(names, list) else [names]:
             number = self._plain.token_to_id(name) if isinstance(name, str) else None
@@ -111,21 +123,18 @@ class Tokenizer:
                 raise ValueError(f"end_tokens: {name!r:.80} is not in the vocabulary.")
             yield number
 
-    def save(self, directory: str, model_max_length: int | None = None) -> None:
-        """Writes tokenizer.json and tokenizer_config.json, whole or not at all.
+    def save(self, directory: str) -> None:
+        """Writes tokenizer.json and tokenizer_config.json, each by one rename.
 
         Args:
-          directory: made where it does not exist.
-          model_max_length: the context of the model, for readers that cut texts.
+          directory: created where it does not exist.
         """
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            # Readers that "clean up" spaces would not return the text they read.
+            # With "clean up", transformers would not decode to the text encoded.
             "clean_up_tokenization_spaces": False,
             **self.config,
         }
-        if model_max_length is not None:
-            config["model_max_length"] = model_max_length
         os.makedirs(directory, exist_ok=True)
         _write(os.path.join(directory, TOKENIZER_FILE), self.json)
         text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True)
@@ -136,7 +145,7 @@ def load(directory: str) -> Tokenizer:
     """Reads the tokenizer of a model directory.
 
     Raises:
-      ValueError: tokenizer.json is missing, or one of the files is broken.
+      ValueError: tokenizer.json is missing, or a file is broken.
     """
     path = os.path.join(directory, TOKENIZER_FILE)
     if not os.path.isfile(path):
@@ -160,18 +169,18 @@ def train(
 ) -> Tokenizer:
     """Trains a byte-level BPE vocabulary; equal input gives an equal vocabulary.
 
-    Ids are the special tokens, then the 256 bytes, then merges by frequency: with
-    one special token, 257 is the vocabulary of bytes. (Sennrich et al. 2016, on the
-    bytes of Radford et al. 2019 and with its splitting at words.)
+    The method is BPE of Sennrich et al. 2016, on the bytes and words of Radford et al.
+    2019. The ids are the special tokens, then the 256 bytes, then the merges by
+    frequency. With one special token, a vocabulary of 257 has the bytes only.
 
     Args:
       documents: texts; names of special tokens in them are plain text.
-      vocab_size: how many tokens, special ones and bytes included.
-      special_tokens: the first one ends a text.
+      vocab_size: the number of tokens, special tokens and bytes included.
+      special_tokens: names; the first one ends a text.
 
     Raises:
-      ValueError: no special token, or fewer or more tokens asked for than the bytes
-        need and the corpus supports.
+      ValueError: no special token is given, or `vocab_size` is below the special tokens
+        and bytes, or it is above what the corpus supports.
     """
     if not special_tokens or len(set(special_tokens)) < len(special_tokens):
         raise ValueError(f"special_tokens: {special_tokens}, expected distinct names.")
@@ -200,11 +209,11 @@ def train(
 
 
 def _engine(json_text: str) -> tokenizers.Tokenizer:
+    """The library's tokenizer, which neither cuts nor fills up a text."""
     try:
         engine = tokenizers.Tokenizer.from_str(json_text)
     except Exception as error:  # the library raises plain Exception
         raise ValueError(f"not a tokenizer: {error}.") from None
-    # Files of others may ask for both; we never cut or fill a text silently.
     engine.no_truncation()
     engine.no_padding()
     return engine
@@ -229,9 +238,10 @@ def _read(path: str) -> str:
 
 
 def _write(path: str, text: str) -> None:
+    """Writes a file beside the path, then renames it."""
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", newline="", dir=os.path.dirname(path), delete=False
     ) as file:
         file.write(text)
-    os.chmod(file.name, 0o644)  # temporary files are private, these are not
+    os.chmod(file.name, 0o644)  # a temporary file is private to its user
     os.replace(file.name, path)

@@ -1,9 +1,10 @@
-"""Formats: the stream that a language model learns from."""
+"""The stream that a language model learns from."""
 
 import numpy as np
 import pytest
 
 from zoo.data import formats
+from zoo.data.formats import lm
 from zoo.text import tokenizer
 
 
@@ -26,7 +27,7 @@ def test_documents_are_framed_by_end_tokens(bytes_tokenizer):
 def test_chunks_of_any_size_give_the_same_stream(bytes_tokenizer, monkeypatch):
     texts = [f"text {i}" * i for i in range(50)]
     whole = formats.language_model(iter(texts), bytes_tokenizer)
-    monkeypatch.setattr(formats, "_CHUNK", 100)
+    monkeypatch.setattr(lm, "_CHUNK", 100)
     parts = formats.language_model(iter(texts), bytes_tokenizer)
     np.testing.assert_array_equal(whole.tokens, parts.tokens)
     assert (whole.bytes, whole.documents) == (parts.bytes, parts.documents)

@@ -8,7 +8,8 @@ import lzma
 import numpy as np
 import pytest
 
-from zoo.data import kjv, sources
+from zoo.data import sources
+from zoo.data.sources import kjv
 
 
 def test_kjv_test_split_is_the_known_text():
@@ -103,7 +104,7 @@ def test_jsonl_names_file_and_line(tmp_path, line, message):
         ("text:EMPTY", "train", "the file is empty"),
         ("text:FOLDER", "train", "is a directory"),
         ("jsonl:BLANK", "train", "has no text"),
-        ("text:BLANK", "valid", "split 'valid', only 'train' there"),
+        ("text:BLANK", "valid", "split 'valid', only 'train' allowed"),
         ("kjv", "dev", "kjv split: 'dev'"),
         ("kjv:x", "train", "takes nothing"),
         ("sklearn:iris", "train", "no text"),
@@ -206,7 +207,7 @@ def test_tfds_reads_splits(tiny_texts):
     [
         ("", "test", "tfds:tiny_texts split: 'test'. Allowed: train, validation"),
         (":nope", "train", "split 'nope'"),
-        (":train", "valid", "only 'train' there"),
+        (":train", "valid", "only 'train' allowed"),
         ("#n", "train", "field 'n' is a int"),
         ("#body", "train", "no field 'body'"),
     ],

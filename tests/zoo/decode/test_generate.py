@@ -166,7 +166,7 @@ def test_a_recurrent_model_has_no_limit(tokenizer):
         ({"temperature": float("nan")}, "temperature: nan"),
         ({"top_k": -1}, "top_k: -1, at least 0"),
         ({"top_p": 0.0}, "top_p: 0.0, above 0 and at most 1"),
-        ({"min_p": 1.5}, "min_p: 1.5, from 0 to 1"),
+        ({"min_p": 1.5}, "min_p: 1.5, 0 to 1 allowed"),
         ({"repetition_penalty": 0.0}, "repetition_penalty: 0.0, above 0"),
         ({"repetition_penalty": float("nan")}, "repetition_penalty: nan"),
     ],

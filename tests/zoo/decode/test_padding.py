@@ -1,4 +1,4 @@
-"""Left- or right-padded, a row of a ragged batch gets what it gets alone."""
+"""A row of a padded batch gets the tokens that it gets alone."""
 
 import keras
 import numpy as np
@@ -39,19 +39,18 @@ def test_padding_changes_nothing(name, temperature):
     for weight in model.weights:  # far from uniform, so that the choice is clear
         weight.assign(weight * 8 if len(weight.shape) > 1 else weight)
 
-    def run(rows, left):
-        longest = max(map(len, rows))
+    def run(rows, padding=0):
+        longest = max(map(len, rows)) + padding
         tokens = np.full((len(rows), longest), 3, np.int32)
-        real = np.zeros((len(rows), longest), bool)
         for i, row in enumerate(rows):
-            at = slice(longest - len(row), None) if left else slice(len(row))
-            tokens[i, at], real[i, at] = row, True
-        padded = loop.right_padded(tf.constant(tokens), tf.constant(real))
-        out = loop.decode(model, *padded, knobs(len(rows), temperature), end_ids=())
+            tokens[i, : len(row)] = row
+        lengths = tf.constant(list(map(len, rows)))
+        values = knobs(len(rows), temperature)
+        out = loop.decode(model, tf.constant(tokens), lengths, values, end_ids=())
         return out.tokens.numpy()
 
-    together = run(ROWS, left=False)
-    np.testing.assert_array_equal(run(ROWS, left=True), together)
+    together = run(ROWS)
+    np.testing.assert_array_equal(run(ROWS, padding=2), together)
     for i, row in enumerate(ROWS):
-        np.testing.assert_array_equal(run([row], left=True)[0], together[i])
+        np.testing.assert_array_equal(run([row])[0], together[i])
     assert together.shape == (3, NEW) and len(np.unique(together)) > 3

@@ -154,8 +154,8 @@ def test_old_names_of_tensors():
         "cls.predictions.bias": None,
         "classifier.weight": "classifier.weight",  # refused as unknown
     }
-    for theirs, wanted in names.items():
-        assert hf.canonical("bert", config, theirs) == wanted
+    for hf_name, wanted in names.items():
+        assert hf.canonical("bert", config, hf_name) == wanted
     config = hf.from_hf(read("roberta"), "config.json")
     assert hf.canonical("roberta", config, "lm_head.dense.bias") is None
     assert hf.canonical("roberta", config, "roberta.embeddings.x") == "embeddings.x"
@@ -297,7 +297,7 @@ def test_transformers_reads_what_we_write(family, loaded, tmp_path):
     transformers = pytest.importorskip("transformers")
     model, tokenizer, _ = loaded(family)
     directory.save(tmp_path / "m", model, tokenizer)
-    theirs, report = transformers.AutoModel.from_pretrained(
+    hf_name, report = transformers.AutoModel.from_pretrained(
         tmp_path / "m", attn_implementation="eager", output_loading_info=True
     )
     assert set(report.pop("missing_keys")) <= {
@@ -308,7 +308,7 @@ def test_transformers_reads_what_we_write(family, loaded, tmp_path):
     wanted = golden(family)
     mask = np.arange(wanted["tokens"].shape[1]) < wanted["lengths"][:, None]
     with torch.no_grad():
-        x = theirs(
+        x = hf_name(
             torch.tensor(wanted["tokens"]).long(),
             attention_mask=torch.tensor(mask).long(),
         ).last_hidden_state.numpy()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from zoo import directory, registry
-from zoo.directory import hf, pretrained
+from zoo.directory import assemble, hf
 from zoo.directory.gguf import file as gguf_file
 from zoo.directory.gguf import tokenizer as gguf_tokenizer
 
@@ -83,9 +83,9 @@ OUTER = {
 }
 
 
-def ggml_name(theirs, gemma):
+def ggml_name(hf_name, gemma):
     """The name that llama.cpp's converter gives a tensor."""
-    body, end = theirs.rsplit(".", 1)
+    body, end = hf_name.rsplit(".", 1)
     if body in OUTER:
         return f"{OUTER[body]}.{end}"
     block, inner = body.split(".", 3)[-2:]
@@ -107,10 +107,10 @@ def tensors_of(value):
     config = hf.from_hf(value, "test")
     model = registry.build_config(config)
     shapes = {}
-    variables = pretrained.by_path(model)
-    for row in pretrained.table(model, value["model_type"]):
-        wanted = row.shapes(tuple(variables[row.ours].shape))
-        shapes |= dict(zip(row.theirs, wanted, strict=True))
+    variables = assemble.by_path(model)
+    for mapping in assemble.weight_mappings(model, value["model_type"]):
+        wanted = mapping.shapes(tuple(variables[mapping.path].shape))
+        shapes |= dict(zip(mapping.hf_names, wanted, strict=True))
     # the 1 of Gemma's norms comes and goes without loss
     return {
         name: (random.integers(-8, 8, shape) / 8).astype(np.float32)
@@ -126,8 +126,8 @@ def write(path, name, value=None, tensors=None, kind=K.F32, more=lambda writer: 
     writer = gguf.GGUFWriter(path, architecture)
     gpt2 = architecture == "gpt2"
 
-    def field(ours, theirs):
-        return value[theirs if gpt2 else ours]
+    def field(name, hf_name):
+        return value[hf_name if gpt2 else name]
 
     writer.add_context_length(field("max_position_embeddings", "n_positions"))
     writer.add_embedding_length(field("hidden_size", "n_embd"))
@@ -157,8 +157,8 @@ def write(path, name, value=None, tensors=None, kind=K.F32, more=lambda writer: 
     if rope.get("rope_type") == "llama3":
         writer.add_tensor("rope_freqs.weight", llama3_factors(value))
     more(writer)
-    for theirs, array in tensors.items():
-        ours = ggml_name(theirs, architecture.startswith("gemma"))
+    for hf_name, array in tensors.items():
+        ours = ggml_name(hf_name, architecture.startswith("gemma"))
         if architecture == "llama" and ".attn_q." in ours:
             array = permuted(array, value["num_attention_heads"])
         if architecture == "llama" and ".attn_k." in ours:
@@ -204,10 +204,10 @@ def test_architectures(name, tmp_path):
     wanted = write(path, name)
     found = directory.read(path)
     assert set(found.tensors) == set(wanted)
-    for theirs, array in wanted.items():
-        assert found.tensors.shapes[theirs] == array.shape
-        np.testing.assert_array_equal(found.tensors[theirs], array, theirs)
-    assert hf.filled(hf.from_hf(found.config, "")) == hf.filled(
+    for hf_name, array in wanted.items():
+        assert found.tensors.shapes[hf_name] == array.shape
+        np.testing.assert_array_equal(found.tensors[hf_name], array, hf_name)
+    assert hf.with_defaults(hf.from_hf(found.config, "")) == hf.with_defaults(
         hf.from_hf(HF[name] | {"resid_pdrop": 0.1}, "")
     )
 
@@ -362,11 +362,11 @@ def test_tokenizers_that_do_not_fit():
         (lambda w: w.add_causal_attention(False), "attention.causal False"),
         (
             lambda w: w.add_tensor("rope_freqs.weight", np.full(8, 2, np.float32)),
-            "another way",
+            "has other numbers",
         ),
         (
             lambda w: w.add_tensor("blk.0.ssm_a.weight", np.ones(8, np.float32)),
-            "blk.0.ssm_a.weight is none of",
+            "blk.0.ssm_a.weight does not belong to",
         ),
     ],
 )
@@ -422,12 +422,12 @@ BROKEN = {
     "empty": (b"", "does not begin"),
     "version": (raw(9), "version 9"),
     "big-endian": (raw(3 << 24), "big-endian"),
-    "cut": (b"GGUF\3", "the header goes on"),
+    "cut": (b"GGUF\3", "the header continues"),
     "tensors": (raw(tensors=HUGE), f"{HUGE} tensors, at most"),
     "fields": (raw(fields=HUGE), f"{HUGE} fields, at most"),
     "name": (raw() + struct.pack("<Q", HUGE), f"has {HUGE} bytes"),
-    "array": (raw() + ARRAY + struct.pack("<IQ", 0, HUGE), "the header goes on"),
-    "strings": (raw() + ARRAY + struct.pack("<IQ", 8, HUGE), "the header goes on"),
+    "array": (raw() + ARRAY + struct.pack("<IQ", 0, HUGE), "the header continues"),
+    "strings": (raw() + ARRAY + struct.pack("<IQ", 8, HUGE), "the header continues"),
     "nested": (raw() + ARRAY + struct.pack("<IQ", 9, 1) + bytes(99), "of the type 9"),
     "kind": (raw() + string(b"a") + struct.pack("<I", 77), "the unknown type 77"),
     "twice": (raw(fields=2) + (string(b"a") + bytes(5)) * 2, "appears twice"),

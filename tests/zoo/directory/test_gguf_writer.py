@@ -11,7 +11,7 @@ import tokenizers
 from tokenizers import decoders, normalizers, pre_tokenizers
 
 from zoo import directory, models, registry
-from zoo.directory import hf
+from zoo.directory import assemble, hf
 from zoo.directory.gguf import (
     file as gguf_file,
 )
@@ -21,7 +21,7 @@ from zoo.directory.gguf import (
 from zoo.directory.gguf import (
     writer as gguf_writer,
 )
-from zoo.directory.hf.parts import filled
+from zoo.directory.hf.parts import with_defaults
 from zoo.text.importers.byte_level_presets import WORDS
 from zoo.text.tokenizer import Tokenizer
 
@@ -115,9 +115,9 @@ def test_what_is_written_is_read_back(name, tmp_path, tokenizer):
     gguf_writer.write(path, model, tokenizer)
     assert [p.name for p in path.parent.iterdir()] == ["model.gguf"]
     found = directory.load(path)
-    assert filled(dataclasses.replace(found.model.config, dropout=0.0)) == filled(
-        config
-    )
+    assert with_defaults(
+        dataclasses.replace(found.model.config, dropout=0.0)
+    ) == with_defaults(config)
     for mine, other in zip(found.model.weights, model.weights, strict=True):
         np.testing.assert_array_equal(mine, other)
     np.testing.assert_array_equal(logits(found.model), logits(model))
@@ -137,9 +137,11 @@ def test_rows_are_where_llama_cpp_has_them(tmp_path, tokenizer):
         directory.save(tmp_path / name, model, tokenizer)
         pretrained = directory.read(tmp_path / f"{name}-1.gguf")
         model = directory.load(tmp_path / name).model
-        for row in directory.table(model, value["model_type"]):
-            variable = directory.by_path(model)[row.ours]
-            variable.assign(row.to_ours([pretrained.tensors[n] for n in row.theirs]))
+        for mapping in assemble.weight_mappings(model, value["model_type"]):
+            variable = assemble.by_path(model)[mapping.path]
+            variable.assign(
+                mapping.to_variable([pretrained.tensors[n] for n in mapping.hf_names])
+            )
         gguf_writer.write(tmp_path / f"{name}-2.gguf", model, tokenizer)
         first, second = (gguf_file.read(tmp_path / f"{name}-{i}.gguf") for i in (1, 2))
         assert first.tensors.keys() == second.tensors.keys()
@@ -209,29 +211,32 @@ def test_ends_and_the_chat_template(tmp_path):
 @pytest.mark.parametrize(
     "fields, message",
     [
-        ({"positions": "learned"}, "of the kind transformer_lm; a transformer_lm that"),
-        ({"window": 8}, "llama with window 8, which llama.cpp does not do; 0 allowed"),
+        ({"positions": "learned"}, "of the kind transformer_lm; a transformer_lm with"),
+        (
+            {"window": 8},
+            "llama with window 8, which llama.cpp does not support; 0 allowed",
+        ),
         ({"head_width": 6, "qkv_bias": True}, "qwen2 with head_width 6, which"),
         (
             {"rope_scaling": "llama3", "rope_context": 16, "rope_fast": 4.0},
-            "llama with rope_context 16; 8192 is",
+            "llama with rope_context 16; 8192 allowed",
         ),
         (
             {"rope_scaling": "yarn", "rope_context": 16, "rope_fast": 16.0},
-            "llama with rope_fast 16.0; 32.0 is",
+            "llama with rope_fast 16.0; 32.0 allowed",
         ),
         (
             {"rope_scaling": "llama3", "rope_context": 8192, "rope_fast": 4.0}
             | {"qk_norm": True, "rope_factor": 8.0, "rope_theta": 500000.0},
-            "qwen3 with rope_scaling 'llama3', which llama.cpp does not do; none",
+            "qwen3 with rope_scaling 'llama3', which llama.cpp does not support; none",
         ),
         (
             {"qk_norm": True, "qkv_bias": True, "out_bias": True},
-            "qwen3 with out_bias True, which llama.cpp does not do; False allowed",
+            "qwen3 with out_bias True, which llama.cpp does not support; False allowed",
         ),
         (
             {"qk_norm": True, "window": 8, "global_layers": (0,)},
-            "qwen3 with global_layers|qwen3 with window 8; 0 is",
+            "qwen3 with global_layers|qwen3 with window 8; 0 allowed",
         ),
     ],
 )
@@ -252,7 +257,7 @@ def test_other_models(tmp_path, tokenizer):
         gguf_writer.write(path, registry.build_config(free), tokenizer)
     opt = {"activation": "relu", "position_offset": 2}
     opt = models.build("transformer_lm", **SMALL, **opt)
-    with pytest.raises(ValueError, match="of the kind opt; a transformer_lm that is"):
+    with pytest.raises(ValueError, match="of the kind opt; a transformer_lm with"):
         gguf_writer.write(path, opt, tokenizer)
     with pytest.raises(ValueError, match="the model has no tokenizer"):
         gguf_writer.write(path, built(family("gpt2")), None)
@@ -278,7 +283,7 @@ def test_tokenizers_that_a_file_cannot_say(tokenizer):
     split = json.loads(digits.__getstate__())
     ends = {"end_tokens": ["<|endoftext|>", "a", "b", "c"]}
     space = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True}
-    words = "in a way without a name; byte-level BPE with the words of gpt-2, smollm"
+    words = "by a rule without a name; byte-level BPE with the words of gpt-2, smollm"
     word = tokenizers.Tokenizer(
         tokenizers.models.WordLevel({"a": 0, "<|endoftext|>": 1}, "a")
     )
@@ -292,11 +297,11 @@ def test_tokenizers_that_a_file_cannot_say(tokenizer):
         (changed(tokenizer, {"chat_template": [{}]}), "with several chat templates"),
         (
             changed(tokenizer, added_tokens=[{**added, "rstrip": True}]),
-            "with added tokens that a file cannot say; those that",
+            "with added tokens that a file cannot express; those that",
         ),
         (
             changed(tokenizer, {"unk_token": "a"}),
-            "with added tokens that a file cannot say; those that",
+            "with added tokens that a file cannot express; those that",
         ),
         (
             changed(sentencepiece(), post_processor=around),
@@ -304,15 +309,15 @@ def test_tokenizers_that_a_file_cannot_say(tokenizer):
         ),
         (
             sentencepiece(merges=MERGES[:-1]),
-            "with merges that a file cannot say; merges of every",
+            "with merges that a file cannot express; merges of every",
         ),
         (
             sentencepiece(merges=[*MERGES[:4], MERGES[6], MERGES[4], MERGES[5]]),
-            "with merges that a file cannot say; merges of every",
+            "with merges that a file cannot express; merges of every",
         ),
         (
             sentencepiece(spec={"normalizer": {"type": "NFKC"}}),
-            "with words that a file cannot say; what Sent",
+            "with words that a file cannot express; what Sent",
         ),
     ):
         with pytest.raises(ValueError, match=f"GGUF: a tokenizer .*{message}") as error:
@@ -339,7 +344,7 @@ def test_the_command(tmp_path, tokenizer, commands):
     same(found.tokenizer, tokenizer)
     before = (tmp_path / "x.gguf").read_bytes()
     for name, message in (
-        ("x.gguf", "x.gguf: is there already; give the name of a new file."),
+        ("x.gguf", "x.gguf: exists; give the name of a new file."),
         ("x.bin", "x.bin: a name that ends in .gguf allowed."),
     ):
         done = convert(name, "--format=gguf")

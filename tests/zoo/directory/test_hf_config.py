@@ -111,7 +111,9 @@ PHI = dataclasses.replace(NEOX, residual="parallel_shared", head_bias=True)
 def test_says_it_without_loss(config, family):
     value = json.loads(json.dumps(hf.to_hf(config)))
     assert value["model_type"] == family
-    assert hf.filled(hf.from_hf(value, "config.json")) == hf.filled(config)
+    assert hf.with_defaults(hf.from_hf(value, "config.json")) == hf.with_defaults(
+        config
+    )
 
 
 @pytest.mark.parametrize(
@@ -196,28 +198,30 @@ def test_defaults_of_old_files():
 def test_every_tensor_belongs_to_one_variable(config):
     from zoo import registry
 
-    rows = hf.rows(hf.to_hf(config)["model_type"], config)
-    theirs = [name for row in rows for name in row.theirs]
-    assert len(theirs) == len(set(theirs))
+    rows = hf.weight_mappings(hf.to_hf(config)["model_type"], config)
+    hf_name = [name for mapping in rows for name in mapping.hf_names]
+    assert len(hf_name) == len(set(hf_name))
     paths = {v.path for v in registry.build_config(config).weights}
-    assert sorted(row.ours for row in rows) == sorted(paths)
+    assert sorted(mapping.path for mapping in rows) == sorted(paths)
 
 
 def test_rows_there_and_back():
     """Every layout: side by side, transposed, and head by head."""
     value = np.arange(24.0).reshape(12, 2)
-    side = hf.Row("x", ("a", "b"), (8, 4))
-    turned = hf.Row("x", ("a",), (12,), transposed=True)
-    heads = hf.Row("x", ("a",), (12,), heads=2)
-    for row in (side, turned, heads):
-        theirs = row.to_theirs(value)
-        assert [x.shape for x in theirs.values()] == row.shapes(value.shape)
-        np.testing.assert_array_equal(row.to_ours(list(theirs.values())), value)
-    assert side.to_theirs(value)["b"][0, 0] == 16 and turned.shapes((12, 2)) == [
+    side = hf.WeightMapping("x", ("a", "b"), (8, 4))
+    transposed = hf.WeightMapping("x", ("a",), (12,), transposed=True)
+    heads = hf.WeightMapping("x", ("a",), (12,), heads=2)
+    for mapping in (side, transposed, heads):
+        hf_name = mapping.to_hf(value)
+        assert [x.shape for x in hf_name.values()] == mapping.shapes(value.shape)
+        np.testing.assert_array_equal(
+            mapping.to_variable(list(hf_name.values())), value
+        )
+    assert side.to_hf(value)["b"][0, 0] == 16 and transposed.shapes((12, 2)) == [
         (2, 12)
     ]
     # of two heads of width 2: query, key and value of the first come first
-    first = heads.to_theirs(value)["a"][:6, 0]
+    first = heads.to_hf(value)["a"][:6, 0]
     np.testing.assert_array_equal(first, [0, 2, 8, 10, 16, 18])
 
 

@@ -80,9 +80,9 @@ def refused(folder):
         ("llama", {"rope_theta": []}, "rope_theta: [] is a list"),
         ("llama", {"num_key_value_heads": 3}, "kv_heads: 3 does not divide heads 4"),
         ("llama", {"hidden_size": 64}, "expected (300, 64)"),
-        ("zoo-gru_lm", {"model_type": "zoo-lstm_lm"}, "but the config's is 'gru_lm'"),
+        ("zoo-gru_lm", {"model_type": "zoo-lstm_lm"}, "but zoo.name 'gru_lm'"),
         ("zoo-gru_lm", {"zoo": []}, "the field 'zoo' is missing or not an object"),
-        ("zoo-gru_lm", {"zoo": {"name": ["gru_lm"]}}, "but the config's is ['gru_lm']"),
+        ("zoo-gru_lm", {"zoo": {"name": ["gru_lm"]}}, "but zoo.name ['gru_lm']"),
     ],
     ids=str,
 )

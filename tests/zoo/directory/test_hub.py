@@ -210,13 +210,13 @@ def test_in_offline_mode(server, models, monkeypatch):
     (first, model), _ = models
     server.commits, server.branches = {A: first}, {"main": A}
     switch(monkeypatch, True)
-    with pytest.raises(ValueError, match=f"{NAME}: is no folder here, and not to be"):
+    with pytest.raises(ValueError, match=f"{NAME}: is not a folder, and cannot be"):
         directory.load(NAME)
     switch(monkeypatch, False)
     hub.fetch(NAME)
     switch(monkeypatch, True)
     server.log.clear()
-    with pytest.raises(ValueError, match="not to be had from the Hugging Face Hub"):
+    with pytest.raises(ValueError, match="cannot be fetched from the Hugging Face Hub"):
         directory.load(NAME, B)
     same(directory.load(NAME), model)
     assert not server.log

@@ -78,14 +78,14 @@ def test_tokenizers(name, tmp_path):
         special = ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"]
         special += ["<|start_header_id|>", "<|end_header_id|>"]
     tokens = [*special, *"theĠ12", "th", "the", "Ġthe", "12"]
-    theirs = getattr(keras_hub.models, kind.replace("Backbone", "Tokenizer"))(
+    hf_name = getattr(keras_hub.models, kind.replace("Backbone", "Tokenizer"))(
         vocabulary={token: number for number, token in enumerate(tokens)},
         merges=["t h", "th e", "Ġ the", "1 2"],
     )
-    theirs.save_to_preset(tmp_path)
+    hf_name.save_to_preset(tmp_path)
     _, tokenizer, _ = directory.load(f"keras_hub:{tmp_path}")
     text = "the the12"
-    assert tokenizer.encode(text) == np.asarray(theirs(text)).tolist()
+    assert tokenizer.encode(text) == np.asarray(hf_name(text)).tolist()
     assert tokenizer.decode(tokenizer.encode(text)) == text
     assert tokenizer.end_token == special[name == "llama3"]
     assert tokenizer.encode(special[-1], special=True) == [len(special) - 1]
@@ -101,11 +101,11 @@ def test_a_model_that_stays_theirs(kind, start, tmp_path):
     backbone.save_to_preset(tmp_path / "preset")
     special = ["<pad>", "</s>"] if kind == "OPT" else ["<|endoftext|>", "<|im_end|>"]
     tokens = [*special, *"atheĠ12", "th", "the", "Ġthe", "12"]
-    theirs = getattr(keras_hub.models, f"{kind}Tokenizer")(
+    hf_name = getattr(keras_hub.models, f"{kind}Tokenizer")(
         vocabulary={token: number for number, token in enumerate(tokens)},
         merges=["t h", "th e", "Ġ the"],
     )
-    theirs.save_to_preset(tmp_path / "preset")
+    hf_name.save_to_preset(tmp_path / "preset")
     loaded = directory.load(f"keras_hub:{tmp_path / 'preset'}")
     assert loaded.model.config.kind == kind
     assert loaded.tokenizer.end_token == special[1]

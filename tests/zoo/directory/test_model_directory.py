@@ -117,5 +117,5 @@ def test_generation_as_transformers_reads_it():
     for value in (cold, hot):
         again = directory.GenerationConfig.from_json(value, "x")
         assert again.to_json(7) == value
-    theirs = {"do_sample": True, "temperature": None, "transformers_version": "5"}
-    assert directory.GenerationConfig.from_json(theirs, "x").temperature == 1.0
+    hf_name = {"do_sample": True, "temperature": None, "transformers_version": "5"}
+    assert directory.GenerationConfig.from_json(hf_name, "x").temperature == 1.0

@@ -10,8 +10,10 @@ import safetensors.numpy
 import tensorflow as tf
 
 from zoo import directory, models
-from zoo.directory import pretrained, safetensors_file, uninitialized
-from zoo.directory.pretrained import Pretrained, Tensors, assemble
+from zoo.directory import assemble as assembling
+from zoo.directory import safetensors_file, uninitialized
+from zoo.directory.assemble import assemble, by_path, weight_mappings
+from zoo.directory.pretrained import Pretrained, Tensors
 
 GPT2 = {"vocab_size": 300, "context": 16, "width": 32, "layers": 2, "heads": 4}
 LLAMA = {
@@ -182,17 +184,17 @@ def test_what_is_not_finite_is_found_and_named(value, name, saved):
 
 
 def test_a_sum_may_overflow(saved, monkeypatch):
-    monkeypatch.setattr(pretrained, "_PIECE", 64)  # several pieces a tensor
+    monkeypatch.setattr(assembling, "_CHUNK", 64)  # several chunks a tensor
     _, config, tensors = saved["llama"]
     large = {n: np.full_like(t, 3e38) for n, t in tensors.items()}
     model = loaded(config, large).model
     assert all(np.all(np.asarray(v) == np.float32(3e38)) for v in model.weights)
 
 
-def test_pieces_of_any_size_give_the_same(saved, monkeypatch):
+def test_chunks_of_any_size_give_the_same_logits(saved, monkeypatch):
     for size in (7, 100):
-        monkeypatch.setattr(pretrained, "_PIECE", size)
-        monkeypatch.setattr(pretrained, "_LOOKED_AT", size)
+        monkeypatch.setattr(assembling, "_CHUNK", size)
+        monkeypatch.setattr(assembling, "_RELEASE_AFTER", size)
         for model, config, tensors in saved.values():
             np.testing.assert_array_equal(
                 logits(loaded(config, tensors).model), logits(model)
@@ -264,12 +266,12 @@ def test_a_tokenizer_that_is_read_late(saved, tokenizer):
     assert loaded(config, tensors, lambda: tokenizer).tokenizer is tokenizer
     small = {**LLAMA, "vocab_size": 299}
     model = models.build("transformer_lm", **small)
-    given = {row.theirs: row for row in pretrained.table(model, "llama")}
+    given = {m.hf_names: m for m in weight_mappings(model, "llama")}
     tensors = {
         name: array
-        for row in given.values()
-        for name, array in row.to_theirs(
-            np.asarray(pretrained.by_path(model)[row.ours])
+        for mapping in given.values()
+        for name, array in mapping.to_hf(
+            np.asarray(by_path(model)[mapping.path])
         ).items()
     }
     with pytest.raises(ValueError, match="the tokenizer has 300 tokens, the model 299"):

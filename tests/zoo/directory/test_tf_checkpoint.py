@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import zoo
 from zoo import directory
-from zoo.directory import pretrained
+from zoo.directory import assemble
 
 GPT2 = {"model_type": "gpt2", "vocab_size": 40, "n_positions": 16, "n_embd": 8}
 GPT2 |= {"n_layer": 2, "n_head": 2, "n_inner": 12, "eos_token_id": None}
@@ -83,18 +83,18 @@ def test_gpt2_of_transformers(prefix, tmp_path):
     values = gpt2_h5()
     write_h5(tmp_path, GPT2, {"transformer": values}, prefix)
     found = directory.read(tmp_path).tensors
-    for theirs, ours in (
+    for hf_name, ours in (
         ("transformer/wte/weight", "wte.weight"),
         ("transformer/wpe/embeddings", "wpe.weight"),
         ("transformer/h_._1/attn/c_attn/weight", "h.1.attn.c_attn.weight"),
         ("transformer/h_._0/ln_2/gamma", "h.0.ln_2.weight"),
         ("transformer/h_._0/ln_2/beta", "h.0.ln_2.bias"),
     ):
-        np.testing.assert_array_equal(found[f"transformer.{ours}"], values[theirs])
+        np.testing.assert_array_equal(found[f"transformer.{ours}"], values[hf_name])
     bias = values["transformer/h_._1/mlp/c_fc/bias"]
     np.testing.assert_array_equal(found["transformer.h.1.mlp.c_fc.bias"], bias[0])
     model = directory.load(tmp_path).model
-    weights = pretrained.by_path(model)
+    weights = assemble.by_path(model)
     matrix = values["transformer/h_._1/mlp/c_proj/weight"]
     np.testing.assert_array_equal(weights["block_1/mlp/down/weight"], matrix.T)
 
@@ -134,7 +134,7 @@ def test_bert_of_transformers(tmp_path):
     heads = arrays(("mlm___cls/predictions/bias", [40]))
     layers = {"bert": values, "mlm___cls": heads}
     write_h5(tmp_path, BERT, layers, "tf_bert_for_pre_training/")
-    weights = pretrained.by_path(directory.load(tmp_path).model)
+    weights = assemble.by_path(directory.load(tmp_path).model)
     up = values["bert/encoder/layer_._1/intermediate/dense/kernel"]
     np.testing.assert_array_equal(weights["block_1/mlp/up/weight"], up.T)
     types = values["bert/embeddings/token_type_embeddings/embeddings"]
@@ -176,7 +176,7 @@ def test_h5_files_that_are_refused(tmp_path):
     refused("is in itself", loop)
     refused("says it holds", bomb)
     refused("points to other files", elsewhere)
-    refused("is there twice", twice)
+    refused("is in the file twice", twice)
     refused(
         "'llama'; allowed with tf_model.h5: gpt2, bert",
         config={**GPT2, **BERT} | {"model_type": "llama"},
@@ -243,16 +243,16 @@ def test_gpt2_of_its_authors(tmp_path):
     model, tokenizer, _ = directory.load(tmp_path)
     assert tokenizer.encode("the the") == [6, 7]
     assert tokenizer.end_token == "<|endoftext|>"
-    weights = pretrained.by_path(model)
+    weights = assemble.by_path(model)
     assert len(weights) == len(values) - len(slot)
-    for theirs, ours in (
+    for hf_name, ours in (
         ("h1/attn/c_attn/w", "block_1/attention/qkv/weight"),
         ("h0/mlp/c_proj/w", "block_0/mlp/down/weight"),
     ):
-        np.testing.assert_array_equal(weights[ours], values[f"model/{theirs}"][0].T)
+        np.testing.assert_array_equal(weights[ours], values[f"model/{hf_name}"][0].T)
     np.testing.assert_array_equal(weights["norm/scale"], values["model/ln_f/g"])
     directory.save(tmp_path / "model", *directory.load(tmp_path))
-    again = pretrained.by_path(directory.load(tmp_path / "model").model)
+    again = assemble.by_path(directory.load(tmp_path / "model").model)
     for name, value in weights.items():
         np.testing.assert_array_equal(again[name], value)
 
@@ -266,7 +266,7 @@ def test_first_files_that_are_refused(tmp_path):
     write_json(tmp_path / "hparams.json", HPARAMS)
     refused("0 files")
     write_first(tmp_path, **{"model/strange": np.ones(3, np.float32)})
-    refused("model/strange is none of GPT-2's")
+    refused("model/strange does not belong to GPT-2")
     write_first(tmp_path)
     write_json(tmp_path / "hparams.json", HPARAMS | {"n_embd": "8"})
     refused("n_embd '8', 1 or more allowed")
@@ -295,8 +295,8 @@ def test_keras_files(name, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = directory.load(tmp_path / "model.keras")
     assert loaded.model.config == model.config and loaded.tokenizer is None
-    wanted = pretrained.by_path(model)
-    for path, value in pretrained.by_path(loaded.model).items():
+    wanted = assemble.by_path(model)
+    for path, value in assemble.by_path(loaded.model).items():
         np.testing.assert_array_equal(value, wanted[path], path)
 
 

@@ -43,9 +43,9 @@ def test_the_library_reads_what_is_written(tmp_path):
 
 
 def test_views_of_others_are_written_in_order(tmp_path):
-    turned = {"t": X.T, "half": X.astype(np.float16)}
+    transposed = {"t": X.T, "half": X.astype(np.float16)}
     safetensors_file.write(
-        tmp_path / safetensors_file.FILE, shapes(turned), turned.items()
+        tmp_path / safetensors_file.FILE, shapes(transposed), transposed.items()
     )
     read = safetensors_file.read(tmp_path)
     np.testing.assert_array_equal(read["t"], X.T)
@@ -118,12 +118,12 @@ def test_shards(tmp_path):
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"a": "../one.safetensors"}, "said to be in '../one.safetensors'"),
-        ({"a": "/etc/passwd"}, "said to be in '/etc/passwd'"),
+        ({"a": "../one.safetensors"}, "is in '../one.safetensors'"),
+        ({"a": "/etc/passwd"}, "is in '/etc/passwd'"),
         ({"a": "..\\one.safetensors"}, "of the same folder allowed"),
-        ({"a": "one.bin"}, "said to be in 'one.bin'"),
-        ({"a": 3}, "said to be in 3"),
-        ({"a": None}, "said to be in None"),
+        ({"a": "one.bin"}, "is in 'one.bin'"),
+        ({"a": 3}, "is in 3"),
+        ({"a": None}, "is in None"),
         ({"a": "three.safetensors"}, "three.safetensors: there is no such file"),
         ({"a": "\0.safetensors"}, "is not the name of a file"),
         ({"a": "two.safetensors"}, "do not name the same tensors, see a"),

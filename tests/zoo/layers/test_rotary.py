@@ -17,7 +17,7 @@ def rotation(positions, width, theta):
     return rotary.rotation(positions, *rotary.frequencies(width, theta))
 
 
-def turned(x, positions, theta):
+def rotated(x, positions, theta):
     """Rotary positions as complex numbers."""
     half = x.shape[-1] // 2
     angle = positions[:, None] * theta ** (-np.arange(half) / half)
@@ -37,7 +37,7 @@ def test_rotation_is_a_complex_product():
     x = tf.random.stateless_normal([6, 3, 8], [1, 2])
     positions = np.array([0, 1, 2, 7, 100, 1000])
     turn = rotation(tf.constant(positions), 8, 10000.0)
-    wanted = turned(x.numpy(), positions, 10000.0)
+    wanted = rotated(x.numpy(), positions, 10000.0)
     np.testing.assert_allclose(rotary.rotate(x, *turn), wanted, atol=3e-4)
     near = slice(0, 4)  # float32 angles of large positions are coarse
     np.testing.assert_allclose(rotary.rotate(x, *turn)[near], wanted[near], atol=1e-5)
@@ -110,7 +110,7 @@ def test_stretched_as_transformers_does(entry):
     slower = unstretched / inverse
     assert slower.max() == pytest.approx(factor) and slower.min() >= 1 - 1e-6
     said = hf.to_hf(config)
-    assert hf.filled(hf.from_hf(said, "config.json")) == hf.filled(config)
+    assert hf.with_defaults(hf.from_hf(said, "config.json")) == hf.with_defaults(config)
 
 
 def test_magnitude_multiplies_both():

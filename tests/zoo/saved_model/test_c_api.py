@@ -30,7 +30,7 @@ class Echo(tf.Module):
 
 PROGRAM = """
 import json, sys, threading
-from zoo.saved_model import c_api
+from zoo.saved_model.checker import c_api
 path, tensorflow = sys.argv[1:]
 found = {}
 
@@ -71,7 +71,7 @@ with c_api.Session(path, tensorflow=tensorflow) as session:
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     found["threads"] = [len(same), all(same)]
-    from zoo.saved_model import growth
+    from zoo.saved_model.checker import growth
     big = "x" * 100_000
     kept, words = growth.measure(
         lambda _: run("echo", {"text": [big], "numbers": [[1, 1]]}), 200

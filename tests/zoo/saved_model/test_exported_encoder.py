@@ -126,5 +126,5 @@ def test_the_checker_says_yes(family, exported):
 
 def test_needs_a_tokenizer(tmp_path):
     loaded = directory.load(FOLDER / "bert")._replace(tokenizer=None)
-    with pytest.raises(ValueError, match="no tokenizer.json, needed to export"):
+    with pytest.raises(ValueError, match="the model directory has no tokenizer.json"):
         writer.write(tmp_path / "x", loaded)

@@ -24,7 +24,7 @@ DEPLOY = ROOT / "deploy"
 # Replays recorded requests as a server would, without Python TensorFlow.
 PROGRAM = """
 import json, sys
-from zoo.saved_model import c_api, recorded
+from zoo.saved_model.checker import c_api, recorded
 path, requests, tensorflow = sys.argv[1:]
 with c_api.Session(path, tensorflow=tensorflow) as session:
     print(json.dumps(list(recorded.compare(session, recorded.load(requests)))))

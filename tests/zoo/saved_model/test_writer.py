@@ -91,7 +91,7 @@ def test_nothing_is_left_of_an_export_that_fails(tmp_path, net, monkeypatch, pla
 
 
 def test_a_language_model_without_a_tokenizer_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="has no tokenizer.json, needed to export"):
+    with pytest.raises(ValueError, match="the model directory has no tokenizer.json"):
         writer.write(tmp_path / "base", language_model(None))
     assert not (tmp_path / "base").exists()
 

@@ -1,7 +1,7 @@
 """Chat templates of the known forms, one for each family of models.
 
-They are written anew: each makes the same of a chat without tools as what is published
-with the models that are named beside it.
+They are our own text. Without tools, each writes a chat like the published template of
+the models in the comment above it.
 """
 
 _ANSWER = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
@@ -11,7 +11,7 @@ _ALTERNATE = """
     {{- raise_exception('user and assistant take turns') }}
 {%- endif %}"""
 _ONLY = "{{- raise_exception('only user and assistant') }}"
-# Sets `rest` to the messages behind a system message, and `ns.first` to its content.
+# Sets `ns.first` to the content of a first system message, `rest` to the others.
 _APART = """
 {%- set ns = namespace(first=none) %}
 {%- set rest = messages %}
@@ -117,32 +117,32 @@ _DATED = """
 {{- date_string ~ '\\n\\n' ~ (ns.first or '')|trim ~ '<|eot_id|>' }}"""
 
 _LLAMA3 = _HEADER % "m.role" + "{{ m.content|trim ~ '<|eot_id|>' }}{% endfor %}"
-_TURN = "{% for m in messages %}"
+_LOOP = "{% for m in messages %}"
 _REST = "{% for m in rest %}"
 _FIRST = "{{ ns.first ~ '\\n\\n' if loop.first and ns.first is not none }}"
 _END = "{{ m.content|trim ~ '<end_of_turn>\\n' }}{% endfor %}"
 
 TEMPLATES = {
-    "chatml": _TURN + _MESSAGE + "{% endfor %}" + _ANSWER,
+    "chatml": _LOOP + _MESSAGE + "{% endfor %}" + _ANSWER,
     # SmolLM2, Qwen 1.5 and 2
     "default_system": "{% if messages[0].role != 'system' %}"
     "{{ '<|im_start|>system\\nYou help people.<|im_end|>\\n' }}{% endif %}"
-    + (_TURN + _MESSAGE + "{% endfor %}" + _ANSWER),
+    + (_LOOP + _MESSAGE + "{% endfor %}" + _ANSWER),
     # Qwen 3
     "thinking": _THINKING,
     "llama2": _APART + _REST + _ALTERNATE + _LLAMA2 + "{% endfor %}",
-    "llama3": "{{ bos_token }}" + _TURN + _LLAMA3 + _HEADER % "'assistant'",
+    "llama3": "{{ bos_token }}" + _LOOP + _LLAMA3 + _HEADER % "'assistant'",
     # Llama 3.1 to 3.3
     "llama3_dated": _APART + _DATED + _REST + _LLAMA3 + _HEADER % "'assistant'",
     # Gemma 1 and 2
     "gemma": "{{ bos_token }}{% if messages[0].role == 'system' %}"
-    + (_ONLY + "{% endif %}" + _TURN + _ALTERNATE + _GEMMA + _END + _MODEL),
+    + (_ONLY + "{% endif %}" + _LOOP + _ALTERNATE + _GEMMA + _END + _MODEL),
     # Gemma 3, without images
     "gemma3": _APART
     + ("{{ bos_token }}" + _REST + _ALTERNATE + _GEMMA + _FIRST + _END + _MODEL),
     # Mistral 7B Instruct 0.1
     "mistral1": "{{ bos_token }}"
-    + (_TURN + _ALTERNATE + "{% if m.role == 'user' %}")
+    + (_LOOP + _ALTERNATE + "{% if m.role == 'user' %}")
     + "{{ '[INST] ' ~ m.content ~ ' [/INST]' }}{% elif m.role == 'assistant' %}"
     + (
         "{{ m.content ~ eos_token ~ ' ' }}{% else %}"
@@ -158,7 +158,7 @@ TEMPLATES = {
         OPEN="'[INST]'", PLACE="loop.last", CLOSE="'[/INST]'", SPACE="''"
     ),
     "zephyr": _ZEPHYR,
-    # DeepSeek R1: system messages first, wherever they stand
+    # DeepSeek R1: moves all system messages to the start
     "gathered": _GATHERED,
     # Phi 3: no system message
     "dropped": _DROPPED,
@@ -171,7 +171,7 @@ SPECIAL = (
 
 
 def messages(chat):
-    """The messages of a list of roles and contents in turn."""
+    """The messages of a list role, content, role, content, ..."""
     return [
         {"role": role, "content": content}
         for role, content in zip(chat[::2], chat[1::2], strict=True)

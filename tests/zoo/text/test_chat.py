@@ -158,7 +158,7 @@ def test_constants_are_not_computed_when_a_template_is_compiled():
     assert time.thread_time() - start < 1
 
 
-def test_long_chats_have_enough_fuel():
+def test_long_chats_have_enough_budget():
     made = tokenizer(TEMPLATES["thinking"])
     for size, count in ((1_000_000, 1), (5000, 500), (1, 5000)):
         written = rendering.render(made, user("é" * size) * count)

@@ -9,7 +9,7 @@ from zoo.text.chat.sandbox import Template
 from zoo.text.chat.state_machine import LAST, ROLES
 
 DATE = {"date_string": "1 May 2025"}
-SAYINGS = [
+CONTENTS = [
     "hi",
     " a b \n",
     "\n\nx\t",
@@ -21,8 +21,8 @@ SAYINGS = [
     "<<SYS>>\n",
     "{{ x }}",
 ]
-# What one sees first of a template, and what a turn of it looks like.
-SEEN = {
+# The start of each machine's description of its order of roles.
+ORDERS = {
     "chatml": "first system or user or assistant, behind",
     "llama2": "first system or user, behind system user, behind user system or assi",
     "gemma": "first user, behind",
@@ -50,11 +50,11 @@ def text(template, roles, contents):
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_the_machine_writes_what_the_template_does(name):
+def test_the_machine_writes_what_the_template_writes(name):
     template = Template(TEMPLATES[name])
     machine = compile_template(template, **NAMED, **DATE)
     assert not machine.forbidden
-    assert machine.order().startswith(SEEN.get(name, "first"))
+    assert machine.order().startswith(ORDERS.get(name, "first"))
     rng = random.Random(1)
     written = 0
     for _ in range(300):
@@ -66,7 +66,7 @@ def test_the_machine_writes_what_the_template_does(name):
         if name == "gathered" and "system" in roles[1:]:
             assert machine.walk(roles) is None
             continue
-        contents = [rng.choice(SAYINGS) for _ in roles]
+        contents = [rng.choice(CONTENTS) for _ in roles]
         expected = text(template, roles, contents)
         assert (machine.walk(roles) is None) == (expected is None)
         if expected is not None:
@@ -77,23 +77,23 @@ def test_the_machine_writes_what_the_template_does(name):
 
 def test_what_a_machine_is():
     machine = compiled(TEMPLATES["mistral3"])
-    assert machine.holds
-    first = machine.turns[0]
-    assert not first["system"].shown
+    assert machine.moves_system
+    first = machine.rules[0]
+    assert not first["system"].written
     assert first[LAST].before == ("<s>[INST]",)
     assert first[LAST].after == "[/INST]"
-    held = machine.turns[first["system"].state][LAST]
-    assert held.before == ("<s>[INST]", "\n\n")
+    moved = machine.rules[first["system"].next_state][LAST]
+    assert moved.before == ("<s>[INST]", "\n\n")
     machine = compiled(TEMPLATES["thinking"])
-    for turns in machine.turns:
-        assert (turns["assistant"].cut, turns["assistant"].cut_left) == (
+    for rules in machine.rules:
+        assert (rules["assistant"].cut, rules["assistant"].strip_cut) == (
             "</think>",
             "\n",
         )
-        assert not turns["user"].cut
+        assert not rules["user"].cut
     assert (
         compiled(TEMPLATES["thinking"], enable_thinking=False)
-        .turns[0][LAST]
+        .rules[0][LAST]
         .after.endswith("<think>\n\n</think>\n\n")
     )
 
@@ -109,7 +109,7 @@ def test_a_date_has_to_be_given():
     with pytest.raises(ValueError, match="date of the day; .*: date_string"):
         compiled(TEMPLATES["llama3_dated"])
     machine = compiled(TEMPLATES["llama3_dated"], **DATE)
-    assert "Today Date: 1 May 2025\n" in machine.turns[0][LAST].before[0]
+    assert "Today Date: 1 May 2025\n" in machine.rules[0][LAST].before[0]
     with pytest.raises(ValueError, match="but there is none for it"):
         compiled("{{ strftime_now('%Y') ~ messages[0].content }}")
     # Asked for with tools only, it does no harm.
@@ -118,7 +118,7 @@ def test_a_date_has_to_be_given():
     )
 
 
-def test_blank_contents_where_a_template_has_its_own_way_with_them():
+def test_blank_contents_that_a_template_writes_in_another_way():
     loop = "{% for m in messages %}{% if m.content %}[{{ m.content }}]{% endif %}"
     machine = compiled(loop + "{% endfor %}")
     assert machine.write(["user"], [""]) is None
@@ -147,22 +147,23 @@ def test_texts_that_a_template_looks_for_are_forbidden():
 EACH = "{% for m in messages %}"
 REFUSED = {
     "{{ raise_exception('never') }}": r"refuses every chat \(chat template: never",
-    EACH + "{{ m.content|upper }}{% endfor %}": "'[a-zé].* but what it makes of",
+    EACH + "{{ m.content|upper }}{% endfor %}": "'[a-zé].*, but the rules",
     EACH + "{{ m.content|length }}{% endfor %}": "does not write the last message",
-    EACH + "{{ m.content|tojson }}{% endfor %}": "it makes '.*others leads to",
-    EACH + "{{ m.content ~ m.content }}{% endfor %}": "of user .* message 0 twice",
+    EACH + "{{ m.content|tojson }}{% endfor %}": "the chat .*other chats give",
     EACH
-    + "{{ messages[loop.revindex0].content }}{% endfor %}": "behind one that follows",
+    + "{{ m.content ~ m.content }}{% endfor %}": "the roles user .*message 0 twice",
+    EACH + "{{ messages[loop.revindex0].content }}{% endfor %}": "behind a later one",
     EACH + "{{ loop.index }}{{ m.content }}{% endfor %}": "in more than 12 ways",
-    EACH + "{{ m.content }}{{ '!' if loop.index == 8 }}{% endfor %}": "it makes '.*!",
-    EACH + "{{ m.content ~ '!' * (m.content|length > 9) }}{% endfor %}": "it makes",
-    EACH + "{{ m.content ~ '!' * (m.content|length > 999) }}{% endfor %}": "it makes",
+    EACH
+    + "{{ m.content }}{{ '!' if loop.index == 8 }}{% endfor %}": "the chat .* as '.*!",
+    EACH + "{{ m.content ~ '!' * (m.content|length > 9) }}{% endfor %}": "the chat",
+    EACH + "{{ m.content ~ '!' * (m.content|length > 999) }}{% endfor %}": "the chat",
     EACH + "{% if 'user' in m.content %}!{% endif %}{{ m.content }}{% endfor %}": (
-        "with 'user' in what system says"
+        "a content of system with 'user' in another way"
     ),
-    EACH + "{{ m.content.split(',')[0] }}{% endfor %}": "with ',' in what system",
+    EACH + "{{ m.content.split(',')[0] }}{% endfor %}": "of system with ',' in another",
     "{% for m in messages|sort(attribute='content') %}{{ m.content }}{% endfor %}": (
-        "writes otherwise"
+        "in another way"
     ),
     EACH + "{{ m.content }}{% for i in range(9999) %}{% for j in range(9999) %}"
     "{% endfor %}{% endfor %}{% endfor %}": "more than its messages can need",
@@ -170,6 +171,6 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("source", REFUSED)
-def test_a_template_that_is_no_machine_is_refused(source):
+def test_a_template_without_a_machine_is_refused(source):
     with pytest.raises(ValueError, match=f"chat template.*: .*{REFUSED[source]}"):
         compiled(source)

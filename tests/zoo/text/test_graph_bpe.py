@@ -101,10 +101,10 @@ def test_only_used_merges_are_kept():
     merges = [(0, 1, 3), (1, 2, 4), (3, 2, 5), (0, 4, 5)]
     prepared = bpe_merges.prepare(symbols, merges)
     assert prepared.ids == [3, 4, 5]
-    assert (0, 4) not in prepared.threats
+    assert (0, 4) not in prepared.preempting_ranks
     assert prepared.sizes == [2, 2, 3]
-    assert prepared.reach == 3
-    assert prepared.whole == set(ids.values())
+    assert prepared.max_symbols == 3
+    assert prepared.single_token_words == set(ids.values())
 
 
 WORDS = {
@@ -134,7 +134,7 @@ def small_windows(seed):
     except ValueError:
         return
     pairs = pair.graph._family._pairs
-    pairs._window = 16 * pairs._reach
+    pairs._window = 16 * pairs.max_symbols
     texts = ["".join(rng.choices(letters, k=1000)) for _ in range(4)]
     texts += [letter * 999 for letter in letters]
     texts += [rng.choice(letters) + "".join(rng.choices(letters, k=2)) * 500]

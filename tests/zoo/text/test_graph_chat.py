@@ -47,7 +47,7 @@ def graph(family, name, plain=True):
 
 
 def tokens(family, name, chats):
-    """Ids from the graph for chats, lists of roles and contents in turn."""
+    """Ids from the graph; each chat is a list role, content, role, content, ..."""
     width = max(len(one) for one in chats)
     rows = [[*one, *[""] * (width - len(one))] for one in chats]
     roles, contents = ([row[start::2] for row in rows] for start in (0, 1))
@@ -96,7 +96,7 @@ def test_ids_are_those_of_the_rendered_text(family, name):
     assert clean > 5
 
 
-def test_user_text_never_mints():
+def test_contents_never_become_special_tokens():
     made = tokenizer("gpt2", "chatml")
     ids = {made.encode(text, special=True)[-1] for text in SPECIAL}
     clean, *others = tokens(
@@ -112,7 +112,7 @@ def test_user_text_never_mints():
         assert len(row) > len(clean)
 
 
-def test_a_row_does_not_depend_on_its_mates():
+def test_a_row_does_not_depend_on_other_rows():
     written = chats("llama2", 12, seed=2)
     together = tokens("gpt2", "llama2", written).to_list()
     backwards = tokens("gpt2", "llama2", written[::-1]).to_list()
@@ -174,7 +174,7 @@ def test_wrong_shapes_are_named():
         graph("gpt2", "chatml")(nothing, nothing, require)
 
 
-def test_contents_that_the_template_treats_otherwise_are_named():
+def test_contents_that_the_template_writes_in_another_way_are_named():
     source = (
         "{% for m in messages %}{% if m.content and m.role == 'user' and '{}<x>' in "
         "m.content %}!{% endif %}{% if m.content %}[{{ m.content }}]{% endif %}"

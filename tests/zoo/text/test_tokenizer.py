@@ -1,4 +1,4 @@
-"""Tokenizers: round trips, special tokens that nobody can forge, files of others."""
+"""Tokenizers: round trips, special tokens in user text, files of others."""
 
 import json
 import subprocess
@@ -53,11 +53,11 @@ def test_special_tokens_in_user_text_stay_text(trained):
     plain = trained.encode(text)
     assert 0 not in plain and 1 not in plain
     assert trained.decode(plain) == text
-    minted = trained.encode(text, special=True)
-    assert minted == trained.encode("a") + [1] + trained.encode("b") + [0]
-    assert trained.decode(minted) == "ab"
-    assert trained.encode(text) == plain  # minting leaves no trace
-    assert trained.encode_batch([text], special=True) == [minted]
+    special = trained.encode(text, special=True)
+    assert special == trained.encode("a") + [1] + trained.encode("b") + [0]
+    assert trained.decode(special) == "ab"
+    assert trained.encode(text) == plain  # the call before changes nothing
+    assert trained.encode_batch([text], special=True) == [special]
 
 
 def test_training_on_texts_that_name_special_tokens():
@@ -109,7 +109,7 @@ def test_vocabularies_that_cannot_be():
 
 def test_save_and_load(trained, tmp_path):
     trained.config["chat_template"] = "{{ messages }}"
-    trained.save(tmp_path / "t", model_max_length=128)
+    trained.save(tmp_path / "t")
     loaded = tokenizer.load(tmp_path / "t")
     assert loaded.json == trained.json
     assert loaded.chat_template == "{{ messages }}"
@@ -117,7 +117,6 @@ def test_save_and_load(trained, tmp_path):
     config = json.loads((tmp_path / "t/tokenizer_config.json").read_text())
     assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
     assert config["eos_token"] == "<|endoftext|>"
-    assert config["model_max_length"] == 128
     # Files of others come back as they were, what we do not know included.
     loaded.save(tmp_path / "u")
     for name in ("tokenizer.json", "tokenizer_config.json"):

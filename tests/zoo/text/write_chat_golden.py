@@ -1,6 +1,6 @@
-"""Writes chat_golden.json: what transformers makes of chats by each template.
+"""Writes chat_golden.json: how transformers renders chats with each template.
 
-Run it beside the project, with `pip install transformers jinja2`:
+Run it outside of the project's environment, after `pip install transformers jinja2`:
 `python tests/zoo/text/write_chat_golden.py`
 """
 

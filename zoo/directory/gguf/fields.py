@@ -1,4 +1,4 @@
-"""The fields of a GGUF file of its architecture, checked as they are asked for."""
+"""The fields of a GGUF file that belong to its architecture, checked when read."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import numpy as np
 
 from zoo.directory.gguf.file import File
 
-_NEEDED = object()
+_REQUIRED = object()
 
 
 class Fields:
-    """The fields of a file that belong to its architecture."""
+    """Reads fields by their names without the architecture in front."""
 
     def __init__(self, file: File):
         self.where, self._all = file.where, file.fields
@@ -19,32 +19,33 @@ class Fields:
     def __contains__(self, name):
         return f"{self.architecture}.{name}" in self._all
 
-    def whole(self, name, default: Any = _NEEDED) -> int:
-        """A number without a fraction, above 0; the same for all layers."""
-        return self._get(name, default, (int,), "a whole number above 0")
+    def integer(self, name, default: Any = _REQUIRED) -> int:
+        """Returns an integer above 0, or the number of which a list is made."""
+        return self._get(name, default, (int,), "an integer above 0")
 
-    def number(self, name, default: Any = _NEEDED) -> float:
-        """A number above 0."""
+    def number(self, name, default: Any = _REQUIRED) -> float:
+        """Returns a number above 0."""
         return self._get(name, default, (int, float), "a number above 0")
 
     def text(self, name, default: str) -> str:
-        """A word."""
+        """Returns a string."""
         value = self._all.get(f"{self.architecture}.{name}", default)
         if type(value) is not str:
             raise self._bad(name, value, "a string")
         return value
 
     def refuse(self, name, allowed) -> None:
-        """Refuses a field that is there and says something else."""
+        """Raises a ValueError if the field is in the file with another value."""
         value = self._all.get(f"{self.architecture}.{name}", allowed)
         if isinstance(value, (np.ndarray, list, str)) or value != allowed:
             raise self._bad(name, value, allowed)
 
-    def _get(self, name, default, kinds, allowed):
+    def _get(self, name, default, kinds, allowed) -> Any:
+        """Returns a number of one of the types `kinds`; `allowed` is for messages."""
         value = self._all.get(f"{self.architecture}.{name}", default)
-        if value is default and default is not _NEEDED:
+        if value is default and default is not _REQUIRED:
             return default
-        if value is _NEEDED:
+        if value is _REQUIRED:
             raise ValueError(
                 f"{self.where}: the field {self.architecture}.{name} is missing."
             )

@@ -1,13 +1,13 @@
-"""GGUF files: what their header says, and the tensors, one at a time.
+"""Reads GGUF files: the header first, then tensors one at a time.
 
-A file is a magic word, a version, two counts, the fields (name, type, value), the names
-of the tensors with their shapes, types and offsets, and the data, each tensor at a
-multiple of the alignment. The format is ggml's; its `gguf` package knows how the blocks
-of quantised numbers are packed.
+A file has a magic word, a version, two counts, the fields (name, type, value), and the
+names of the tensors with their shapes, types and offsets. The data follows, and each
+tensor starts at a multiple of the alignment. The format is from ggml. Its Python
+package `gguf` unpacks the blocks of quantised numbers.
 
-Nothing of a header is believed before it was compared with the file: `GGUFReader` of
-the package does not end where a count is large, and takes seconds for the vocabulary of
-a small model.
+Each number of a header is checked against the size of the file. The package's
+`GGUFReader` has no such checks: it runs on at a large count, and it needs seconds for
+the vocabulary of a small model.
 """
 
 import math
@@ -23,7 +23,7 @@ import numpy as np
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
-# A vocabulary of half a million tokens; Python takes some ten times as much to hold it.
+# Enough for half a million tokens. Python needs about ten times as much memory.
 _LARGEST_HEADER = 32 * 2**20
 _MOST_FIELDS, _MOST_TENSORS, _MOST_DIMS = 4096, 65536, 4
 _LARGEST_ALIGNMENT, _LONGEST_NAME = 2**20, 256
@@ -35,16 +35,16 @@ _PLAIN = {
     "F16": np.dtype("<f2"),
     "BF16": np.dtype(ml_dtypes.bfloat16),
 }
-_PIECE = 2**20  # numbers that are dequantised at once
+_CHUNK = 2**20  # numbers that are dequantised at once
 
 
 class Stored(NamedTuple):
-    """Where a tensor is in its file.
+    """The type and place of a tensor in its file.
 
     Attributes:
-      kind: of its numbers.
-      shape: in the order of numpy.
-      begin, end: of its bytes.
+      kind: the type of its numbers.
+      shape: the shape in numpy's order of axes.
+      begin, end: the range of its bytes in the file.
     """
 
     kind: gguf.GGMLQuantizationType
@@ -57,7 +57,8 @@ class File:
     """A file whose header was read.
 
     Attributes:
-      fields: by name: int, float, bool, str, a list of str, or an array of numbers.
+      where: the path; error messages start with it.
+      fields: values by name: int, float, bool, str, a list of str, or an array.
       tensors: a `Stored` by name.
     """
 
@@ -74,7 +75,7 @@ class File:
         self._read()
 
     def array(self, name: str) -> np.ndarray:
-        """The numbers of a tensor: a view of the file, or float32 of its own."""
+        """Returns a tensor: a view of the file, or a dequantised float32 array."""
         stored = self.tensors[name]
         dtype = _PLAIN.get(stored.kind.name)
         if dtype is not None:
@@ -84,33 +85,34 @@ class File:
         block, size = gguf.GGML_QUANT_SIZES[stored.kind]
         packed = self.raw(name).reshape(-1, stored.shape[-1] // block * size)
         numbers = np.empty((len(packed), stored.shape[-1]), np.float32)
-        step = max(1, _PIECE // stored.shape[-1])
-        with np.errstate(all="ignore"):  # the caller looks for what is not finite
+        step = max(1, _CHUNK // stored.shape[-1])
+        with np.errstate(all="ignore"):  # the caller checks for NaN and Inf
             for start in range(0, len(packed), step):
                 rows = slice(start, start + step)
                 numbers[rows] = gguf.dequantize(packed[rows], stored.kind)
         return numbers.reshape(stored.shape)
 
     def raw(self, name: str) -> np.ndarray:
-        """The bytes of a tensor, a view of the file."""
+        """Returns the bytes of a tensor as a view of the file."""
         stored = self.tensors[name]
         count = stored.end - stored.begin
         return np.frombuffer(self._map, np.uint8, count, stored.begin)
 
     def release(self) -> None:
-        """Lets go of the pages that were looked at; they come back by themselves."""
-        if hasattr(self._map, "madvise"):  # not everywhere
+        """Releases the memory of pages that were read; the system reads them again."""
+        if hasattr(self._map, "madvise"):  # not on every system
             self._map.madvise(mmap.MADV_DONTNEED)
 
     # -------------------------------------------------------------- the header
 
     def _read(self):
-        version = self._number("<u4")
+        """Reads the whole header."""
+        version = self._integer("<u4")
         if version not in _VERSIONS:
-            turned = int.from_bytes(version.to_bytes(4, "little"), "big")
-            kind = " (big-endian)" if turned in _VERSIONS else ""
+            swapped = int.from_bytes(version.to_bytes(4, "little"), "big")
+            kind = " (big-endian)" if swapped in _VERSIONS else ""
             raise self._broken(f"version {version}{kind}, {_VERSIONS} allowed")
-        tensors, fields = self._number("<u8"), self._number("<u8")
+        tensors, fields = self._integer("<u8"), self._integer("<u8")
         for what, count, most in (
             ("tensors", tensors, _MOST_TENSORS),
             ("fields", fields, _MOST_FIELDS),
@@ -121,20 +123,20 @@ class File:
             name = self._string("the name of a field", _LONGEST_NAME)
             if name in self.fields:
                 raise self._broken(f"the field {name} appears twice")
-            self.fields[name] = self._value(name, self._number("<u4"))
-        heads = [self._head() for _ in range(tensors)]
-        self._place(heads)
+            self.fields[name] = self._value(name, self._integer("<u4"))
+        self._place([self._tensor_info() for _ in range(tensors)])
 
     def _value(self, name, kind):
+        """Reads the value of a field; `kind` is the number of its type."""
         if kind in _SCALARS:
             return self._number(_SCALARS[kind])
         if kind == _STRING:
             return self._string(name)
         if kind != _ARRAY:
             raise self._broken(f"the field {name} has the unknown type {kind}")
-        kind, count = self._number("<u4"), self._number("<u8")
+        kind, count = self._integer("<u4"), self._integer("<u8")
         if kind == _STRING:
-            self._room(8 * count)  # the length of each
+            self._check_room(8 * count)  # the length of each
             return [self._string(name) for _ in range(count)]
         if kind not in _SCALARS:
             raise self._broken(f"the field {name} is an array of the type {kind}")
@@ -142,34 +144,36 @@ class File:
         begin = self._take(count * dtype.itemsize)
         return np.frombuffer(self._map, dtype, count, begin).copy()
 
-    def _head(self):
+    def _tensor_info(self):
+        """Reads the name, shape, type and offset of a tensor."""
         name = self._string("the name of a tensor", _LONGEST_NAME)
-        count = self._number("<u4")
+        count = self._integer("<u4")
         if not 1 <= count <= _MOST_DIMS:
             raise self._broken(f"the tensor {name} has {count} dimensions")
-        shape = tuple(self._number("<u8") for _ in range(count))[::-1]
-        return name, shape, self._number("<u4"), self._number("<u8")
+        shape = tuple(self._integer("<u8") for _ in range(count))[::-1]
+        return name, shape, self._integer("<u4"), self._integer("<u8")
 
-    def _place(self, heads):
+    def _place(self, infos):
+        """Checks the places of all tensors, and fills `tensors`."""
         step = self.fields.get("general.alignment", gguf.GGUF_DEFAULT_ALIGNMENT)
-        whole = type(step) is int and 0 < step <= _LARGEST_ALIGNMENT
-        if not whole or step & (step - 1):
+        valid = type(step) is int and 0 < step <= _LARGEST_ALIGNMENT
+        if not valid or step & (step - 1):
             raise self._broken(
                 f"general.alignment {step!r:.80}, a power of two allowed"
             )
         data = -(-self._at // step) * step
-        end, before = data, "the header"
-        for name, shape, kind, offset in sorted(heads, key=lambda head: head[3]):
+        end, previous = data, "the header"
+        for name, shape, kind, offset in sorted(infos, key=lambda info: info[3]):
             if name in self.tensors:
                 raise self._broken(f"the tensor {name} appears twice")
             kind, size = self._kind(name, kind, shape)
             begin = data + offset
             if offset % step or begin < end:
                 raise self._broken(
-                    f"the tensor {name} begins at the offset {offset}, which is no "
-                    f"multiple of {step} or lies inside {before}"
+                    f"the tensor {name} begins at the offset {offset}, which is not a "
+                    f"multiple of {step} or lies inside {previous}"
                 )
-            end, before = begin + size, name
+            end, previous = begin + size, name
             if end > self._size:
                 raise self._broken(
                     f"the tensor {name} ends at byte {end}, but the file has "
@@ -178,7 +182,7 @@ class File:
             self.tensors[name] = Stored(kind, shape, begin, end)
 
     def _kind(self, name, number, shape):
-        """The type of a tensor, and how many bytes it takes."""
+        """Returns the type of a tensor, and the number of its bytes."""
         try:
             kind = gguf.GGMLQuantizationType(number)
             block, size = gguf.GGML_QUANT_SIZES[kind]
@@ -189,7 +193,7 @@ class File:
             raise ValueError(
                 f"{self.where}: the tensor {name} is of the type "
                 f"{names[0] if names else number}, which the package gguf cannot "
-                "turn into floats."
+                "convert to floats."
             ) from None
         count = math.prod(shape)
         if not count or shape[-1] % block:
@@ -199,28 +203,35 @@ class File:
             )
         return kind, count // block * size
 
-    # -------------------------------------------------------------- its parts
+    # -------------------------------------------------------------- numbers and strings
 
-    def _room(self, count):
+    def _check_room(self, count):
+        """Refuses to read `count` more bytes than the file or a header may have."""
         if self._at + count > min(self._size, _LARGEST_HEADER):
             raise self._broken(
-                f"the header goes on behind byte {self._at + count}, but the file has "
+                f"the header continues after byte {self._at + count}, but the file has "
                 f"{self._size}, and {_LARGEST_HEADER} are allowed for a header"
             )
 
     def _take(self, count) -> int:
-        self._room(count)
+        """Moves on by `count` bytes, and returns where they begin."""
+        self._check_room(count)
         self._at += count
         return self._at - count
 
+    def _integer(self, kind) -> int:
+        return int(self._number(kind))
+
     def _number(self, kind):
+        """Reads one number of a numpy type."""
         dtype = np.dtype(kind)
         begin = self._take(dtype.itemsize)
         value = np.frombuffer(self._map, dtype, 1, begin)[0]
-        # 1e-5 was written as the nearest float32, and is read as 1e-5 again
+        # The shortest digits of the float32: 1e-5 is read as 1e-5.
         return float(str(value)) if kind == "<f4" else value.item()
 
     def _string(self, name, most=_LARGEST_HEADER) -> str:
+        """Reads a string of at most `most` bytes; `name` is for messages."""
         (count,) = struct.unpack_from("<Q", self._map, self._take(8))
         if count > most:
             raise self._broken(f"{name} has {count} bytes, at most {most} allowed")
@@ -238,7 +249,7 @@ def read(path) -> File:
     """Reads the header of a file.
 
     Raises:
-      ValueError: it is no GGUF file, it is cut, or its header does not fit it.
+      ValueError: it is not a GGUF file, it is truncated, or its header does not fit.
     """
     path = pathlib.Path(path)
     if not path.is_file():

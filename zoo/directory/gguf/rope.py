@@ -1,23 +1,26 @@
-"""How a GGUF file says that rotary positions are stretched."""
+"""The scaling of rotary positions in a GGUF file."""
 
 import numpy as np
 
 from zoo.directory.gguf.fields import Fields
 from zoo.directory.gguf.file import File
+from zoo.layers import rotary
 
 FREQUENCIES = "rope_freqs.weight"
+# The scaling of Llama 3.1 to 3.3, without its factor.
+_LLAMA3 = rotary.Scaling("llama3", context=8192, slow=1.0, fast=4.0)
 
 
 def scaling(fields: Fields, file: File, theta: float, head: int) -> dict | None:
-    """The object `rope_scaling` of a config.json, or None.
+    """Returns the object `rope_scaling` of a config.json, or None.
 
     Args:
-      fields, file: of the GGUF file.
-      theta: the base of the angles.
+      fields, file: the fields and the header of a GGUF file.
+      theta: the base of the rotary frequencies.
       head: the width of a head.
 
     Raises:
-      ValueError: a kind that we do not have.
+      ValueError: an unknown type of scaling.
     """
     kind = fields.text("rope.scaling.type", "none")
     if FREQUENCIES in file.tensors:
@@ -31,8 +34,9 @@ def scaling(fields: Fields, file: File, theta: float, head: int) -> dict | None:
         return None
     rope = {"rope_type": kind, "factor": fields.number("rope.scaling.factor")}
     if kind == "yarn":
-        before = fields.whole("rope.scaling.original_context_length")
-        rope["original_max_position_embeddings"] = before
+        rope["original_max_position_embeddings"] = fields.integer(
+            "rope.scaling.original_context_length"
+        )
         for x in ("beta_fast", "beta_slow"):
             rope[x] = fields.number(f"rope.scaling.yarn_{x}", None)
     elif kind != "linear":
@@ -43,28 +47,34 @@ def scaling(fields: Fields, file: File, theta: float, head: int) -> dict | None:
     return rope
 
 
-def slowed(factor: float, theta: float, head: int) -> np.ndarray:
-    """By how much each pair slows in Llama 3.1 to 3.3, float64 [head / 2]."""
-    turns = 8192 * theta ** (-np.arange(0, head, 2) / head) / (2 * np.pi)
-    share = np.clip((turns - 1) / (4 - 1), 0, 1)
-    return 1 / ((1 - share) / factor + share)
+def slowdown(factor: float, theta: float, head: int) -> np.ndarray:
+    """Returns the factor [head / 2] by which Llama 3 divides each frequency, float64.
+
+    Args:
+      factor: the factor of the lowest frequencies.
+      theta: the base of the rotary frequencies.
+      head: the width of a head.
+    """
+    frequencies = theta ** (-np.arange(0, head, 2) / head)
+    kept = rotary.llama3_kept(frequencies, _LLAMA3)
+    return 1 / ((1 - kept) / factor + kept)
 
 
 def _llama3(file, theta, head):
-    """Llama 3's stretch, of which llama.cpp keeps only by how much each pair slows."""
-    said = file.array(FREQUENCIES).astype(np.float64)
-    factor = float(said.max())
-    with np.errstate(all="ignore"):  # whatever the factor is
-        usual = slowed(factor, theta, head)
-    if said.shape != usual.shape or not np.allclose(said, usual, rtol=1e-4):
+    """Returns Llama 3's `rope_scaling`, of which a file only has the slowdown."""
+    stored = file.array(FREQUENCIES).astype(np.float64)
+    factor = float(stored.max())
+    with np.errstate(all="ignore"):  # the factor may be any number
+        expected = slowdown(factor, theta, head)
+    if stored.shape != expected.shape or not np.allclose(stored, expected, rtol=1e-4):
         raise ValueError(
-            f"{file.where}: {FREQUENCIES} slows rotary positions in another way than "
-            "Llama 3.1 to 3.3, the only one allowed."
+            f"{file.where}: {FREQUENCIES} has other numbers than those of Llama 3.1 to "
+            "3.3, which are allowed."
         )
     return {
         "rope_type": "llama3",
         "factor": factor,
-        "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 8192,
+        "low_freq_factor": _LLAMA3.slow,
+        "high_freq_factor": _LLAMA3.fast,
+        "original_max_position_embeddings": _LLAMA3.context,
     }

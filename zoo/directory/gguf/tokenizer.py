@@ -1,15 +1,15 @@
-"""The tokenizer of a GGUF file, as a pipeline of the `tokenizers` library.
+"""Builds the tokenizer of a GGUF file with the `tokenizers` library.
 
 A file has the tokens, their types, the ids of some, the chat template, and either
-merges (byte-level BPE) or scores (SentencePiece's BPE). How a text is cut into words
-before it merges is only named; see `byte_level`.
+merges (byte-level BPE) or scores (SentencePiece's BPE). For the rule that splits a text
+into words, a file only has a name; see `byte_level_presets`.
 """
 
 from typing import Any
 
 import numpy as np
 import tokenizers
-from tokenizers import decoders, models, normalizers
+from tokenizers import normalizers
 
 from zoo.fields import suggest
 from zoo.text.importers import byte_level_presets, sentencepiece
@@ -17,27 +17,26 @@ from zoo.text.tokenizer import Tokenizer
 
 _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 2, 3, 4, 5, 6
 _KINDS = range(7)
-_SPACE = "▁"
 NAMED = {
     "bos_token": "bos_token_id",
     "eos_token": "eos_token_id",
     "unk_token": "unknown_token_id",
     "pad_token": "padding_token_id",
 }
-# Each ends an answer too: Llama's <|eot_id|>, Gemma's <end_of_turn>.
+# These end an answer too: Llama's <|eot_id|>, Gemma's <end_of_turn>.
 MORE_ENDS = ("eot_token_id", "eom_token_id")
 
 
 def read(fields: dict[str, Any], where: str) -> Tokenizer:
-    """Builds the tokenizer that the fields of a file say.
+    """Builds the tokenizer of a file.
 
     Args:
-      fields: of a `gguf_file.File`.
-      where: begins every message.
+      fields: the fields of a `file.File`.
+      where: the start of error messages.
 
     Raises:
-      ValueError: a kind of tokenizer or of words that we do not have, fields that are
-        missing or do not fit each other, or no token ends a text.
+      ValueError: an unknown type of tokenizer or of words; fields that are missing or
+        do not fit each other; or no token that ends a text.
     """
     model = _get(fields, "model", str, where)
     if model not in _MODELS:
@@ -56,7 +55,7 @@ def read(fields: dict[str, Any], where: str) -> Tokenizer:
             if control or kind == _USER_DEFINED:
                 added = tokenizers.AddedToken(token, normalized=False, special=control)
                 engine.add_tokens([added])
-        sentencepiece.frame(engine, settings, begins=False)
+        sentencepiece.add_start_and_end(engine, settings, start=False)
         return Tokenizer(engine.to_str(pretty=True), settings)
     except ValueError:
         raise
@@ -65,6 +64,7 @@ def read(fields: dict[str, Any], where: str) -> Tokenizer:
 
 
 def _get(fields, name, kind, where, default=None):
+    """Returns a field of the tokenizer, which must be of the type `kind`."""
     value = fields.get(f"tokenizer.ggml.{name}", default)
     if value is None:
         raise ValueError(f"{where}: the field tokenizer.ggml.{name} is missing.")
@@ -76,7 +76,7 @@ def _get(fields, name, kind, where, default=None):
 
 
 def _vocabulary(fields, where) -> tuple[list[str], list[int]]:
-    """The tokens and their types, without unused ones at the end."""
+    """Returns the tokens and their types, without unused ones at the end."""
     tokens = _get(fields, "tokens", list, where)
     usual = np.ones(len(tokens), np.int32)
     kinds = _get(fields, "token_type", np.ndarray, where, usual).tolist()
@@ -87,7 +87,7 @@ def _vocabulary(fields, where) -> tuple[list[str], list[int]]:
         )
     size = len(tokens)
     while size and kinds[size - 1] == _UNUSED:
-        size -= 1  # rows that fill the embedding up
+        size -= 1  # padding of the embedding
     tokens, kinds = tokens[:size], kinds[:size]
     if len({*tokens}) != size:
         twice = next(t for i, t in enumerate(tokens) if t in tokens[:i])
@@ -96,7 +96,7 @@ def _vocabulary(fields, where) -> tuple[list[str], list[int]]:
 
 
 def _settings(fields, tokens, where) -> dict[str, Any]:
-    """What a tokenizer_config.json would say."""
+    """Returns the fields of a tokenizer_config.json."""
 
     def named(name):
         if f"tokenizer.ggml.{name}" not in fields:
@@ -109,7 +109,7 @@ def _settings(fields, tokens, where) -> dict[str, Any]:
             )
         return tokens[number]
 
-    settings = {theirs: named(ours) for theirs, ours in NAMED.items()}
+    settings = {hf_name: named(name) for hf_name, name in NAMED.items()}
     settings = {name: token for name, token in settings.items() if token is not None}
     if "eos_token" not in settings:
         raise ValueError(
@@ -132,6 +132,7 @@ def _settings(fields, tokens, where) -> dict[str, Any]:
 
 
 def _byte_level(fields, tokens, kinds, settings, where):
+    """Builds byte-level BPE from merges."""
     del kinds
     name = _get(fields, "pre", str, where, _usual_words(fields))
     if name not in byte_level_presets.WORDS:
@@ -143,7 +144,7 @@ def _byte_level(fields, tokens, kinds, settings, where):
         byte_level_presets.WORDS[name] is byte_level_presets.llama3
         and "tokenizer.ggml.add_bos_token" not in fields
     ):
-        settings["add_bos_token"] = True  # as llama.cpp has it for Llama 3
+        settings["add_bos_token"] = True  # llama.cpp's default for Llama 3
     merges = [m.partition(" ") for m in _get(fields, "merges", list, where)]
     vocabulary = {token: number for number, token in enumerate(tokens)}
     pairs = [(left, right) for left, _, right in merges]
@@ -151,11 +152,12 @@ def _byte_level(fields, tokens, kinds, settings, where):
 
 
 def _usual_words(fields) -> str | None:
-    """Old files do not say it; of them only GPT-2's are sure."""
+    """Returns the rule of GPT-2 for old files of GPT-2, which have no name of it."""
     return "gpt-2" if fields.get("general.architecture") == "gpt2" else None
 
 
 def _sentencepiece(fields, tokens, kinds, settings, where):
+    """Builds SentencePiece's BPE from scores."""
     scores = _get(fields, "scores", np.ndarray, where)
     if scores.shape != (len(scores),) or len(scores) < len(tokens):
         raise ValueError(
@@ -163,44 +165,21 @@ def _sentencepiece(fields, tokens, kinds, settings, where):
             f"{len(tokens)} tokens."
         )
     if "tokenizer.ggml.add_bos_token" not in fields:
-        settings["add_bos_token"] = True  # as llama.cpp has it
+        settings["add_bos_token"] = True  # llama.cpp's default
     unknown = [t for t, kind in zip(tokens, kinds, strict=True) if kind == _UNKNOWN]
-    engine = tokenizers.Tokenizer(
-        models.BPE(
-            vocab={token: number for number, token in enumerate(tokens)},
-            merges=_merges(tokens, scores),
-            unk_token=unknown[0] if unknown else None,
-            fuse_unk=True,
-            byte_fallback=_BYTE in kinds,
-        )
-    )
-    begins = _get(fields, "add_space_prefix", bool, where, True)
-    steps = []
-    if _get(fields, "remove_extra_whitespaces", bool, where, False):
-        blanks = tokenizers.Regex(" {2,}")
-        steps += [normalizers.Strip(), normalizers.Replace(blanks, " ")]
-    steps += [normalizers.Prepend(_SPACE)] if begins else []
-    engine.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", _SPACE)])
-    back = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
-    back += [decoders.Strip(" ", 1, 0)] if begins else []
-    engine.decoder = decoders.Sequence(back)
-    return engine
-
-
-def _merges(tokens, scores) -> list[tuple[str, str]]:
-    """All ways to cut a piece into two others, pieces of the best score first.
-
-    Of one piece's ways the shortest left part comes first, which is what merging from
-    the left does.
-    """
-    pieces = {*tokens}
     order = np.argsort(-scores[: len(tokens)], kind="stable")
-    return [
-        (piece[:cut], piece[cut:])
-        for piece in (tokens[number] for number in order)
-        for cut in range(1, len(piece))
-        if piece[:cut] in pieces and piece[cut:] in pieces
-    ]
+    engine = sentencepiece.pipeline(
+        tokens,
+        [tokens[number] for number in order],
+        unknown[0] if unknown else None,
+        byte_fallback=_BYTE in kinds,
+        prefix_space=_get(fields, "add_space_prefix", bool, where, True),
+    )
+    if _get(fields, "remove_extra_whitespaces", bool, where, False):
+        blanks = normalizers.Replace(tokenizers.Regex(" {2,}"), " ")
+        steps = [normalizers.Strip(), blanks, engine.normalizer]
+        engine.normalizer = normalizers.Sequence(steps)
+    return engine
 
 
 _MODELS = {"gpt2": _byte_level, "llama": _sentencepiece}

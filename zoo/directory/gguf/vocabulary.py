@@ -1,7 +1,7 @@
-"""What a GGUF file says of a tokenizer, so that `gguf_tokenizer` reads the same one.
+"""Writes a tokenizer as fields of a GGUF file, which `tokenizer` reads.
 
-A file names the rule that cuts a text into words (byte-level BPE), or gives each piece
-a score (SentencePiece's BPE). What is written is read back and compared.
+A file has the name of the rule that splits a text into words (byte-level BPE), or a
+score for each token (SentencePiece's BPE). The fields are read back and compared.
 """
 
 import itertools
@@ -17,35 +17,35 @@ from zoo.text.importers import byte_level_presets, post_processor
 from zoo.text.tokenizer import Tokenizer
 
 _KIND = gguf.TokenType
-# llama.cpp cuts words at "default" in a way of its own.
+# llama.cpp splits words at "default" in another way.
 _NAMES = [name for name in byte_level_presets.WORDS if name != "default"]
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 _ALLOWED = (
     f"byte-level BPE with the words of {', '.join(_NAMES)}, or SentencePiece's BPE"
 )
 
-# What a file can say of the parts of `_essence`.
-_SAID = {
+# What a file can express of each part of `_essence`.
+_EXPRESSIBLE = {
     "tokens": "tokens with ids one after the other",
-    "merges": "merges of every two pieces that make a third, sorted by the third",
+    "merges": "merges of every two tokens that make a third, sorted by the third",
     "words": "what SentencePiece does with spaces",
-    "added tokens": "those that keep the spaces beside them, special where "
+    "added tokens": "those that keep the spaces beside them, special if "
     "tokenizer_config.json names them",
     "settings": "no dropout, prefix or suffix",
 }
 
 
 def fields(tokenizer: Tokenizer, size: int) -> dict[str, Any]:
-    """The fields of a file, by their whole names.
+    """Returns the fields of a file, by their full names.
 
     Args:
-      tokenizer: any.
-      size: how many tokens the model has; what the tokenizer lacks is filled up.
+      tokenizer: a `Tokenizer`.
+      size: the number of tokens of the model. Padding tokens are added to reach it.
 
     Raises:
-      ValueError: a tokenizer that a file cannot say.
+      ValueError: a tokenizer that a file cannot express.
     """
-    # in the library's own spelling, whatever that of the file is
+    # The library's spelling; the file may have another one.
     spec = json.loads(tokenizers.Tokenizer.from_str(tokenizer.json).to_str())
     model = spec["model"]
     if model["type"] != "BPE":
@@ -58,49 +58,51 @@ def fields(tokenizer: Tokenizer, size: int) -> dict[str, Any]:
     for token, number in ids.items():
         tokens[number], kinds[number] = token, _KIND.NORMAL
     name = _words(spec)
-    said: dict[str, Any]
+    values: dict[str, Any]
     if name is not None:
         if not model["merges"]:
             raise _refusal("without merges")
         merges = [" ".join(pair) for pair in model["merges"]]
-        said = {"model": "gpt2", "pre": name, "merges": merges}
+        values = {"model": "gpt2", "pre": name, "merges": merges}
     elif model["byte_fallback"] and ids.keys() >= {*_BYTES}:
         kinds[[ids[byte] for byte in _BYTES]] = _KIND.BYTE
         steps = [step["type"] for step in _steps(spec["normalizer"])]
-        said = {
+        values = {
             "model": "llama",
             "scores": _scores(model, ids, size),
             "add_space_prefix": "Prepend" in steps,
         }
     else:
-        raise _refusal("that cuts a text into words in a way without a name")
+        raise _refusal("that splits a text into words by a rule without a name")
     for added in spec["added_tokens"]:
         special = _KIND.CONTROL if added["special"] else _KIND.USER_DEFINED
         kinds[added["id"]] = special
     if name is None and model["unk_token"] in ids:
         kinds[ids[model["unk_token"]]] = _KIND.UNKNOWN
-    said |= {"tokens": tokens, "token_type": kinds, **_settings(tokenizer, ids)}
-    said = {f"tokenizer.ggml.{name}": value for name, value in said.items()}
+    values |= {"tokens": tokens, "token_type": kinds, **_settings(tokenizer, ids)}
+    values = {f"tokenizer.ggml.{name}": value for name, value in values.items()}
     template = tokenizer.chat_template
     if template:
         if not isinstance(template, str):
             raise _refusal("with several chat templates", "one")
-        said["tokenizer.chat_template"] = template
-    found = _essence(json.loads(gguf_tokenizer.read(said, "GGUF").json))
+        values["tokenizer.chat_template"] = template
+    found = _essence(json.loads(gguf_tokenizer.read(values, "GGUF").json))
     for what, wanted in _essence(spec).items():
         if found[what] != wanted:
-            raise _refusal(f"with {what} that a file cannot say", _SAID[what])
-    return said
+            raise _refusal(
+                f"with {what} that a file cannot express", _EXPRESSIBLE[what]
+            )
+    return values
 
 
 def _settings(tokenizer, ids):
-    """The ids of some tokens, and which of them are put around a text."""
-    said = {}
-    for theirs, ours in gguf_tokenizer.NAMED.items():
-        token = tokenizer.config.get(theirs)
+    """Returns the ids of special tokens, and which of them frame a text."""
+    values = {}
+    for hf_name, name in gguf_tokenizer.NAMED.items():
+        token = tokenizer.config.get(hf_name)
         token = token.get("content") if isinstance(token, dict) else token
         if token in ids:
-            said[ours] = ids[token]
+            values[name] = ids[token]
     ends = [tokenizer.end_token, *tokenizer.config.get("end_tokens", ())]
     first, *more = dict.fromkeys(ids[end] for end in ends if end in ids)
     if len(more) > len(gguf_tokenizer.MORE_ENDS):
@@ -108,10 +110,10 @@ def _settings(tokenizer, ids):
             f"with {len(more) + 1} tokens that end a text",
             f"at most {len(gguf_tokenizer.MORE_ENDS) + 1}",
         )
-    said |= dict(zip(gguf_tokenizer.MORE_ENDS, more, strict=False))
+    values |= dict(zip(gguf_tokenizer.MORE_ENDS, more, strict=False))
     before, after = post_processor.frame(tokenizer.json)
     for what, there, number in (
-        ("bos", before, said.get("bos_token_id")),
+        ("bos", before, values.get("bos_token_id")),
         ("eos", after, first),
     ):
         if there not in ([], [number]):
@@ -119,29 +121,30 @@ def _settings(tokenizer, ids):
                 f"that puts the tokens {there} around a text",
                 f"none or {what}_token",
             )
-        said[f"add_{what}_token"] = there != []
-    return said
+        values[f"add_{what}_token"] = there != []
+    return values
 
 
-# ------------------------------------------------------------------ its parts
+# ------------------------------------------------------------------ parts of a file
 
 
 def _ids(spec) -> dict[str, int]:
+    """Returns the id of each token of a tokenizer.json."""
     added = {token["content"]: token["id"] for token in spec["added_tokens"]}
     return spec["model"]["vocab"] | added
 
 
 def _scores(model, ids, size):
-    """Pieces that merge first have the best score; the rest is never asked for."""
+    """Returns a score for each token; tokens that merge first have the best ones."""
     scores = np.zeros(size, np.float32)
-    pieces = dict.fromkeys(map("".join, model["merges"]))
-    for rank, piece in enumerate(pieces, 1):
-        scores[ids[piece]] = -rank
+    merged = dict.fromkeys(map("".join, model["merges"]))
+    for rank, token in enumerate(merged, 1):
+        scores[ids[token]] = -rank
     return scores
 
 
 def _words(spec) -> str | None:
-    """llama.cpp's name of the rule that cuts a text into words."""
+    """Returns llama.cpp's name of the rule that splits a text into words, or None."""
     rule = _rule(spec)
     for name in _NAMES:
         if _rule(json.loads(byte_level_presets.build({}, [], name).to_str())) == rule:
@@ -150,32 +153,33 @@ def _words(spec) -> str | None:
 
 
 def _rule(spec):
+    """Returns the parts of a tokenizer.json that decide how a text is split."""
     before, split = _steps(spec["normalizer"]), _steps(spec["pre_tokenizer"])
     if any(step.get("pattern") == {"String": " "} for step in before):
-        # Gemma cuts at spaces, of which its normalizer leaves none
+        # Gemma splits at spaces, but its normalizer leaves none
         split = [step for step in split if step.get("pattern") != {"String": " "}]
     return before, split, spec["model"]["ignore_merges"]
 
 
 def _steps(part) -> list[dict]:
-    """The steps of a normalizer or a pre-tokenizer, without what changes no id."""
+    """Returns the steps of a normalizer or pre-tokenizer that affect ids."""
     if part is None:
         return []
     if part["type"] == "Sequence":
         inner = part.get("normalizers", part.get("pretokenizers"))
-        return [step for one in inner for step in _steps(one)]
+        return [step for part in inner for step in _steps(part)]
     return [{k: v for k, v in part.items() if k != "trim_offsets"}]
 
 
 def _essence(spec) -> dict[str, Any]:
-    """All that decides which ids a text becomes."""
+    """Returns all parts of a tokenizer.json that affect ids."""
     model = spec["model"]
     groups = itertools.groupby(map(tuple, model["merges"]), "".join)
     flags = ("special", "lstrip", "rstrip", "single_word")
     flags += ("normalized",) if spec["normalizer"] else ()
     return {
         "tokens": _ids(spec),
-        "merges": [(piece, {*pairs}) for piece, pairs in groups],
+        "merges": [(token, {*pairs}) for token, pairs in groups],
         "words": _rule(spec),
         "added tokens": {
             token["id"]: [token[flag] for flag in flags]

@@ -1,8 +1,8 @@
 """Writes a model as a GGUF file, which llama.cpp reads.
 
-The names, and what llama.cpp changes in some tensors, are those of `gguf`, read from
-right to left. Before a byte is written, what would be written is read as `gguf` reads
-it and compared with the model, so that nothing GGUF has no word for gets lost.
+`architectures` has the names of tensors and the changes to them. Before the file is
+written, its fields are read back and compared with the model. So a model that GGUF
+cannot express is refused.
 """
 
 import dataclasses
@@ -14,32 +14,30 @@ import gguf as ggml
 import numpy as np
 
 from zoo import files, registry
-from zoo.directory import hf
+from zoo.directory import assemble, hf
 from zoo.directory.gguf import file as gguf_file
 from zoo.directory.gguf import rope, vocabulary
+from zoo.directory.gguf.architectures import ARCHITECTURES
 from zoo.directory.gguf.fields import Fields
-from zoo.directory.gguf.reader import ARCHITECTURES
-from zoo.directory.pretrained import by_path, table
-from zoo.models.transformer_config import Config
 
 SUFFIX = ".gguf"
 _F32 = ggml.GGMLQuantizationType.F32
 _SIZE = np.dtype(np.float32).itemsize
 # Families that have an architecture of another name.
 _ARCHITECTURE = {"mistral": "llama", "gemma3_text": "gemma3"}
-# Not in a file: of training, and a head that is equal to the embedding is tied.
-_UNSAID = ("dropout", "tied_head")
+# Not in a file: `dropout`. A reader finds a tied head by comparing tensors.
+_NOT_IN_FILE = ("dropout", "tied_head")
 
 
 class _Plan(gguf_file.File):
-    """What a file will say, for the functions that read one; there is none yet."""
+    """The header of a file that is not written yet, for the functions that read one."""
 
     def __init__(self, fields, shapes, factors):
         self.where, self.fields, self._factors = "GGUF", fields, factors
         self.tensors = {
             name: gguf_file.Stored(_F32, shape, 0, 0)
             for name, shape in shapes.items()
-            if not name.startswith("output.")  # nobody needs to look into it
+            if not name.startswith("output.")  # the reader would compare its bytes
         }
 
     def array(self, name):
@@ -47,43 +45,44 @@ class _Plan(gguf_file.File):
 
 
 def write(path, model, tokenizer) -> None:
-    """Writes a GGUF file in float32, whole or not at all.
+    """Writes a GGUF file in float32. After an error, no part of it stays.
 
     Args:
-      path: a name *.gguf that nothing has yet.
+      path: the name of a new file *.gguf.
       model: a `transformer_lm`.
       tokenizer: a `Tokenizer`.
 
     Raises:
-      ValueError: the name, or a model or tokenizer that GGUF or llama.cpp has no word
-        for.
+      ValueError: the name, or a model or tokenizer that GGUF or llama.cpp does not
+        support.
     """
     check_name(path)
     config = model.config
-    value = hf.to_hf(config) if isinstance(config, Config) else None
+    value = hf.to_hf(config)
     family = value["model_type"] if value else registry.name_of(config)
     architecture = _ARCHITECTURE.get(family, family)
     if value is None or architecture not in ARCHITECTURES:
         raise ValueError(
-            f"GGUF: a model of the kind {family}; a transformer_lm that is built like "
-            f"one of {', '.join(sorted(ARCHITECTURES))} allowed."
+            f"GGUF: a model of the kind {family}; a transformer_lm with the layers "
+            f"of {', '.join(sorted(ARCHITECTURES))} allowed."
         )
     if tokenizer is None:
         raise ValueError("GGUF: the model has no tokenizer; one is needed.")
-    config, known = hf.filled(config), ARCHITECTURES[architecture]
+    config, known = hf.with_defaults(config), ARCHITECTURES[architecture]
     names = _names(known, config.layers)
-    rows, variables = table(model, family), by_path(model)
+    mappings = assemble.weight_mappings(model, family)
+    variables = assemble.by_path(model)
     shapes = {}
-    for row in rows:
-        wanted = row.shapes(tuple(variables[row.ours].shape))
-        for theirs, shape in zip(row.theirs, wanted, strict=True):
-            turns = known.turns(names[theirs], shape)
-            shapes[names[theirs]] = shape[::-1] if turns else shape
-    said, factors = _fields(architecture, config), _factors(config)
+    for mapping in mappings:
+        sizes = mapping.shapes(tuple(variables[mapping.path].shape))
+        for hf_name, shape in zip(mapping.hf_names, sizes, strict=True):
+            name = names[hf_name]
+            shapes[name] = shape[::-1] if known.is_transposed(name, shape) else shape
+    values, factors = _fields(architecture, config), _factors(config)
     if factors is not None:
         shapes = {rope.FREQUENCIES: factors.shape, **shapes}
-    fields = {"general.architecture": architecture}
-    fields |= {f"{architecture}.{name}": said[name] for name in said}
+    fields: dict[str, Any] = {"general.architecture": architecture}
+    fields |= {f"{architecture}.{name}": value for name, value in values.items()}
     _compare(config, architecture, known.config, _Plan(fields, shapes, factors))
     _check_llama_cpp(config, architecture)
     fields["general.file_type"] = int(ggml.LlamaFileType.ALL_F32)
@@ -92,11 +91,11 @@ def write(path, model, tokenizer) -> None:
     def arrays():
         if factors is not None:
             yield factors
-        for row in rows:
-            ours = np.asarray(variables[row.ours].value, np.float32)
-            for theirs, array in row.to_theirs(ours).items():
-                name = names[theirs]
-                array = array.T if known.turns(name, array.shape) else array
+        for mapping in mappings:
+            numbers = np.asarray(variables[mapping.path].value, np.float32)
+            for hf_name, array in mapping.to_hf(numbers).items():
+                name = names[hf_name]
+                array = array.T if known.is_transposed(name, array.shape) else array
                 yield known.redo(name, array, value)
 
     with files.staged_file(path) as new:
@@ -104,24 +103,24 @@ def write(path, model, tokenizer) -> None:
 
 
 def check_name(path) -> None:
-    """Refuses what cannot be the name of a new GGUF file.
+    """Checks the name of a new GGUF file.
 
     Raises:
-      ValueError: it ends otherwise, or something has it already.
+      ValueError: the name does not end in .gguf, or the file exists.
     """
     if pathlib.Path(path).suffix != SUFFIX:
         raise ValueError(f"{path}: a name that ends in {SUFFIX} allowed.")
-    files.refuse_there(path)
+    files.refuse_existing(path)
 
 
 def _names(known, layers) -> dict[str, str]:
-    """ggml's names by Hugging Face's."""
+    """Returns ggml's names by Hugging Face's names."""
     names = {}
-    for ours, theirs in known.names.items():
-        for i in range(layers) if "{i}" in ours else (0,):
-            name = ours.replace("{i}", f"blk.{i}")
+    for pattern, hf_name in known.names.items():
+        for i in range(layers) if "{i}" in pattern else (0,):
+            name = pattern.replace("{i}", f"blk.{i}")
             for end in ("weight", "bias"):
-                names[f"{theirs.replace('{i}', str(i))}.{end}"] = f"{name}.{end}"
+                names[f"{hf_name.replace('{i}', str(i))}.{end}"] = f"{name}.{end}"
     return names
 
 
@@ -129,7 +128,7 @@ def _names(known, layers) -> dict[str, str]:
 
 
 def _fields(architecture, c) -> dict[str, Any]:
-    """What a file says of a `filled` Config; what it cannot say is found later."""
+    """Returns the fields of a Config; `_compare` finds what they do not express."""
     fields = {
         "context_length": c.context,
         "embedding_length": c.width,
@@ -169,29 +168,29 @@ def _fields(architecture, c) -> dict[str, Any]:
 
 
 def _factors(c):
-    """What Llama 3's stretch is kept as, or None."""
+    """Returns the slowdown of each frequency by Llama 3's scaling, or None."""
     if c.rope_scaling != "llama3":
         return None
-    slowed = rope.slowed(c.rope_factor, c.rope_theta, c.rotary_width)
-    return slowed.astype(np.float32)
+    slowdown = rope.slowdown(c.rope_factor, c.rope_theta, c.rotary_width)
+    return slowdown.astype(np.float32)
 
 
 def _compare(config, architecture, read, plan):
-    """Refuses a Config that would be read as another one."""
-    found = hf.filled(hf.from_hf(read(Fields(plan), plan), plan.where))
+    """Refuses a Config that would be read back as another Config."""
+    found = hf.with_defaults(hf.from_hf(read(Fields(plan), plan), plan.where))
     for field in dataclasses.fields(config):
-        ours, theirs = getattr(config, field.name), getattr(found, field.name)
-        if isinstance(ours, float) and math.isclose(ours, theirs, rel_tol=1e-6):
+        wanted, read_back = getattr(config, field.name), getattr(found, field.name)
+        if isinstance(wanted, float) and math.isclose(wanted, read_back, rel_tol=1e-6):
             continue  # a file has float32
-        if field.name not in _UNSAID and ours != theirs:
+        if field.name not in _NOT_IN_FILE and wanted != read_back:
             raise ValueError(
-                f"GGUF: {architecture} with {field.name} {ours!r}; {theirs!r} is what "
-                "a file can say."
+                f"GGUF: {architecture} with {field.name} {wanted!r}; {read_back!r} "
+                "allowed in a file."
             )
 
 
 def _check_llama_cpp(c, architecture):
-    """Refuses what a file can say, but llama.cpp does not do."""
+    """Refuses what a file can express, but llama.cpp does not support."""
     square = c.heads * c.head_width
     for wrong, field, allowed in (
         (architecture == "llama" and 0 < c.window < c.context, "window", "0"),
@@ -215,7 +214,7 @@ def _check_llama_cpp(c, architecture):
         if wrong:
             raise ValueError(
                 f"GGUF: {architecture} with {field} {getattr(c, field)!r}, which "
-                f"llama.cpp does not do; {allowed} allowed."
+                f"llama.cpp does not support; {allowed} allowed."
             )
 
 
@@ -223,6 +222,7 @@ def _check_llama_cpp(c, architecture):
 
 
 def _write(path, fields, shapes, arrays):
+    """Writes the header and the tensors, in the order of `shapes`."""
     writer = ggml.GGUFWriter(path, fields.pop("general.architecture"))
     add = {
         bool: writer.add_bool,

@@ -1,26 +1,33 @@
-"""Hugging Face directories: their config.json and the names of their tensors.
+"""Reads and writes the config.json and the tensor names of Hugging Face directories.
 
-A family is a function that turns its config.json into our Config, one that does the
-reverse, and a table from our variables to the tensors of the file (`hf_parts.Family`).
-A Config is written as the first family that says it without loss: what a family
-writes is read back and compared, so that nothing it has no word for gets lost.
+A family has a function that reads its config.json, a function that writes it, and a
+list of weight mappings (`parts.Family`). A Config is written as the first family that
+can express it. To find that family, the written config.json is read back and compared.
 """
 
 import re
 from typing import Any
 
+from zoo import models, registry
 from zoo.directory.hf.bert import BERT, ROBERTA
 from zoo.directory.hf.gpt2 import GPT2, OPT
 from zoo.directory.hf.llama import GEMMA2, GEMMA3, LLAMA, MISTRAL, QWEN2, QWEN3
 from zoo.directory.hf.neox import NEOX, PHI
-from zoo.directory.hf.parts import Row, filled
+from zoo.directory.hf.parts import WeightMapping, with_defaults
 from zoo.fields import from_fields, suggest
-from zoo.models import text_encoder
-from zoo.models.transformer_config import Config
 
-__all__ = ["ENCODERS", "Row", "canonical", "filled", "from_hf", "rows", "to_hf"]
+__all__ = [
+    "DECODERS",
+    "ENCODERS",
+    "WeightMapping",
+    "canonical",
+    "from_hf",
+    "to_hf",
+    "weight_mappings",
+    "with_defaults",
+]
 
-_FAMILIES = {
+DECODERS = {
     "gpt2": GPT2,
     "llama": LLAMA,
     "mistral": MISTRAL,
@@ -33,32 +40,43 @@ _FAMILIES = {
     "phi": PHI,
 }
 ENCODERS = {"bert": BERT, "roberta": ROBERTA}
-_ALL = _FAMILIES | ENCODERS
+_ALL = DECODERS | ENCODERS
+# The families of each model of the registry, and the Config of the model.
+_FAMILIES = {"transformer_lm": DECODERS, "text_encoder": ENCODERS}
+_CONFIGS = {
+    "transformer_lm": models.transformer_lm.Config,
+    "text_encoder": models.text_encoder.Config,
+}
 
 
-def to_hf(config: Config | text_encoder.Config) -> dict[str, Any] | None:
-    """The config.json that says this Config, or None where no family can."""
-    wanted = filled(config)
-    encodes = isinstance(config, text_encoder.Config)
-    for name, family in (ENCODERS if encodes else _FAMILIES).items():
+def to_hf(config: Any) -> dict[str, Any] | None:
+    """Returns the config.json of a Config, or None if no family can express it."""
+    families = _FAMILIES.get(registry.name_of(config))
+    if families is None:
+        return None
+    wanted = with_defaults(config)
+    for name, family in families.items():
         value = family.write(wanted)
         if value is None:
             continue
         value = {"model_type": name, **value, "torch_dtype": "float32"}
         try:
-            if filled(from_hf(value, name)) == wanted:
+            if with_defaults(from_hf(value, name)) == wanted:
                 return value
-        except ValueError:  # what it wrote is another model, and not even a sound one
+        except ValueError:  # the family cannot express it, and wrote a wrong config
             continue
     return None
 
 
-def from_hf(value: dict[str, Any], where: str) -> Config | text_encoder.Config:
-    """The Config that a config.json says.
+def from_hf(value: dict[str, Any], where: str) -> Any:
+    """Returns the Config of a `transformer_lm` or `text_encoder` from a config.json.
+
+    Args:
+      value: the content of a config.json.
+      where: the start of error messages.
 
     Raises:
-      ValueError: another family, a field that is missing, or a choice that
-        `transformer_lm` or `text_encoder` does not have.
+      ValueError: an unknown family, a missing field, or a value that is not supported.
     """
     family = value.get("model_type")
     if not isinstance(family, str) or family not in _ALL:
@@ -67,32 +85,29 @@ def from_hf(value: dict[str, Any], where: str) -> Config | text_encoder.Config:
         fields = _ALL[family].read(value, where)
     except KeyError as error:
         raise ValueError(f"{where}: the field {error} is missing.") from None
+    model = "text_encoder" if family in ENCODERS else "transformer_lm"
     try:
-        if family in ENCODERS:
-            return from_fields(text_encoder.Config, fields, "text_encoder")
-        return from_fields(Config, fields, "transformer_lm")
+        return from_fields(_CONFIGS[model], fields, model)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
 
 
-def rows(family: str, config: Config | text_encoder.Config) -> list[Row]:
-    """The table of a family: one row for each variable of the model."""
-    return list(_ALL[family].rows(filled(config)))
+def weight_mappings(family: str, config: Any) -> list[WeightMapping]:
+    """Returns the mapping of each variable of a model of a family."""
+    return list(_ALL[family].mappings(with_defaults(config)))
 
 
-def canonical(
-    family: str, config: Config | text_encoder.Config, name: str
-) -> str | None:
-    """The name that `rows` has for a tensor that a file calls otherwise.
+def canonical(family: str, config: Any, name: str) -> str | None:
+    """Returns the name in `weight_mappings` of a tensor of a file.
 
     Returns:
-      None for what is no weight: masks and angles that old files hold, the head of a
-      model whose head is its embedding, and the pooler and the heads of an encoder.
+      None if the tensor is not a weight of the model: masks and frequencies of old
+      files, the head of a model with a tied head, the pooler and heads of an encoder.
     """
-    for pattern, theirs in _ALL[family].names:
-        if theirs is None and re.search(pattern, name):
+    for pattern, replacement in _ALL[family].names:
+        if replacement is None and re.search(pattern, name):
             return None
-        name = name if theirs is None else re.sub(pattern, theirs, name)
+        name = name if replacement is None else re.sub(pattern, replacement, name)
     tied = getattr(config, "tied_head", False)
     if tied and name in ("lm_head.weight", "embed_out.weight"):
         return None

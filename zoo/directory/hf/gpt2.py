@@ -1,12 +1,12 @@
-"""GPT-2 and OPT: learned positions, layer norms, one stream.
+"""GPT-2 and OPT: learned positions, layer norms, sequential residuals.
 
 Sources: Radford et al. 2019; Zhang et al. 2022 (OPT, arXiv:2205.01068).
 """
 
 from zoo.directory.hf import parts
-from zoo.directory.hf.parts import Family, Row
+from zoo.directory.hf.parts import Family, WeightMapping
 
-_OPT_ROWS = 2  # of the position table, before that of position 0
+_OPT_OFFSET = 2  # rows of the position embedding before that of position 0
 
 
 def _read_gpt2(value, where):
@@ -37,7 +37,7 @@ def _write_gpt2(c):
         "n_layer": c.layers,
         "n_head": c.heads,
         "n_inner": c.mlp_width,
-        "activation_function": parts.their_activation(c.activation),
+        "activation_function": parts.hf_activation(c.activation),
         "layer_norm_epsilon": c.norm_epsilon,
         "tie_word_embeddings": c.tied_head,
         "resid_pdrop": c.dropout,
@@ -46,23 +46,23 @@ def _write_gpt2(c):
     }
 
 
-def _rows_gpt2(c):
+def _mappings_gpt2(c):
     D, F, V = c.width, c.mlp_width, c.vocab_size
-    yield Row("embedding/weight", ("transformer.wte.weight",), (V,))
-    yield Row("position/weight", ("transformer.wpe.weight",), (c.context,))
+    yield WeightMapping("embedding/weight", ("transformer.wte.weight",), (V,))
+    yield WeightMapping("position/weight", ("transformer.wpe.weight",), (c.context,))
     for i in range(c.layers):
-        us, them = f"block_{i}", f"transformer.h.{i}"
-        for ours, theirs, size in (
+        block, layer = f"block_{i}", f"transformer.h.{i}"
+        for path, hf_name, size in (
             ("attention/qkv", "attn.c_attn", 3 * D),
             ("attention/out", "attn.c_proj", D),
             ("mlp/up", "mlp.c_fc", F),
             ("mlp/down", "mlp.c_proj", D),
         ):
             yield from parts.linear(
-                f"{us}/{ours}", f"{them}.{theirs}", (size,), True, transposed=True
+                f"{block}/{path}", f"{layer}.{hf_name}", (size,), True, transposed=True
             )
-        yield from parts.norm(f"{us}/attention_norm", f"{them}.ln_1", D, c)
-        yield from parts.norm(f"{us}/mlp_norm", f"{them}.ln_2", D, c)
+        yield from parts.norm(f"{block}/attention_norm", f"{layer}.ln_1", D, c)
+        yield from parts.norm(f"{block}/mlp_norm", f"{layer}.ln_2", D, c)
     yield from parts.norm("norm", "transformer.ln_f", D, c)
     if not c.tied_head:
         yield from parts.linear("head", "lm_head", (V,), False)
@@ -77,7 +77,7 @@ def _read_opt(value, where):
     return dict(
         vocab_size=value["vocab_size"],
         context=value["max_position_embeddings"],
-        position_offset=_OPT_ROWS,
+        position_offset=_OPT_OFFSET,
         width=value["hidden_size"],
         layers=value["num_hidden_layers"],
         heads=value["num_attention_heads"],
@@ -102,7 +102,7 @@ def _write_opt(c):
         "num_hidden_layers": c.layers,
         "num_attention_heads": c.heads,
         "ffn_dim": c.mlp_width,
-        "activation_function": parts.their_activation(c.activation),
+        "activation_function": parts.hf_activation(c.activation),
         "do_layer_norm_before": True,
         "enable_bias": c.mlp_bias,
         "tie_word_embeddings": c.tied_head,
@@ -111,23 +111,25 @@ def _write_opt(c):
     }
 
 
-def _rows_opt(c):
+def _mappings_opt(c):
     D, F, V = c.width, c.mlp_width, c.vocab_size
     body = "model.decoder"
     positions = c.context + c.position_offset
-    yield Row("embedding/weight", (f"{body}.embed_tokens.weight",), (V,))
-    yield Row("position/weight", (f"{body}.embed_positions.weight",), (positions,))
+    yield WeightMapping("embedding/weight", (f"{body}.embed_tokens.weight",), (V,))
+    yield WeightMapping(
+        "position/weight", (f"{body}.embed_positions.weight",), (positions,)
+    )
     for i in range(c.layers):
-        us, them = f"block_{i}", f"{body}.layers.{i}"
+        block, layer = f"block_{i}", f"{body}.layers.{i}"
         yield from parts.norm(
-            f"{us}/attention_norm", f"{them}.self_attn_layer_norm", D, c
+            f"{block}/attention_norm", f"{layer}.self_attn_layer_norm", D, c
         )
         yield from parts.attention(
-            f"{us}/attention", f"{them}.self_attn", c, "out_proj"
+            f"{block}/attention", f"{layer}.self_attn", c, "out_proj"
         )
-        yield from parts.norm(f"{us}/mlp_norm", f"{them}.final_layer_norm", D, c)
-        yield from parts.linear(f"{us}/mlp/up", f"{them}.fc1", (F,), c.mlp_bias)
-        yield from parts.linear(f"{us}/mlp/down", f"{them}.fc2", (D,), c.mlp_bias)
+        yield from parts.norm(f"{block}/mlp_norm", f"{layer}.final_layer_norm", D, c)
+        yield from parts.linear(f"{block}/mlp/up", f"{layer}.fc1", (F,), c.mlp_bias)
+        yield from parts.linear(f"{block}/mlp/down", f"{layer}.fc2", (D,), c.mlp_bias)
     yield from parts.norm("norm", f"{body}.final_layer_norm", D, c)
     if not c.tied_head:
         yield from parts.linear("head", "lm_head", (V,), False)
@@ -136,10 +138,10 @@ def _rows_opt(c):
 GPT2 = Family(
     _read_gpt2,
     _write_gpt2,
-    _rows_gpt2,
+    _mappings_gpt2,
     (
         (r"\.attn\.(masked_)?bias$", None),  # the causal mask of old files
         (r"^(?=wte\.|wpe\.|h\.|ln_f\.)", "transformer."),
     ),
 )
-OPT = Family(_read_opt, _write_opt, _rows_opt, ((r"^decoder\.", "model.decoder."),))
+OPT = Family(_read_opt, _write_opt, _mappings_opt, ((r"^decoder\.", "model.decoder."),))

@@ -1,6 +1,6 @@
-"""Llama and those that are built like it: Mistral, Qwen 2 and 3, Gemma 2 and 3.
+"""Llama, and families with the same layers: Mistral, Qwen 2 and 3, Gemma 2 and 3.
 
-RMS norms, rotary positions, gated feed-forward parts, grouped queries. Sources:
+The layers are RMS norms, rotary positions, gated MLPs and grouped queries. Sources:
 Touvron et al. 2023 (Llama 2, arXiv:2307.09288); Jiang et al. 2023 (Mistral,
 arXiv:2310.06825); Qwen Team 2024 and 2025 (arXiv:2407.10671, arXiv:2505.09388); Gemma
 Team 2024 and 2025 (arXiv:2408.00118, arXiv:2503.19786).
@@ -8,35 +8,36 @@ Team 2024 and 2025 (arXiv:2408.00118, arXiv:2503.19786).
 
 from zoo.directory.hf import parts
 from zoo.directory.hf import rope as hf_rope
-from zoo.directory.hf.parts import Family, Row
+from zoo.directory.hf.parts import Family, WeightMapping
 
-_GEMMA_WINDOW = 4096  # transformers' default, and what it wants where no layer has one
+_GEMMA_WINDOW = 4096  # transformers' default, and needed even without local layers
 
 
 def _read(value, where, kv_heads=None, head_width=None):
-    """What all of them say; the arguments are what a missing field means."""
-    return dict(
-        vocab_size=value["vocab_size"],
-        context=value["max_position_embeddings"],
-        width=value["hidden_size"],
-        layers=value["num_hidden_layers"],
-        heads=value["num_attention_heads"],
-        kv_heads=value.get("num_key_value_heads", kv_heads) or 0,
-        head_width=value.get("head_dim", head_width) or 0,
-        mlp_width=value["intermediate_size"],
-        norm="rmsnorm",
-        norm_epsilon=value.get("rms_norm_eps", 1e-6),
-        positions="rotary",
-        activation=parts.activation(value.get("hidden_act", "silu"), where),
-        gated=True,
-        qkv_bias=False,
-        out_bias=False,
-        mlp_bias=False,
-        tied_head=value.get("tie_word_embeddings", False),
-    )
+    """Reads what all these families have.
+
+    Args:
+      value, where: as in `Family.read`.
+      kv_heads, head_width: the defaults of `num_key_value_heads` and `head_dim`.
+    """
+    return {
+        **parts.read_common(value),
+        "kv_heads": value.get("num_key_value_heads", kv_heads) or 0,
+        "head_width": value.get("head_dim", head_width) or 0,
+        "norm": "rmsnorm",
+        "norm_epsilon": value.get("rms_norm_eps", 1e-6),
+        "positions": "rotary",
+        "activation": parts.activation(value.get("hidden_act", "silu"), where),
+        "gated": True,
+        "qkv_bias": False,
+        "out_bias": False,
+        "mlp_bias": False,
+        "tied_head": value.get("tie_word_embeddings", False),
+    }
 
 
 def _rope(value, where):
+    """Reads the rotary positions of a family that rotates whole heads."""
     parts.refuse(value, where, "partial_rotary_factor", 1.0, None)
     rope = hf_rope.find(value, where)
     parts.refuse(rope, where, "partial_rotary_factor", 1.0)
@@ -44,23 +45,18 @@ def _rope(value, where):
 
 
 def _bias(value):
-    """What `attention_bias` says, of all four projections."""
+    """Reads `attention_bias`, which is about all four projections."""
     bias = value.get("attention_bias", False)
     return {"qkv_bias": bias, "out_bias": bias}
 
 
 def _write(architecture, c):
+    """Writes what all these families have."""
     return {
-        "architectures": [architecture],
-        "vocab_size": c.vocab_size,
-        "max_position_embeddings": c.context,
-        "hidden_size": c.width,
-        "num_hidden_layers": c.layers,
-        "num_attention_heads": c.heads,
+        **parts.write_common(architecture, c),
         "num_key_value_heads": c.kv_heads,
         "head_dim": c.head_width,
-        "intermediate_size": c.mlp_width,
-        "hidden_act": parts.their_activation(c.activation),
+        "hidden_act": parts.hf_activation(c.activation),
         "rms_norm_eps": c.norm_epsilon,
         "tie_word_embeddings": c.tied_head,
         "rope_theta": c.rope_theta,
@@ -68,36 +64,37 @@ def _write(architecture, c):
     }
 
 
-def _rows(c):
+def _mappings(c):
     D, F, V = c.width, c.mlp_width, c.vocab_size
     after, before = "post_attention_layernorm", "pre_feedforward_layernorm"
     norms = {"attention_norm": "input_layernorm", "mlp_norm": after}
     if c.norm_place == "both":
         norms |= {"post_attention_norm": after, "mlp_norm": before}
         norms["post_mlp_norm"] = "post_feedforward_layernorm"
-    yield Row("embedding/weight", ("model.embed_tokens.weight",), (V,))
+    yield WeightMapping("embedding/weight", ("model.embed_tokens.weight",), (V,))
     for i in range(c.layers):
-        us, them = f"block_{i}", f"model.layers.{i}"
-        for ours, theirs in norms.items():
-            yield from parts.norm(f"{us}/{ours}", f"{them}.{theirs}", D, c)
+        block, layer = f"block_{i}", f"model.layers.{i}"
+        for path, hf_name in norms.items():
+            yield from parts.norm(f"{block}/{path}", f"{layer}.{hf_name}", D, c)
         yield from parts.attention(
-            f"{us}/attention", f"{them}.self_attn", c, "o_proj", "norm"
+            f"{block}/attention", f"{layer}.self_attn", c, "o_proj", "norm"
         )
-        names = (f"{them}.mlp.gate_proj", f"{them}.mlp.up_proj")
-        yield from parts.linear(f"{us}/mlp/up", names, (F, F), c.mlp_bias)
-        down = f"{them}.mlp.down_proj"
-        yield from parts.linear(f"{us}/mlp/down", down, (D,), c.mlp_bias)
+        names = (f"{layer}.mlp.gate_proj", f"{layer}.mlp.up_proj")
+        yield from parts.linear(f"{block}/mlp/up", names, (F, F), c.mlp_bias)
+        down = f"{layer}.mlp.down_proj"
+        yield from parts.linear(f"{block}/mlp/down", down, (D,), c.mlp_bias)
     yield from parts.norm("norm", "model.norm", D, c)
     if not c.tied_head:
         yield from parts.linear("head", "lm_head", (V,), False)
 
 
 def _family(read, write):
+    """Returns a Family whose tensors have the names of Llama's."""
     names = (
         (r"\.rotary_emb\.inv_freq$", None),
         (r"^(?=embed_tokens\.|layers\.|norm\.)", "model."),
     )
-    return Family(read, write, _rows, names)
+    return Family(read, write, _mappings, names)
 
 
 # ------------------------------------------------------------------ Llama, Mistral
@@ -114,7 +111,7 @@ def _read_llama(value, where):
 
 
 def _write_llama(c):
-    if c.width % c.heads:  # which transformers refuses for this family
+    if c.width % c.heads:  # transformers refuses such a Llama
         return None
     biases = {"attention_bias": c.qkv_bias, "mlp_bias": c.mlp_bias}
     return {**_write("LlamaForCausalLM", c), **biases}
@@ -136,9 +133,10 @@ def _write_mistral(c):
 
 
 def _qwen_windows(value, where):
+    """Reads which layers of a Qwen have a window."""
     parts.refuse(value, where, "use_sliding_window", False, True)
     on = value.get("use_sliding_window", False)
-    first = parts.whole({"max_window_layers": 28, **value}, where, "max_window_layers")
+    first = parts.integer(value, where, "max_window_layers", 28)
     window = value.get("sliding_window", 4096) if on else None
     return parts.windows(
         value, where, window, lambda i: window is not None and i >= first
@@ -148,7 +146,7 @@ def _qwen_windows(value, where):
 def _write_qwen_windows(c):
     types = {"use_sliding_window": c.window > 0, "layer_types": parts.layer_types(c)}
     if c.window:
-        # the layers below `max_window_layers` see all: what older readers know
+        # Older readers take the layers below `max_window_layers` as global.
         last = len(c.global_layers)
         types |= {"sliding_window": c.window, "max_window_layers": last}
     return types
@@ -166,7 +164,7 @@ def _read_qwen2(value, where):
 def _write_qwen2(c):
     value = {**_write("Qwen2ForCausalLM", c), **_write_qwen_windows(c)}
     if c.head_width * c.heads == c.width:
-        del value["head_dim"]  # a field that Qwen 2 has not by itself
+        del value["head_dim"]  # not a field of Qwen 2 itself
     return value
 
 
@@ -189,7 +187,7 @@ def _write_qwen3(c):
 
 
 def _read_gemma(value, where, every):
-    """What Gemma 2 and 3 share; of `every` layers the last sees all."""
+    """Reads what Gemma 2 and 3 have; the last of `every` layers is global."""
     parts.refuse(value, where, "use_bidirectional_attention", None, False)
     name = value.get("hidden_activation") or "gelu_pytorch_tanh"
     window = value.get("sliding_window", _GEMMA_WINDOW)
@@ -207,6 +205,7 @@ def _read_gemma(value, where, every):
 
 
 def _write_gemma(architecture, c):
+    """Writes what Gemma 2 and 3 have."""
     value = _write(architecture, c)
     name = value.pop("hidden_act")
     value["hidden_activation"] = {"gelu_new": "gelu_pytorch_tanh"}.get(name, name)
@@ -237,10 +236,9 @@ def _write_gemma2(c):
 
 
 def _read_gemma3(value, where):
-    # a field that its attention never looks at
+    # transformers' attention ignores this field
     parts.refuse(value, where, "attn_logit_softcapping", None)
-    every = {"sliding_window_pattern": 6, **value}
-    every = parts.whole(every, where, "sliding_window_pattern")
+    every = parts.integer(value, where, "sliding_window_pattern", 6)
     if every < 1:
         raise ValueError(f"{where}: sliding_window_pattern {every}, 1 or more allowed.")
     fields = _read_gemma(value, where, every)
@@ -250,7 +248,7 @@ def _read_gemma3(value, where):
         wide = rope.get("full_attention") or {}
         local = rope.get("sliding_attention") or {}
     if not isinstance(wide, dict) or not isinstance(local, dict):
-        raise ValueError(f"{where}: rope_parameters {rope!r} holds no objects.")
+        raise ValueError(f"{where}: rope_parameters {rope!r}; objects allowed in it.")
     parts.refuse(local, f"{where}: sliding_attention", "rope_type", "default")
     parts.refuse(wide, where, "partial_rotary_factor", 1.0)
     parts.refuse(local, where, "partial_rotary_factor", 1.0)

@@ -1,4 +1,4 @@
-"""GPT-NeoX (Pythia) and Phi: layer norms, heads turned in part, parallel parts.
+"""GPT-NeoX (Pythia) and Phi: layer norms, partly rotated heads, parallel residuals.
 
 Sources: Black et al. 2022 (arXiv:2204.06745); Biderman et al. 2023 (Pythia,
 arXiv:2304.01373); Li et al. 2023 (Phi, arXiv:2309.05463).
@@ -6,34 +6,25 @@ arXiv:2304.01373); Li et al. 2023 (Phi, arXiv:2309.05463).
 
 from zoo.directory.hf import parts
 from zoo.directory.hf import rope as hf_rope
-from zoo.directory.hf.parts import Family, Row
+from zoo.directory.hf.parts import Family, WeightMapping
 
 
 def _read(value, where, activation):
-    return dict(
-        vocab_size=value["vocab_size"],
-        context=value["max_position_embeddings"],
-        width=value["hidden_size"],
-        layers=value["num_hidden_layers"],
-        heads=value["num_attention_heads"],
-        mlp_width=value["intermediate_size"],
-        norm_epsilon=value.get("layer_norm_eps", 1e-5),
-        positions="rotary",
-        activation=parts.activation(value.get("hidden_act", activation), where),
-        tied_head=value.get("tie_word_embeddings", False),
-    )
+    """Reads what both families have; `activation` is the default of `hidden_act`."""
+    return {
+        **parts.read_common(value),
+        "norm_epsilon": value.get("layer_norm_eps", 1e-5),
+        "positions": "rotary",
+        "activation": parts.activation(value.get("hidden_act", activation), where),
+        "tied_head": value.get("tie_word_embeddings", False),
+    }
 
 
 def _write(architecture, c):
+    """Writes what both families have."""
     return {
-        "architectures": [architecture],
-        "vocab_size": c.vocab_size,
-        "max_position_embeddings": c.context,
-        "hidden_size": c.width,
-        "num_hidden_layers": c.layers,
-        "num_attention_heads": c.heads,
-        "intermediate_size": c.mlp_width,
-        "hidden_act": parts.their_activation(c.activation),
+        **parts.write_common(architecture, c),
+        "hidden_act": parts.hf_activation(c.activation),
         "layer_norm_eps": c.norm_epsilon,
         "tie_word_embeddings": c.tied_head,
         "attention_dropout": 0.0,
@@ -74,27 +65,29 @@ def _write_neox(c):
     }
 
 
-def _rows_neox(c):
+def _mappings_neox(c):
     D, F, V = c.width, c.mlp_width, c.vocab_size
-    yield Row("embedding/weight", ("gpt_neox.embed_in.weight",), (V,))
+    yield WeightMapping("embedding/weight", ("gpt_neox.embed_in.weight",), (V,))
     for i in range(c.layers):
-        us, them = f"block_{i}", f"gpt_neox.layers.{i}"
-        yield from parts.norm(f"{us}/attention_norm", f"{them}.input_layernorm", D, c)
+        block, layer = f"block_{i}", f"gpt_neox.layers.{i}"
+        yield from parts.norm(
+            f"{block}/attention_norm", f"{layer}.input_layernorm", D, c
+        )
         yield from parts.linear(
-            f"{us}/attention/qkv",
-            f"{them}.attention.query_key_value",
+            f"{block}/attention/qkv",
+            f"{layer}.attention.query_key_value",
             (3 * D,),
             c.qkv_bias,
             heads=c.heads,
         )
-        out = f"{them}.attention.dense"
-        yield from parts.linear(f"{us}/attention/out", out, (D,), c.out_bias)
+        out = f"{layer}.attention.dense"
+        yield from parts.linear(f"{block}/attention/out", out, (D,), c.out_bias)
         yield from parts.norm(
-            f"{us}/mlp_norm", f"{them}.post_attention_layernorm", D, c
+            f"{block}/mlp_norm", f"{layer}.post_attention_layernorm", D, c
         )
-        up, down = f"{them}.mlp.dense_h_to_4h", f"{them}.mlp.dense_4h_to_h"
-        yield from parts.linear(f"{us}/mlp/up", up, (F,), True)
-        yield from parts.linear(f"{us}/mlp/down", down, (D,), True)
+        up, down = f"{layer}.mlp.dense_h_to_4h", f"{layer}.mlp.dense_4h_to_h"
+        yield from parts.linear(f"{block}/mlp/up", up, (F,), True)
+        yield from parts.linear(f"{block}/mlp/down", down, (D,), True)
     yield from parts.norm("norm", "gpt_neox.final_layer_norm", D, c)
     if not c.tied_head:
         yield from parts.linear("head", "embed_out", (V,), False)
@@ -130,17 +123,19 @@ def _write_phi(c):
     }
 
 
-def _rows_phi(c):
+def _mappings_phi(c):
     D, F, V = c.width, c.mlp_width, c.vocab_size
-    yield Row("embedding/weight", ("model.embed_tokens.weight",), (V,))
+    yield WeightMapping("embedding/weight", ("model.embed_tokens.weight",), (V,))
     for i in range(c.layers):
-        us, them = f"block_{i}", f"model.layers.{i}"
-        yield from parts.norm(f"{us}/attention_norm", f"{them}.input_layernorm", D, c)
-        yield from parts.attention(
-            f"{us}/attention", f"{them}.self_attn", c, "dense", "layernorm"
+        block, layer = f"block_{i}", f"model.layers.{i}"
+        yield from parts.norm(
+            f"{block}/attention_norm", f"{layer}.input_layernorm", D, c
         )
-        yield from parts.linear(f"{us}/mlp/up", f"{them}.mlp.fc1", (F,), True)
-        yield from parts.linear(f"{us}/mlp/down", f"{them}.mlp.fc2", (D,), True)
+        yield from parts.attention(
+            f"{block}/attention", f"{layer}.self_attn", c, "dense", "layernorm"
+        )
+        yield from parts.linear(f"{block}/mlp/up", f"{layer}.mlp.fc1", (F,), True)
+        yield from parts.linear(f"{block}/mlp/down", f"{layer}.mlp.fc2", (D,), True)
     yield from parts.norm("norm", "model.final_layernorm", D, c)
     yield from parts.linear("head", "lm_head", (V,), True)
 
@@ -148,7 +143,7 @@ def _rows_phi(c):
 NEOX = Family(
     _read_neox,
     _write_neox,
-    _rows_neox,
+    _mappings_neox,
     (
         (r"\.attention\.(masked_)?bias$", None),  # the causal mask of old files
         (r"\.rotary_emb\.inv_freq$", None),
@@ -159,6 +154,6 @@ NEOX = Family(
 PHI = Family(
     _read_phi,
     _write_phi,
-    _rows_phi,
+    _mappings_phi,
     ((r"\.rotary_emb\.inv_freq$", None),),
 )

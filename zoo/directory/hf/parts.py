@@ -1,4 +1,4 @@
-"""What the tables of Hugging Face families share: rows, values, windows."""
+"""What Hugging Face families share: weight mappings, checked fields, windows."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo.fields import suggest
-from zoo.models import text_encoder
 
 _ACTIVATIONS = {
     "gelu": "gelu",
@@ -19,7 +18,7 @@ _ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
 }
-_THEIRS = {
+_HF_ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_tanh": "gelu_new",
     "relu": "relu",
@@ -27,48 +26,58 @@ _THEIRS = {
     "silu": "silu",
 }
 _FULL, _SLIDING = "full_attention", "sliding_attention"
-_MOST_LAYERS = 10_000  # what is made of them here has a size
+_MOST_LAYERS = 10_000  # a longer `layer_types` would take too much memory
+
+# Fields of a Config by the names that most families have for them.
+_COMMON = {
+    "vocab_size": "vocab_size",
+    "context": "max_position_embeddings",
+    "width": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "mlp_width": "intermediate_size",
+}
 
 
-class Row(NamedTuple):
-    """One of our variables and the tensors that make it up.
+class WeightMapping(NamedTuple):
+    """One variable of a model and the tensors of a file that hold its value.
 
     Attributes:
-      ours: the path of the variable.
-      theirs: the names of the tensors, concatenated along [out].
-      sizes: of each tensor along [out].
-      transposed: whether the file holds [in, out].
-      heads: where above 0, the file holds [heads, 3, d] along [out], of each head its
-        query, key and value together, and we hold [3, heads, d].
+      path: the path of the variable.
+      hf_names: the names of the tensors. Their values are joined along axis 0 [out].
+      sizes: the size of each tensor along [out].
+      transposed: whether the tensors are stored as [in, out].
+      heads: 0, or the number of heads in a fused query_key_value tensor. Such a tensor
+        is [heads, 3, d] along [out], and the variable is [3, heads, d].
     """
 
-    ours: str
-    theirs: tuple[str, ...]
+    path: str
+    hf_names: tuple[str, ...]
     sizes: tuple[int, ...]
     transposed: bool = False
     heads: int = 0
 
     def shapes(self, shape) -> list[tuple[int, ...]]:
-        """The shapes of the tensors, for a variable of this shape."""
+        """Returns the shape of each tensor, given the shape of the variable."""
         shapes = [(size, *shape[1:]) for size in self.sizes]
         return [s[::-1] for s in shapes] if self.transposed else shapes
 
-    def to_theirs(self, value: np.ndarray) -> dict[str, np.ndarray]:
-        """The tensors by name that hold a variable's value."""
+    def to_hf(self, value: np.ndarray) -> dict[str, np.ndarray]:
+        """Splits the value of the variable into tensors by name."""
         if self.heads:
-            apart = value.reshape(3, self.heads, -1, *value.shape[1:])
-            value = apart.swapaxes(0, 1).reshape(value.shape)
-        parts = np.split(value, np.cumsum(self.sizes)[:-1])
-        parts = [part.T if self.transposed else part for part in parts]
-        return dict(zip(self.theirs, parts, strict=True))
+            split = value.reshape(3, self.heads, -1, *value.shape[1:])
+            value = split.swapaxes(0, 1).reshape(value.shape)
+        tensors = np.split(value, np.cumsum(self.sizes)[:-1])
+        tensors = [tensor.T if self.transposed else tensor for tensor in tensors]
+        return dict(zip(self.hf_names, tensors, strict=True))
 
-    def to_ours(self, parts) -> np.ndarray:
-        """The variable's value, of its tensors in the order of `theirs`."""
-        parts = [part.T if self.transposed else part for part in parts]
-        value = np.concatenate(parts) if len(parts) > 1 else parts[0]
+    def to_variable(self, tensors) -> np.ndarray:
+        """Joins tensors, in the order of `hf_names`, into the value of the variable."""
+        tensors = [tensor.T if self.transposed else tensor for tensor in tensors]
+        value = np.concatenate(tensors) if len(tensors) > 1 else tensors[0]
         if self.heads:
-            apart = value.reshape(self.heads, 3, -1, *value.shape[1:])
-            value = apart.swapaxes(0, 1).reshape(value.shape)
+            split = value.reshape(self.heads, 3, -1, *value.shape[1:])
+            value = split.swapaxes(0, 1).reshape(value.shape)
         return value
 
 
@@ -76,39 +85,47 @@ class Family(NamedTuple):
     """How one `model_type` is read and written.
 
     Attributes:
-      read: `read(value, where)`: the fields of our Config that a config.json says.
-      write: `write(config)`: the config.json of a `filled` Config; what the family
-        cannot say is left out, and found by reading it back.
-      rows: `rows(config)`: the rows of a `filled` Config.
-      names: (pattern, replacement) for tensors that some files call otherwise; None
-        drops what is no weight.
+      read: `read(value, where)` returns the fields of our Config from a config.json.
+      write: `write(config)` returns a config.json, or None. It gets a Config from
+        `with_defaults`. A caller reads the result back to see whether all is in it.
+      mappings: `mappings(config)` yields a `WeightMapping` for each variable. It gets a
+        Config from `with_defaults`.
+      names: pairs (pattern, replacement) that rename tensors of other files. The
+        replacement None drops a tensor that is not a weight.
     """
 
     read: Callable[[dict[str, Any], str], dict[str, Any]]
-    write: Callable[[Any], dict[str, Any]]
-    rows: Callable[[Any], Iterator[Row]]
+    write: Callable[[Any], dict[str, Any] | None]
+    mappings: Callable[[Any], Iterator[WeightMapping]]
     names: tuple[tuple[str, str | None], ...] = ()
 
 
-def filled(config: Any) -> Any:
-    """The same Config, with numbers where 0 stands for the usual."""
-    if isinstance(config, text_encoder.Config):
-        width = config.mlp_width or 4 * config.width
-        return dataclasses.replace(config, mlp_width=width)
-    return dataclasses.replace(
-        config,
-        kv_heads=config.kv_heads or config.heads,
-        head_width=config.head_size,
-        mlp_width=config.mlp_width or 4 * config.width,
-        query_scalar=config.query_scalar or config.head_size,
-    )
+def with_defaults(config: Any) -> Any:
+    """Returns the Config with a number in each field where 0 means the default."""
+    numbers = {"mlp_width": config.mlp_width or 4 * config.width}
+    if config.task == "generate":
+        numbers["kv_heads"] = config.kv_heads or config.heads
+        numbers["head_width"] = config.head_size
+        numbers["query_scalar"] = config.query_scalar or config.head_size
+    return dataclasses.replace(config, **numbers)
 
 
-# ------------------------------------------------------------------ values
+# ------------------------------------------------------------------ fields
+
+
+def read_common(value) -> dict[str, Any]:
+    """Returns the fields of a Config that most families have under the same names."""
+    return {field: value[name] for field, name in _COMMON.items()}
+
+
+def write_common(architecture, config) -> dict[str, Any]:
+    """Returns the beginning of a config.json, with the fields of `read_common`."""
+    fields = {name: getattr(config, field) for field, name in _COMMON.items()}
+    return {"architectures": [architecture], **fields}
 
 
 def refuse(value, where, field, *allowed):
-    """Refuses a field that is there and not among what is allowed, the default first.
+    """Refuses a field with another value than `allowed`; allowed[0] is the default.
 
     Raises:
       ValueError: with the field, its value and what is allowed.
@@ -118,16 +135,21 @@ def refuse(value, where, field, *allowed):
         raise ValueError(f"{where}: {field} {value[field]!r}; allowed: {names}.")
 
 
-def whole(value, where, field):
-    """A field that has to be there and to be an int."""
-    number = value[field]
+def integer(value, where, field, default=None) -> int:
+    """Returns the field of a config.json, which must be an int.
+
+    Raises:
+      KeyError: the field is missing, and there is no default.
+      ValueError: the field is not an int.
+    """
+    number = value[field] if default is None else value.get(field, default)
     if type(number) is not int:
         raise ValueError(f"{where}: {field} {number!r} is not an integer.")
     return number
 
 
 def activation(name, where):
-    """Our name of an activation function."""
+    """Returns our name of the activation function that transformers calls `name`."""
     if not isinstance(name, str) or name not in _ACTIVATIONS:
         raise ValueError(
             f"{where}: activation {name!r}.{suggest(str(name), _ACTIVATIONS)}"
@@ -135,24 +157,28 @@ def activation(name, where):
     return _ACTIVATIONS[name]
 
 
-def their_activation(name):
-    """Their name of it."""
-    return _THEIRS[name]
+def hf_activation(name):
+    """Returns the name that transformers has for one of our activation functions."""
+    return _HF_ACTIVATIONS[name]
 
 
 # ------------------------------------------------------------------ windows
 
 
 def windows(value, where, window, is_local):
-    """The fields that say which layers have a window.
+    """Returns the fields `window` and `global_layers` of a Config.
 
     Args:
-      value: config.json.
-      where: for messages.
-      window: what it says of the size; may be None where no layer has one.
-      is_local: `is_local(i)` decides where there are no `layer_types`.
+      value: a config.json.
+      where: the start of error messages.
+      window: its field for the size of the window; None if no layer has a window.
+      is_local: `is_local(i)` tells whether layer i has a window. It is used if the
+        config.json has no `layer_types`.
+
+    Raises:
+      ValueError: too many layers, or `layer_types` or `window` does not fit.
     """
-    layers = whole(value, where, "num_hidden_layers")
+    layers = integer(value, where, "num_hidden_layers")
     if layers > _MOST_LAYERS:
         raise ValueError(
             f"{where}: num_hidden_layers {layers}, at most {_MOST_LAYERS} allowed."
@@ -161,7 +187,7 @@ def windows(value, where, window, is_local):
     if types is None:
         types = [_SLIDING if is_local(i) else _FULL for i in range(layers)]
     if not isinstance(types, list) or len(types) != layers:
-        raise ValueError(f"{where}: layer_types {types!r} is no list of {layers}.")
+        raise ValueError(f"{where}: layer_types {types!r} is not a list of {layers}.")
     for kind in types:
         if kind not in (_FULL, _SLIDING):
             raise ValueError(
@@ -179,46 +205,46 @@ def windows(value, where, window, is_local):
 
 
 def layer_types(config):
-    """The `layer_types` of a Config."""
+    """Returns the field `layer_types` of a config.json."""
     return [_SLIDING if config.is_local(i) else _FULL for i in range(config.layers)]
 
 
-# ------------------------------------------------------------------ rows
+# ------------------------------------------------------------------ weight mappings
 
 
-def linear(ours, theirs, sizes, bias, transposed=False, heads=0):
-    """The rows of a linear map; `theirs` is a name or a tuple of names."""
-    names = theirs if isinstance(theirs, tuple) else (theirs,)
+def linear(path, hf_names, sizes, bias, transposed=False, heads=0):
+    """Yields the mappings of a Linear layer; `hf_names` is a name or a tuple."""
+    names = hf_names if isinstance(hf_names, tuple) else (hf_names,)
     weights = tuple(f"{name}.weight" for name in names)
-    yield Row(f"{ours}/weight", weights, sizes, transposed, heads)
+    yield WeightMapping(f"{path}/weight", weights, sizes, transposed, heads)
     if bias:
         biases = tuple(f"{name}.bias" for name in names)
-        yield Row(f"{ours}/bias", biases, sizes, False, heads)
+        yield WeightMapping(f"{path}/bias", biases, sizes, False, heads)
 
 
-def norm(ours, theirs, width, config):
-    """The rows of a norm."""
-    yield Row(f"{ours}/scale", (f"{theirs}.weight",), (width,))
+def norm(path, hf_name, width, config):
+    """Yields the mappings of a norm."""
+    yield WeightMapping(f"{path}/scale", (f"{hf_name}.weight",), (width,))
     if config.norm == "layernorm":
-        yield Row(f"{ours}/bias", (f"{theirs}.bias",), (width,))
+        yield WeightMapping(f"{path}/bias", (f"{hf_name}.bias",), (width,))
 
 
-def attention(ours, theirs, config, out, norms=None):
-    """The rows of attention with three projections.
+def attention(path, hf_name, config, out, norms=None):
+    """Yields the mappings of attention with q_proj, k_proj and v_proj.
 
     Args:
-      ours, theirs: the paths of the whole.
-      config: a `filled` Config.
-      out: their name of the last projection.
-      norms: what follows q_ and k_ in their names of the norms of heads.
+      path, hf_name: the path and the name of the attention layer.
+      config: a Config from `with_defaults`.
+      out: the name of the output projection in the file.
+      norms: the name in the file of the norms of heads, without q_ or k_.
     """
     c = config
     q, kv = c.heads * c.head_width, c.kv_heads * c.head_width
-    names = tuple(f"{theirs}.{x}_proj" for x in "qkv")
-    yield from linear(f"{ours}/qkv", names, (q, kv, kv), c.qkv_bias)
-    yield from linear(f"{ours}/out", f"{theirs}.{out}", (c.width,), c.out_bias)
+    names = tuple(f"{hf_name}.{x}_proj" for x in "qkv")
+    yield from linear(f"{path}/qkv", names, (q, kv, kv), c.qkv_bias)
+    yield from linear(f"{path}/out", f"{hf_name}.{out}", (c.width,), c.out_bias)
     if c.qk_norm:
         for x in "qk":
             yield from norm(
-                f"{ours}/{x}_norm", f"{theirs}.{x}_{norms}", c.head_width, c
+                f"{path}/{x}_norm", f"{hf_name}.{x}_{norms}", c.head_width, c
             )

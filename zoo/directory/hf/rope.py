@@ -1,23 +1,23 @@
-"""Rotary positions in a config.json, in the spellings of transformers 4 and 5.
+"""The fields of a config.json for rotary positions, from transformers 4 and 5.
 
-4 has `rope_theta` and, where angles are stretched, an object `rope_scaling`; 5 has all
-of it in one object `rope_parameters`. What is written here both can read.
+Version 4 has `rope_theta` and an optional object `rope_scaling`. Version 5 has all of
+them in one object `rope_parameters`. The fields written here are read by both.
 """
 
 import math
 
-from zoo.directory.hf.parts import refuse, whole
+from zoo.directory.hf.parts import integer, refuse
 from zoo.fields import suggest
 
-_BEFORE = "original_max_position_embeddings"
+_ORIGINAL = "original_max_position_embeddings"
 _COMMON = ("rope_type", "type", "rope_theta", "partial_rotary_factor")
 _KINDS = {
     "default": (),
     "linear": ("factor",),
-    "llama3": ("factor", _BEFORE, "low_freq_factor", "high_freq_factor"),
+    "llama3": ("factor", _ORIGINAL, "low_freq_factor", "high_freq_factor"),
     "yarn": (
         "factor",
-        _BEFORE,
+        _ORIGINAL,
         "beta_fast",
         "beta_slow",
         "attention_factor",
@@ -29,7 +29,7 @@ _KINDS = {
 
 
 def find(value, where):
-    """The object that says how rotary positions turn; empty where there is none."""
+    """Returns the object for rotary positions; {} if the config.json has none."""
     name = "rope_scaling" if value.get("rope_scaling") else "rope_parameters"
     rope = value.get(name) or {}
     if not isinstance(rope, dict):
@@ -37,17 +37,17 @@ def find(value, where):
     return rope
 
 
-def read(value, where, rope, theta, share=1.0):
-    """The fields of our Config for rotary positions.
+def read(value, where, rope, theta, fraction=1.0):
+    """Returns the fields of our Config for rotary positions.
 
     Args:
-      value: config.json.
-      where: for messages.
-      rope: what `find` gave, or an object in there.
-      theta, share: what holds where it does not say them.
+      value: a config.json.
+      where: the start of error messages.
+      rope: the object that `find` returned, or an object in it.
+      theta, fraction: the defaults of `rope_theta` and `partial_rotary_factor`.
 
     Raises:
-      ValueError: a kind that we do not have, or a field that it does not have.
+      ValueError: an unknown `rope_type`, or a field that this type does not have.
     """
     where = f"{where}: rope_scaling"
     kind = rope.get("rope_type", rope.get("type", "default"))
@@ -59,42 +59,43 @@ def read(value, where, rope, theta, share=1.0):
             raise ValueError(f"{where} has {field!r}.{suggest(field, known)}")
     fields = {
         "rope_theta": rope.get("rope_theta", theta),
-        "rotary_fraction": rope.get("partial_rotary_factor", share),
+        "rotary_fraction": rope.get("partial_rotary_factor", fraction),
     }
     if kind == "default":
         return fields
-    fields |= {"rope_scaling": kind, "rope_factor": _there(rope, where, "factor")}
+    fields |= {"rope_scaling": kind, "rope_factor": _needed(rope, where, "factor")}
     if kind == "linear":
         return fields
-    before = rope.get(_BEFORE, value["max_position_embeddings"])
-    fields["rope_context"] = value.get(_BEFORE, before)
+    original = rope.get(_ORIGINAL, value["max_position_embeddings"])
+    fields["rope_context"] = value.get(_ORIGINAL, original)
     if kind == "llama3":
-        fields["rope_slow"] = _there(rope, where, "low_freq_factor")
-        fields["rope_fast"] = _there(rope, where, "high_freq_factor")
+        fields["rope_slow"] = _needed(rope, where, "low_freq_factor")
+        fields["rope_fast"] = _needed(rope, where, "high_freq_factor")
         return fields
     refuse(rope, where, "truncate", True)
     if fields["rope_factor"] is None:
-        longest = whole(value, where, "max_position_embeddings")
-        fields["rope_factor"] = longest / whole(fields, where, "rope_context")
+        longest = integer(value, where, "max_position_embeddings")
+        fields["rope_factor"] = longest / integer(fields, where, "rope_context")
     fields["rope_slow"] = rope.get("beta_slow") or 1.0
     fields["rope_fast"] = rope.get("beta_fast") or 32.0
     fields["rope_magnitude"] = _magnitude(rope, where, fields["rope_factor"])
     return fields
 
 
-def _there(rope, where, field):
+def _needed(rope, where, field):
+    """Returns a field of the object, or raises a ValueError if it is missing."""
     if field not in rope:
         raise ValueError(f"{where}: the field {field!r} is missing.")
     return rope[field]
 
 
 def _magnitude(rope, where, factor):
-    """Of yarn's cosines and sines; 0 means the usual."""
-    said = rope.get("attention_factor")
-    if said is not None:
-        if said == 0:
-            raise ValueError(f"{where}: attention_factor {said}, above 0 allowed.")
-        return said
+    """Returns the factor of yarn's cosines and sines; 0 means yarn's default."""
+    given = rope.get("attention_factor")
+    if given is not None:
+        if given == 0:
+            raise ValueError(f"{where}: attention_factor {given}, above 0 allowed.")
+        return given
     scales = rope.get("mscale"), rope.get("mscale_all_dim")
     if not all(scales):
         return 0.0
@@ -104,18 +105,18 @@ def _magnitude(rope, where, factor):
             f"{where}: factor, mscale, mscale_all_dim {numbers}, numbers above 0 "
             "allowed."
         )
-    rise = 0.1 * math.log(max(factor, 1))
-    return (rise * scales[0] + 1) / (rise * scales[1] + 1)
+    growth = 0.1 * math.log(max(factor, 1))
+    return (growth * scales[0] + 1) / (growth * scales[1] + 1)
 
 
 def write(config):
-    """The object `rope_scaling` of a Config as a field; empty where there is none."""
+    """Returns {"rope_scaling": ...} for a Config, or {} if it scales nothing."""
     c = config
     if c.rope_scaling == "none":
         return {}
     rope = {"rope_type": c.rope_scaling, "factor": c.rope_factor}
     if c.rope_scaling in ("llama3", "yarn"):
-        rope[_BEFORE] = c.rope_context
+        rope[_ORIGINAL] = c.rope_context
     if c.rope_scaling == "llama3":
         rope |= {"low_freq_factor": c.rope_slow, "high_freq_factor": c.rope_fast}
     if c.rope_scaling == "yarn":

@@ -1,7 +1,7 @@
-"""The files of sentence-transformers: how the features of a text become one vector.
+"""The files of sentence-transformers, for models that embed a text as one vector.
 
     modules.json                 the steps, in order
-    1_Pooling/config.json        which pooling
+    1_Pooling/config.json        the kind of pooling
     sentence_bert_config.json    the longest text
 
 Source: Reimers and Gurevych 2019 (arXiv:1908.10084).
@@ -26,14 +26,14 @@ _MODES = {"mean_tokens": "mean", "cls_token": "cls"}
 
 
 def read(folder) -> dict[str, str]:
-    """The pooling and the normalization that a directory asks for.
+    """Reads the pooling and the normalization of a directory.
 
     Returns:
       The fields `pooling` and `normalization` of a text encoder's Config; {} for a
-      directory that says nothing of it.
+      directory without modules.json.
 
     Raises:
-      ValueError: a file is broken, or asks for a step that the Config has not.
+      ValueError: a file is broken, or has a step that the Config does not have.
     """
     folder = pathlib.Path(folder)
     if not os.path.lexists(folder / MODULES):
@@ -43,8 +43,8 @@ def read(folder) -> dict[str, str]:
     kinds = [kind for kind, _ in steps]
     if kinds not in (list(_STEPS), list(_STEPS[:2])):
         raise ValueError(
-            f"{path}: the steps {', '.join(kinds)}; {', '.join(_STEPS)} allowed, the "
-            "last of them or not."
+            f"{path}: the steps {', '.join(kinds)}; {', '.join(_STEPS)} allowed, with "
+            "or without the last."
         )
     if steps[0][1]:
         raise ValueError(f"{path}: path {steps[0][1]!r} of the first step, '' allowed.")
@@ -65,7 +65,7 @@ def read(folder) -> dict[str, str]:
 
 
 def write(folder, config) -> None:
-    """Writes the files for a text encoder's Config."""
+    """Writes the files of a text encoder's Config."""
     folder = pathlib.Path(folder)
     steps = _STEPS if config.normalization == "l2" else _STEPS[:2]
     modules = [
@@ -80,7 +80,7 @@ def write(folder, config) -> None:
     text = json.dumps(modules, indent=2)
     (folder / MODULES).write_text(text + "\n", encoding="utf-8")
     (folder / POOLING).mkdir()
-    modes = {_MODE + mode: ours == config.pooling for mode, ours in _MODES.items()}
+    modes = {_MODE + mode: name == config.pooling for mode, name in _MODES.items()}
     files.write_json(
         folder / POOLING / "config.json",
         {"word_embedding_dimension": config.width, **modes},
@@ -92,27 +92,27 @@ def write(folder, config) -> None:
 
 
 def _steps(path) -> list[tuple[str, str]]:
-    """The kind and the path of each step."""
+    """Reads the kind and the path of each step."""
     modules = files.read_json(path, list)
     steps = []
     for module in modules:
         fields: Any = module if isinstance(module, dict) else {}
-        kind, place = fields.get("type"), fields.get("path")
-        if not isinstance(kind, str) or not isinstance(place, str):
+        kind, below = fields.get("type"), fields.get("path")
+        if not isinstance(kind, str) or not isinstance(below, str):
             raise ValueError(f"{path}: {module!r} has no type or no path.")
-        steps.append((kind.rpartition(".")[2], place))
+        steps.append((kind.rpartition(".")[2], below))
     return steps
 
 
-def _pooling(folder, place) -> str:
-    """Our name of the pooling; older files have a flag for each."""
-    path = files.inside(folder, "config.json", below=place)
+def _pooling(folder, below) -> str:
+    """Reads our name of the pooling; older files have a flag for each kind."""
+    path = files.inside(folder, "config.json", below=below)
     value = files.read_json(path)
     chosen = [key for key, on in value.items() if key.startswith(_MODE) and on is True]
-    modes = {_MODE + mode: ours for mode, ours in _MODES.items()}
+    modes = {_MODE + mode: name for mode, name in _MODES.items()}
     if "pooling_mode" in value:
         chosen = [value["pooling_mode"]]
-        modes = {ours: ours for ours in _MODES.values()}
+        modes = {name: name for name in _MODES.values()}
     if len(chosen) != 1 or chosen[0] not in modes:
         raise ValueError(
             f"{path}: the poolings {', '.join(map(str, chosen)) or 'none'}; one of "

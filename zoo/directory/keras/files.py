@@ -1,8 +1,8 @@
 """Models of the registry as Keras saved them: NAME.keras, or NAME.weights.h5.
 
-A .keras file says which model it holds; beside a .weights.h5 there is a config.json as
-in a model directory. Nothing that a file names is looked up or run: the registry makes
-the model, and Keras reads its weights only.
+A .keras file contains its model's Config. A .weights.h5 file needs the config.json of a
+model directory beside it. No class that a file names is looked up or run: the registry
+builds the model, and Keras only reads the weights.
 """
 
 import contextlib
@@ -16,8 +16,8 @@ import zipfile
 import numpy as np
 
 from zoo import files, registry
-from zoo.directory import hf, uninitialized
-from zoo.directory.pretrained import Pretrained, by_path, table
+from zoo.directory import assemble, config_json, uninitialized
+from zoo.directory.pretrained import Pretrained
 from zoo.directory.tensorflow import h5_file
 from zoo.generation_config import GenerationConfig
 from zoo.text.importers import hf_files
@@ -35,14 +35,14 @@ def read(path) -> Pretrained:
     path = pathlib.Path(path)
     if path.suffix == ".keras":
         with _unpacked(path) as (fields, weights):
-            name = fields.get("name")
-            value = {"model_type": f"zoo-{name}", "zoo": fields}
-            tensors = _tensors(value, _config(value, str(path)), weights, str(path))
+            value = {"model_type": f"{config_json.OWN}{fields['name']}", "zoo": fields}
+            config = config_json.from_json(value, str(path))
+            tensors = _tensors(value, config, weights, str(path))
         return Pretrained(str(path), value, tensors, None, GenerationConfig())
-    beside = path.parent / _CONFIG
     value = files.read_json(files.inside(path.parent, _CONFIG))
+    config = config_json.from_json(value, str(path.parent / _CONFIG))
     files.inside(path.parent, path.name)
-    tensors = _tensors(value, _config(value, str(beside)), path, str(path))
+    tensors = _tensors(value, config, path, str(path))
     folder = str(path.parent)
     return Pretrained(
         str(path), value, tensors, lambda: hf_files.load(folder), GenerationConfig()
@@ -51,7 +51,7 @@ def read(path) -> Pretrained:
 
 @contextlib.contextmanager
 def _unpacked(path):
-    """The fields of the model's Config in a .keras file, and where its weights are."""
+    """Unpacks a .keras file: the fields of the Config, and the path of the weights."""
     try:
         with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
             for name, most in (
@@ -72,10 +72,11 @@ def _unpacked(path):
 
 
 def _fields(value, path) -> dict:
+    """Returns the fields of our Config in the config.json of a .keras file."""
     config = value.get("config") if isinstance(value, dict) else None
     fields = config.get("config") if isinstance(config, dict) else None
     name = fields.get("name") if isinstance(fields, dict) else None
-    if not isinstance(name, str) or name not in registry.names():
+    if not isinstance(fields, dict) or name not in registry.names():
         kind = value.get("class_name") if isinstance(value, dict) else value
         raise ValueError(
             f"{path}: holds a {kind!r:.80}, a model of the registry allowed: "
@@ -84,31 +85,21 @@ def _fields(value, path) -> dict:
     return fields
 
 
-def _config(value, where):
-    fields = value.get("zoo")
-    if not isinstance(fields, dict):
-        return hf.from_hf(value, where)
-    try:
-        return registry.config(**fields)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{where}: {error}") from None
-
-
 def _tensors(value, config, path, where) -> dict[str, np.ndarray]:
-    """The arrays of a file of weights by the names that a config.json stands for."""
-    held = sum(array.nbytes for array in h5_file.arrays(path, where).values())
-    model, unmade = uninitialized.build(config)
+    """Reads a .weights.h5 file; returns arrays by the names of a model directory."""
+    size = sum(array.nbytes for array in h5_file.arrays(path, where).values())
+    model, pending = uninitialized.build(config)
     wanted = 4 * sum(math.prod(variable.shape) for variable in model.weights)
-    if wanted > 2 * held:  # held as float16 at least
-        raise ValueError(f"{where}: holds {held} bytes, but the model has {wanted}.")
-    for variable in unmade:
+    if wanted > 2 * size:  # the file has float16 or a larger type
+        raise ValueError(f"{where}: holds {size} bytes, but the model has {wanted}.")
+    for variable in pending:
         uninitialized.initialise(variable)
     try:
         model.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
         first = (str(error).splitlines() or [""])[0]
         raise ValueError(f"{where}: does not fit its model: {first:.200}") from None
-    arrays, variables = {}, by_path(model)
-    for row in table(model, value["model_type"]):
-        arrays |= row.to_theirs(np.asarray(variables[row.ours].value))
+    arrays, variables = {}, assemble.by_path(model)
+    for mapping in assemble.weight_mappings(model, value["model_type"]):
+        arrays |= mapping.to_hf(np.asarray(variables[mapping.path].value))
     return arrays

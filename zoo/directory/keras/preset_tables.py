@@ -1,25 +1,27 @@
-"""KerasHub's GPT-2, Gemmas and kinds like Llama, as Hugging Face's config and names.
+"""KerasHub's GPT-2, Gemma and Llama-like models, as Hugging Face's config and names.
 
-A preset does not say how long a text its rotary model takes: it is taken from the
-generation that the model belongs to.
+A preset with rotary positions has no context length. This module takes the context of
+the first release of the same model.
 """
 
 from typing import Any, NamedTuple
 
 
-class Place(NamedTuple):
-    """Where a tensor of Hugging Face is in a backbone.
+class Source(NamedTuple):
+    """The variables of a backbone that hold a tensor of Hugging Face.
 
     Attributes:
-      shape: of the tensor.
-      variables: side by side they are the tensor.
-      turned: whether the tensor is the one variable, as a matrix, transposed.
-      axes: the order of the variable's axes before that; its own where empty.
+      shape: the shape of the tensor.
+      variables: joined along the last axis, they are the tensor.
+      transposed: whether the tensor is the transpose of a single variable, which is
+        reshaped to a matrix first.
+      axes: the order in which the variable's axes are permuted before that; empty
+        leaves them.
     """
 
     shape: tuple[int, ...]
     variables: tuple[Any, ...]
-    turned: bool
+    transposed: bool
     axes: tuple[int, ...] = ()
 
 
@@ -67,8 +69,8 @@ _GPT2_NAMES = {
 }
 
 
-def gpt2(backbone) -> tuple[dict[str, Any], dict[str, Place]]:
-    """The config and the tensors of a GPT-2 backbone."""
+def gpt2(backbone) -> tuple[dict[str, Any], dict[str, Source]]:
+    """Returns the config and the tensors of a GPT-2 backbone."""
     config = {
         "model_type": "gpt2",
         "vocab_size": backbone.vocabulary_size,
@@ -89,44 +91,42 @@ def gpt2(backbone) -> tuple[dict[str, Any], dict[str, Place]]:
         "layer_norm/gamma": "ln_f.weight",
         "layer_norm/beta": "ln_f.bias",
     }
-    places = {}
-    for path, theirs in outer.items():
-        places[theirs] = Place(tuple(found[path].shape), (found[path],), False)
+    sources = {}
+    for path, hf_name in outer.items():
+        sources[hf_name] = Source(tuple(found[path].shape), (found[path],), False)
     for i in range(backbone.num_layers):
-        us = f"transformer_layer_{i}"
-        for path, theirs in _GPT2_NAMES.items():
-            variable = found[f"{us}/{path}"]
+        layer = f"transformer_layer_{i}"
+        for path, hf_name in _GPT2_NAMES.items():
+            variable = found[f"{layer}/{path}"]
             shape = tuple(variable.shape)
             shape = (width, width) if len(shape) == 3 else shape
-            places[f"h.{i}.{theirs}"] = Place(shape, (variable,), False)
-        for end, theirs in (("kernel", "weight"), ("bias", "bias")):
+            sources[f"h.{i}.{hf_name}"] = Source(shape, (variable,), False)
+        for end, hf_name in (("kernel", "weight"), ("bias", "bias")):
             paths = [
-                f"{us}/self_attention/{x}/{end}" for x in ("query", "key", "value")
+                f"{layer}/self_attention/{x}/{end}" for x in ("query", "key", "value")
             ]
             shape = (width, 3 * width) if end == "kernel" else (3 * width,)
             variables = tuple(found[path] for path in paths)
-            places[f"h.{i}.attn.c_attn.{theirs}"] = Place(shape, variables, False)
-    return config, {f"transformer.{name}": place for name, place in places.items()}
+            sources[f"h.{i}.attn.c_attn.{hf_name}"] = Source(shape, variables, False)
+    return config, {f"transformer.{name}": place for name, place in sources.items()}
 
 
-def llama(backbone, kind: str, where: str) -> tuple[dict[str, Any], dict[str, Place]]:
-    """The config and the tensors of a backbone that is built like Llama.
+def llama(backbone, kind: str, where: str) -> tuple[dict[str, Any], dict[str, Source]]:
+    """Returns the config and the tensors of a backbone with Llama's layers.
 
     Args:
-      backbone: of KerasHub.
+      backbone: a backbone of KerasHub.
       kind: "Llama", "Llama3", "Mistral", "Qwen" or "Qwen3".
-      where: what messages call it.
+      where: the start of error messages.
 
     Raises:
-      ValueError: it stretches positions in a way that these families do not.
+      ValueError: the backbone scales rotary positions in an unsupported way.
     """
     for name in ("rope_position_scaling_factor", "rope_scaling_factor"):
         if getattr(backbone, name, 1) != 1:
             raise ValueError(f"{where}: {name} {getattr(backbone, name)}, 1 allowed.")
     config = {
-        "model_type": {"Qwen": "qwen2"}.get(
-            kind, kind.lower().replace("llama3", "llama")
-        ),
+        "model_type": _FAMILIES.get(kind, kind.lower()),
         "vocab_size": backbone.vocabulary_size,
         "hidden_size": backbone.hidden_dim,
         "num_hidden_layers": backbone.num_layers,
@@ -162,12 +162,12 @@ def llama(backbone, kind: str, where: str) -> tuple[dict[str, Any], dict[str, Pl
         "token_embedding/reverse_embeddings": "lm_head",
         "sequence_output_layernorm/scale": "model.norm",
     }
-    places = {}
+    sources = {}
     for variable in backbone.weights:
         layer, _, path = variable.path.partition("/")
         inner, _, last = path.rpartition("/")
         number = layer.removeprefix("transformer_layer_")
-        theirs = names.get(variable.path) or (
+        hf_name = names.get(variable.path) or (
             f"model.layers.{number}.{_LLAMA_NAMES[inner]}"
         )
         shape = tuple(variable.shape)
@@ -177,22 +177,27 @@ def llama(backbone, kind: str, where: str) -> tuple[dict[str, Any], dict[str, Pl
             shape = (shape[0], shape[1] * shape[2])
         elif last == "bias":
             shape = (shape[0] * shape[1],)
-        turned = len(shape) == 2 and last != "embeddings"
-        shape = shape[::-1] if turned else shape
+        transposed = len(shape) == 2 and last != "embeddings"
+        shape = shape[::-1] if transposed else shape
         end = "bias" if last == "bias" else "weight"
-        places[f"{theirs}.{end}"] = Place(shape, (variable,), turned)
-    return config, places
+        sources[f"{hf_name}.{end}"] = Source(shape, (variable,), transposed)
+    return config, sources
 
 
-def is_gemma(backbone) -> bool:
-    """Whether a Gemma backbone is a Gemma 2, or a Gemma 3 of text, as published."""
+def is_gemma(backbone, kind: str) -> bool:
+    """Returns whether a backbone is a Gemma 2 or a text-only Gemma 3, as published.
+
+    Args:
+      backbone: a backbone of KerasHub.
+      kind: "Gemma" or "Gemma3".
+    """
     b = backbone
-    usual = b.use_post_ffw_norm and b.use_post_attention_norm
-    usual = usual and b.use_sliding_window_attention
-    if not hasattr(b, "use_query_key_norm"):
-        return usual
+    second = b.use_post_ffw_norm and b.use_post_attention_norm
+    second = second and b.use_sliding_window_attention
+    if kind == "Gemma":
+        return second
     return (
-        usual
+        second
         and b.use_query_key_norm
         and b.attention_logit_soft_cap is None
         and b.local_rope_scaling_factor == 1
@@ -202,9 +207,9 @@ def is_gemma(backbone) -> bool:
     )
 
 
-def gemma(backbone) -> tuple[dict[str, Any], dict[str, Place]]:
-    """The config and the tensors of a backbone that `is_gemma`."""
-    third = hasattr(backbone, "use_query_key_norm")
+def gemma(backbone, kind: str) -> tuple[dict[str, Any], dict[str, Source]]:
+    """Returns the config and the tensors of a backbone for which `is_gemma` is true."""
+    third = kind == "Gemma3"
     scalar = backbone.head_dim
     if not backbone.query_head_dim_normalize:
         scalar = backbone.hidden_dim // backbone.num_query_heads
@@ -231,23 +236,23 @@ def gemma(backbone) -> tuple[dict[str, Any], dict[str, Place]]:
             config["rope_scaling"] = {"rope_type": "linear", "factor": factor}
     else:
         config["attn_logit_softcapping"] = backbone.attention_logit_soft_cap
-    places = {}
+    sources = {}
     for variable in backbone.weights:
         layer, _, path = variable.path.partition("/")
         inner = path.rpartition("/")[0]
         number = layer.removeprefix("decoder_block_")
         shape, axes = tuple(variable.shape), ()
         if layer == "token_embedding":
-            theirs = "model.embed_tokens"
+            hf_name = "model.embed_tokens"
         elif layer == "final_normalization":
-            theirs = "model.norm"
+            hf_name = "model.norm"
         else:
-            theirs = f"model.layers.{number}.{_GEMMA_NAMES[inner]}"
+            hf_name = f"model.layers.{number}.{_GEMMA_NAMES[inner]}"
         if inner == "attention/attention_output":
             shape = (shape[0] * shape[1], shape[2])
         elif len(shape) == 3:
             shape, axes = (shape[1], shape[0] * shape[2]), (1, 0, 2)
-        turned = len(shape) == 2 and layer != "token_embedding"
-        shape = shape[::-1] if turned else shape
-        places[f"{theirs}.weight"] = Place(shape, (variable,), turned, axes)
-    return config, places
+        transposed = len(shape) == 2 and layer != "token_embedding"
+        shape = shape[::-1] if transposed else shape
+        sources[f"{hf_name}.weight"] = Source(shape, (variable,), transposed, axes)
+    return config, sources

@@ -1,8 +1,8 @@
 """Presets of KerasHub as models of the zoo.
 
-GPT-2, Llama 2 and 3, Mistral, Qwen 2 and 3, Gemma 2 and 3 become Hugging Face's config
-and names, and KerasHub is not needed afterwards. Other text-only causal models stay
-KerasHub's, in the registry's `keras_hub`.
+GPT-2, Llama 2 and 3, Mistral, Qwen 2 and 3, Gemma 2 and 3 are converted to Hugging
+Face's config and names. KerasHub is not needed after the conversion. Other text-only
+causal models are wrapped in the registry's `keras_hub`, which needs KerasHub.
 """
 
 import inspect
@@ -15,17 +15,17 @@ import numpy as np
 import tokenizers
 from tokenizers.models import BPE
 
-from zoo import files, models, registry
+from zoo import files, registry
 from zoo.directory.keras import preset_tables
 from zoo.directory.pretrained import Pretrained, Tensors
 from zoo.generation_config import GenerationConfig
+from zoo.models import keras_hub_lm
 from zoo.text.importers import byte_level_presets, sentencepiece
 from zoo.text.tokenizer import Tokenizer
 
 _LIKE_LLAMA = ("Llama", "Llama3", "Mistral", "Qwen", "Qwen3")
-_OURS = ("GPT2", *_LIKE_LLAMA)
-_ALLOWED = sorted({*_OURS, *models.keras_hub.KINDS})
-# tokenizers: the words of those that merge bytes; the others are SentencePiece's
+_ALLOWED = sorted({"GPT2", *_LIKE_LLAMA, *keras_hub_lm.KINDS})
+# The word rules of byte-level BPE tokenizers, and the SentencePiece tokenizers.
 _WORDS = {
     "GPT2": "gpt-2",
     "Llama3": "llama3",
@@ -35,8 +35,8 @@ _WORDS = {
     "Qwen3Moe": "qwen2",
     "QwenMoe": "qwen2",
 }
-_PIECES = ("Gemma", "Gemma3", "Llama", "Mistral", "Mixtral", "Phi3")
-# where a backbone does not say how long a text it takes, what its first release took
+_SENTENCEPIECE = ("Gemma", "Gemma3", "Llama", "Mistral", "Mixtral", "Phi3")
+# The context of the first release, for backbones without a context length.
 _CONTEXTS = {
     "Bloom": 2048,
     "Falcon": 2048,
@@ -55,12 +55,12 @@ def read(name: str) -> Pretrained:
     """Reads a preset.
 
     Args:
-      name: of a preset that KerasHub knows, which is downloaded, or a folder that
+      name: the name of a preset, which KerasHub downloads, or a folder that
         `save_to_preset` wrote.
 
     Raises:
-      ValueError: KerasHub is missing, there is no such preset, or it is of a model
-        that is not among those allowed.
+      ValueError: KerasHub is missing, there is no such preset, or its model is not
+        supported.
     """
     where = f"keras_hub:{name}"
     try:
@@ -82,17 +82,17 @@ def read(name: str) -> Pretrained:
                 f"{', '.join(_FLOATS)}."
             )
     if kind == "GPT2":
-        config, places = preset_tables.gpt2(backbone)
+        config, sources = preset_tables.gpt2(backbone)
     elif kind in _LIKE_LLAMA:
-        config, places = preset_tables.llama(backbone, kind, where)
-    elif kind in ("Gemma", "Gemma3") and preset_tables.is_gemma(backbone):
-        config, places = preset_tables.gemma(backbone)
+        config, sources = preset_tables.llama(backbone, kind, where)
+    elif kind in ("Gemma", "Gemma3") and preset_tables.is_gemma(backbone, kind):
+        config, sources = preset_tables.gemma(backbone, kind)
     else:
-        config, places = _wrapped(backbone, kind, where)
+        config, sources = _wrapped(backbone, kind, where)
 
-    def value(theirs):
-        shape, variables, turned, axes = places[theirs]
-        if turned:
+    def value(hf_name):
+        shape, variables, transposed, axes = sources[hf_name]
+        if transposed:
             kernel = np.asarray(variables[0].value)
             kernel = kernel.transpose(axes) if axes else kernel
             return kernel.reshape(shape[::-1]).T
@@ -103,7 +103,8 @@ def read(name: str) -> Pretrained:
         parts = [p.reshape(rows, -1) if rows else p.reshape(-1) for p in parts]
         return np.concatenate(parts, -1)
 
-    tensors = Tensors({theirs: place.shape for theirs, place in places.items()}, value)
+    shapes = {hf_name: source.shape for hf_name, source in sources.items()}
+    tensors = Tensors(shapes, value)
     tokenizer = None
     if not pathlib.Path(name).is_dir() or (
         pathlib.Path(name, "tokenizer.json").exists()
@@ -113,7 +114,7 @@ def read(name: str) -> Pretrained:
 
 
 def _wrapped(backbone, kind, where):
-    """The config and the tensors of a model that stays KerasHub's."""
+    """Returns the config and the tensors of a model that KerasHub computes."""
     names = inspect.signature(type(backbone).__init__).parameters
     settings = {k: v for k, v in backbone.get_config().items() if k in names}
     settings.pop("dtype", None)
@@ -126,16 +127,16 @@ def _wrapped(backbone, kind, where):
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     weights = backbone.weights
-    places = {
-        path: preset_tables.Place(tuple(v.shape), (v,), False)
-        for path, v in zip(models.keras_hub.paths(weights), weights, strict=True)
+    sources = {
+        path: preset_tables.Source(tuple(v.shape), (v,), False)
+        for path, v in zip(keras_hub_lm.paths(weights), weights, strict=True)
     }
     config = {"model_type": "zoo-keras_hub", "zoo": registry.to_fields(config)}
-    return config, places
+    return config, sources
 
 
 def _kind(keras_hub, name, where) -> str:
-    """Whose backbone a preset is: "GPT2" for `GPT2Backbone`."""
+    """Returns the kind of a preset: "GPT2" for a `GPT2Backbone`."""
     folder = pathlib.Path(name)
     if folder.is_dir():
         kind = files.read_json(files.inside(folder, "config.json")).get("class_name")
@@ -150,7 +151,7 @@ def _kind(keras_hub, name, where) -> str:
         ]
         if not kinds:
             raise ValueError(f"{where}: is neither a folder nor a preset of KerasHub.")
-        # a class lists the presets of those that are made from it, too
+        # A class lists the presets of its subclasses too.
         kind = max(kinds, key=lambda value: len(value.__mro__)).__name__
     if kind.removesuffix("Backbone") not in _ALLOWED:
         raise ValueError(
@@ -163,25 +164,25 @@ def _kind(keras_hub, name, where) -> str:
 
 
 def _tokenizer(keras_hub, name, kind, where) -> Tokenizer:
-    """The tokenizer of a preset, from the files that KerasHub writes of it."""
-    if kind not in _WORDS and kind not in _PIECES:
+    """Builds the tokenizer of a preset from the files that KerasHub writes."""
+    if kind not in _WORDS and kind not in _SENTENCEPIECE:
         raise ValueError(
-            f"{where}: how a {kind} tokenizer cuts a text into words is not known "
-            f"here; allowed: {', '.join(sorted([*_WORDS, *_PIECES]))}."
+            f"{where}: the word rule of a {kind} tokenizer is not known; "
+            f"allowed: {', '.join(sorted([*_WORDS, *_SENTENCEPIECE]))}."
         )
     with tempfile.TemporaryDirectory() as folder:
         try:
-            theirs = getattr(keras_hub.models, f"{kind}Tokenizer").from_preset(name)
-            theirs.save_assets(folder)
+            preset = getattr(keras_hub.models, f"{kind}Tokenizer").from_preset(name)
+            preset.save_assets(folder)
         except Exception as error:  # of Keras, of TensorFlow Text
             first = (str(error).splitlines() or [""])[0]
             raise ValueError(
                 f"{where}: KerasHub cannot read its tokenizer: {first:.200}"
             ) from None
-        settings = {"eos_token": theirs.end_token}
-        if getattr(theirs, "start_token", None):
-            settings["bos_token"] = theirs.start_token
-        if kind in _PIECES:
+        settings = {"eos_token": preset.end_token}
+        if getattr(preset, "start_token", None):
+            settings["bos_token"] = preset.start_token
+        if kind in _SENTENCEPIECE:
             path = str(pathlib.Path(folder, "vocabulary.spm"))
             engine = sentencepiece.read(path, settings)
             return Tokenizer(engine.to_str(pretty=True), settings)
@@ -191,11 +192,11 @@ def _tokenizer(keras_hub, name, kind, where) -> Tokenizer:
         ends = [end for end in _LLAMA3_ENDS if end in vocabulary]
         settings["end_tokens"] = ends
     engine = byte_level_presets.build(vocabulary, merges, _WORDS[kind])
-    special = set(theirs.special_tokens)
-    for token in sorted(vocabulary, key=vocabulary.get):
+    special = set(preset.special_tokens)
+    for token in sorted(vocabulary, key=vocabulary.__getitem__):
         if token in special or re.fullmatch(r"<\|\w+\|>", token):
             engine.add_special_tokens([tokenizers.AddedToken(token, normalized=False)])
-    # GPT-2's start token is its end token, and its texts begin without one
+    # GPT-2's start token is its end token, and its texts have no start token.
     settings["add_bos_token"] = kind in ("Llama3", "OPT")
-    sentencepiece.frame(engine, settings, begins=False)
+    sentencepiece.add_start_and_end(engine, settings, start=False)
     return Tokenizer(json.dumps(json.loads(engine.to_str()), indent=2), settings)

@@ -1,8 +1,8 @@
-"""Checkpoints of TensorFlow: what transformers wrote (tf_model.h5), and GPT-2's first.
+"""Checkpoints of TensorFlow: tf_model.h5 of transformers, and the files of GPT-2.
 
-transformers dropped TensorFlow in version 5, but its files are around; names and
-layouts are those of version 4. GPT-2's own files (Radford et al. 2019) are a folder
-with hparams.json, encoder.json, vocab.bpe and model.ckpt.*.
+The names and layouts of tf_model.h5 are those of transformers 4; version 5 dropped
+TensorFlow. GPT-2 was published (Radford et al. 2019) as a folder with hparams.json,
+encoder.json, vocab.bpe and model.ckpt.*.
 """
 
 import math
@@ -26,7 +26,7 @@ H5 = "tf_model.h5"
 HPARAMS = "hparams.json"
 _ROOTS = {"gpt2": "transformer", "bert": "bert", "roberta": "roberta"}
 _ENDS = {"kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias"}
-_TABLE, _MERGES = "encoder.json", "vocab.bpe"
+_VOCABULARY, _MERGES = "encoder.json", "vocab.bpe"
 _LARGEST = 64 * 2**20
 _FIELDS = {
     "n_vocab": "vocab_size",
@@ -48,14 +48,14 @@ _OUTER = {
 
 
 def h5(folder: pathlib.Path, family) -> Tensors:
-    """The tensors of transformers' tf_model.h5, by the names of its PyTorch files.
+    """Returns the tensors of tf_model.h5 by the names of PyTorch files.
 
     Args:
-      folder: that holds the file.
+      folder: the folder of the file.
       family: the model_type of its config.json.
 
     Raises:
-      ValueError: the file is broken, of another family, or has a tensor twice.
+      ValueError: the file is broken, has another family, or has a tensor twice.
     """
     path = files.inside(folder, H5)
     root = _ROOTS.get(family) if isinstance(family, str) else None
@@ -63,42 +63,42 @@ def h5(folder: pathlib.Path, family) -> Tensors:
         raise ValueError(
             f"{path}: model_type {family!r}; allowed with {H5}: {', '.join(_ROOTS)}."
         )
-    places = {}
+    arrays = {}
     for name, array in h5_file.arrays(path, str(path)).items():
-        theirs, turned = _their_name(name, root)
+        hf_name, transposed = _hf_name(name, root)
         shape = array.shape
-        if family == "gpt2" and len(shape) == 2 and theirs.endswith(".bias"):
-            shape = shape[1:] if shape[0] == 1 else shape  # of its Conv1D
-        if theirs in places:
-            raise ValueError(f"{path}: the tensor {theirs} is there twice.")
-        places[theirs] = array, shape[::-1] if turned else shape, turned
+        if family == "gpt2" and len(shape) == 2 and hf_name.endswith(".bias"):
+            shape = shape[1:] if shape[0] == 1 else shape  # a bias of Conv1D
+        if hf_name in arrays:
+            raise ValueError(f"{path}: the tensor {hf_name} is in the file twice.")
+        arrays[hf_name] = array, shape[::-1] if transposed else shape, transposed
 
     def read(name):
-        array, shape, turned = places[name]
+        array, shape, transposed = arrays[name]
         value = array[()]
-        return value.T if turned else value.reshape(shape)
+        return value.T if transposed else value.reshape(shape)
 
-    return Tensors({name: place[1] for name, place in places.items()}, read)
+    return Tensors({name: entry[1] for name, entry in arrays.items()}, read)
 
 
-def _their_name(path, root) -> tuple[str, bool]:
-    """The name in a PyTorch file, and whether the matrix is transposed there."""
-    # "mlm___cls" is the name of a layer and then that of its attribute
+def _hf_name(path, root) -> tuple[str, bool]:
+    """Returns the name in a PyTorch file, and whether it has the matrix transposed."""
+    # "mlm___cls" is the name of a layer and the name of its attribute.
     parts = re.sub(r":\d+$", "", path).replace("_._", "/").split("/")
     heads = [i for i, part in enumerate(parts) if "___" in part]
     starts = [len(parts) - 1 - parts[::-1].index(root)] if root in parts else heads[-1:]
     parts = parts[starts[0] :] if starts else parts
     parts[0] = parts[0].rpartition("___")[2]
-    turned = parts[-1] == "kernel"
+    transposed = parts[-1] == "kernel"
     parts[-1] = _ENDS.get(parts[-1], parts[-1])
-    return ".".join(parts), turned
+    return ".".join(parts), transposed
 
 
-# ------------------------------------------------------------------ GPT-2's own
+# ------------------------------------------------------------------ GPT-2's files
 
 
 def read(path) -> Pretrained:
-    """Reads a folder as GPT-2's authors published theirs.
+    """Reads a folder in the layout that GPT-2 was published in.
 
     Raises:
       ValueError: a file is missing or broken, or a tensor is unknown.
@@ -106,13 +106,13 @@ def read(path) -> Pretrained:
     folder = pathlib.Path(path)
     hparams = files.read_json(files.inside(folder, HPARAMS))
     config = {"model_type": "gpt2"}
-    for ours, theirs in _FIELDS.items():
-        if type(hparams.get(ours)) is not int or hparams[ours] < 1:
+    for name, hf_name in _FIELDS.items():
+        if type(hparams.get(name)) is not int or hparams[name] < 1:
             raise ValueError(
-                f"{folder / HPARAMS}: {ours} {hparams.get(ours)!r}, 1 or more allowed."
+                f"{folder / HPARAMS}: {name} {hparams.get(name)!r}, 1 or more allowed."
             )
-        config[theirs] = hparams[ours]
-    # read as GPT-2 was trained
+        config[hf_name] = hparams[name]
+    # GPT-2's fixed choices, which hparams.json does not have.
     config |= {"activation_function": "gelu_new", "layer_norm_epsilon": 1e-5}
     tensors = _variables(folder)
     return Pretrained(
@@ -121,6 +121,7 @@ def read(path) -> Pretrained:
 
 
 def _variables(folder) -> Tensors:
+    """Opens the checkpoint of a folder; tensors have Hugging Face's names."""
     found = sorted(path.name for path in folder.glob("*.index"))
     if len(found) != 1:
         names = ", ".join(found) or "none"
@@ -138,30 +139,31 @@ def _variables(folder) -> Tensors:
         raise _broken(prefix, error) from None
     names = {}
     for name in shapes:
-        theirs = _first_name(name)
-        if theirs is not None:
-            names[theirs] = name
+        hf_name = _gpt2_name(name)
+        if hf_name is not None:
+            names[hf_name] = name
         elif name.startswith("model/") and "/Adam" not in name:
-            raise ValueError(f"{prefix}: the variable {name} is none of GPT-2's.")
-    sizes = {theirs: tuple(shapes[name]) for theirs, name in names.items()}
-    # a Conv1D has a window of one
+            raise ValueError(f"{prefix}: the variable {name} does not belong to GPT-2.")
+    sizes = {hf_name: tuple(shapes[name]) for hf_name, name in names.items()}
+    # The kernel of a Conv1D has a first axis of size 1.
     sizes = {n: s[1:] if len(s) == 3 and s[0] == 1 else s for n, s in sizes.items()}
     total = 4 * sum(math.prod(shape) for shape in sizes.values())
-    there = sum(os.path.getsize(path) for path in parts)
-    if total > there:
-        raise ValueError(f"{prefix}: holds {there} bytes of data, expected {total}.")
+    size = sum(os.path.getsize(path) for path in parts)
+    if total > size:
+        raise ValueError(f"{prefix}: holds {size} bytes of data, expected {total}.")
 
-    def value(theirs):
+    def value(hf_name):
         try:
-            array = reader.get_tensor(names[theirs])
+            array = reader.get_tensor(names[hf_name])
         except (tf.errors.OpError, ValueError, RuntimeError) as error:
             raise _broken(prefix, error) from None
-        return np.asarray(array).reshape(sizes[theirs])
+        return np.asarray(array).reshape(sizes[hf_name])
 
     return Tensors(sizes, value)
 
 
-def _first_name(name) -> str | None:
+def _gpt2_name(name) -> str | None:
+    """Returns Hugging Face's name of a variable; None if it is not a weight."""
     block = _BLOCK.fullmatch(name)
     if block is None:
         return _OUTER.get(name)
@@ -170,9 +172,10 @@ def _first_name(name) -> str | None:
 
 
 def _tokenizer(folder) -> Tokenizer | None:
-    if not (folder / _TABLE).exists():
+    """Reads the tokenizer of the folder, or None if it has none."""
+    if not (folder / _VOCABULARY).exists():
         return None
-    paths = [files.inside(folder, name) for name in (_TABLE, _MERGES)]
+    paths = [files.inside(folder, name) for name in (_VOCABULARY, _MERGES)]
     for path in paths:
         if path.stat().st_size > _LARGEST:
             raise ValueError(f"{path}: larger than {_LARGEST} bytes.")
@@ -184,9 +187,9 @@ def _tokenizer(folder) -> Tokenizer | None:
         raise ValueError(f"{paths[0]}: not a tokenizer: {error}") from None
     if engine.token_to_id(END) is not None:
         engine.add_special_tokens([tokenizers.AddedToken(END, normalized=False)])
-    names = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END)
+    settings = {name: END for name in ("bos_token", "eos_token", "unk_token")}
     try:
-        return Tokenizer(engine.to_str(pretty=True), names)
+        return Tokenizer(engine.to_str(pretty=True), settings)
     except ValueError as error:
         raise ValueError(f"{paths[0]}: {error}") from None
 

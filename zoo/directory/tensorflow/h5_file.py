@@ -1,7 +1,7 @@
-"""HDF5 files of others, opened with care.
+"""Opens HDF5 files that may come from anybody.
 
-HDF5 can point out of a file, into any other of the system, and can say that a few bytes
-are terabytes of zeros. Nobody writes weights so.
+An HDF5 file can link to any other file of the system. It can also claim that a few
+bytes are terabytes of zeros. Files of weights need neither, so both are refused.
 """
 
 import contextlib
@@ -11,11 +11,15 @@ import h5py
 
 
 def arrays(path, where: str) -> dict[str, h5py.Dataset]:
-    """The arrays of a file by their paths in it; the file stays open for them.
+    """Returns the arrays of a file by their paths in it; they keep the file open.
+
+    Args:
+      path: the file.
+      where: the start of error messages.
 
     Raises:
-      ValueError: it is no HDF5 file or broken, it points out of itself, or says that it
-        holds more than its size.
+      ValueError: the file is broken, links to another file, or claims to hold more
+        bytes than its size.
     """
     found, size = {}, os.path.getsize(path)
     with contextlib.ExitStack() as stack:
@@ -27,16 +31,16 @@ def arrays(path, where: str) -> dict[str, h5py.Dataset]:
         total = sum(array.nbytes for array in found.values())
         if total > size:
             raise ValueError(f"{where}: says it holds {total} bytes, but has {size}.")
-        stack.pop_all()  # it is closed with the last of its arrays
+        stack.pop_all()  # the file is closed with the last of its arrays
     return found
 
 
 def _walk(group, found, where, seen):
-    # a group that is among its own members would never end
-    place = h5py.h5o.get_info(group.id).addr
-    if place in seen or len(seen) > 100_000:
+    """Adds the arrays of a group and of the groups in it to `found`."""
+    # A group can be a member of itself.
+    if group.id in seen or len(seen) > 100_000:
         raise ValueError(f"{where}: the group {group.name} is in itself.")
-    seen.add(place)
+    seen.add(group.id)
     for name in group:
         path = f"{group.name.rstrip('/')}/{name}"
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):

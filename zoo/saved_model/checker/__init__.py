@@ -1,9 +1,8 @@
-"""Says whether stock TensorFlow can serve a SavedModel, and proves it by calling it.
+"""Tests whether stock TensorFlow can serve a SavedModel, by calling it.
 
-The graph is read here; the calls are made by a child process that holds nothing but the
-C library (probe.py), so that neither Python TensorFlow nor an extension library that
-this process happens to hold can help the artefact along. No file of the checker imports
-tensorflow or numpy.
+This process reads the graph. A child process (probe.py) makes the calls, with the C
+library alone: neither Python TensorFlow nor an extension library can help. No file of
+the checker imports tensorflow or numpy.
 """
 
 import json
@@ -18,7 +17,7 @@ from zoo.saved_model.checker.report import Report, Result
 
 _PROBE = "zoo.saved_model.checker.probe"
 _ROOT = pathlib.Path(__file__).parents[3]
-_SHOWN = 3  # last lines of a child that died
+_SHOWN = 3  # last lines of stderr in the message about a child that died
 
 
 def check(
@@ -31,11 +30,11 @@ def check(
 
     Args:
       path: the folder with saved_model.pb.
-      calls: how many calls watch the memory; 0 leaves that out, 2000 is a proof.
+      calls: the calls during which the memory is measured; 0 is off, 2000 is a proof.
       requests: a file of recorded requests and answers (see recorded.py); by default
-        assets.extra/requests.json, where the artefact has it.
-      tensorflow: the folder of a tensorflow package to run it on, such as that of
-        another environment with an older release; by default the installed one.
+        assets.extra/requests.json, if the SavedModel has it.
+      tensorflow: the folder of the tensorflow package to run it on, for example an
+        older release in another environment; by default the installed one.
 
     Raises:
       ValueError: there is no such SavedModel, library or file of requests, or one of
@@ -52,10 +51,10 @@ def check(
         recorded.load(requests)
     tensorflow = str(tensorflow or library.folder())
     library.find(tensorflow)
-    said, died = _child(path, calls, requests, tensorflow)
+    lines, died = _child(path, calls, requests, tensorflow)
     registry: dict[str, bool] = {}
     version, results, latency = "", [], {}
-    for line in said:
+    for line in lines:
         if "registry" in line:
             registry, version = line["registry"], line["version"]
         elif "latency" in line:
@@ -71,7 +70,7 @@ def check(
 def _child(
     path: str, calls: int, requests: str | None, tensorflow: str
 ) -> tuple[list[dict], str]:
-    """Runs the probe; returns what it said and, if it died, how."""
+    """Runs the probe; returns its lines, and how it died or ""."""
     flags = {"saved_model": path, "tensorflow": tensorflow, "calls": calls}
     flags |= {"requests": requests} if requests else {}
     run = subprocess.run(
@@ -82,11 +81,11 @@ def _child(
         text=True,
         check=False,
     )
-    said = [json.loads(line) for line in run.stdout.splitlines()]
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
     if not run.returncode:
-        return said, ""
+        return lines, ""
     last = " | ".join(run.stderr.strip().splitlines()[-_SHOWN:])
-    if not said:
+    if not lines:
         raise ValueError(f"{tensorflow}: its library does not run: {last}")
-    stage = said[-1].get("check", "load")
-    return said, f"died with code {run.returncode} after {stage!r}: {last}"
+    stage = lines[-1].get("check", "load")
+    return lines, f"died with code {run.returncode} after {stage!r}: {last}"

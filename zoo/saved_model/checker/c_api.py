@@ -1,8 +1,8 @@
 """Runs a SavedModel through TensorFlow's C API, without Python TensorFlow.
 
-Standard library only, so that a program that imports this file is what a server is:
-the C++ runtime, the artefact, and nothing else. Measured and tested on the libraries
-of the `tensorflow` wheels; XLA is switched off as in a stock `tensorflow_model_server`.
+Standard library only: a program that imports this file has the C++ runtime and the
+SavedModel, as a server has. XLA is off, as in a stock `tensorflow_model_server`. Tested
+with the libraries of the `tensorflow` wheels.
 
     session = Session("served/1")
     session.run("serving_default", {"prompt": ["Once"]})["text"].tolist()
@@ -52,16 +52,16 @@ class Session:
 
         Args:
           path: the folder with saved_model.pb.
-          tags: which of its graphs.
-          tensorflow: the folder of a tensorflow package, also of another
-            environment and release; by default that of this environment.
+          tags: of the graph to load.
+          tensorflow: the folder of a tensorflow package, of any environment and
+            release; by default that of this environment.
 
         Raises:
           ValueError: there is no such library.
           Error: TensorFlow cannot load the SavedModel.
         """
         self._lib = lib = library.load(str(tensorflow or library.folder()))
-        tags = [tag.encode() for tag in tags]
+        names = [tag.encode() for tag in tags]
         options, buffer = lib.TF_NewSessionOptions(), lib.TF_NewBuffer()
         self._graph, self._session = lib.TF_NewGraph(), None
         try:
@@ -70,8 +70,8 @@ class Session:
                 options,
                 None,
                 str(path).encode(),
-                (ctypes.c_char_p * len(tags))(*tags),
-                len(tags),
+                (ctypes.c_char_p * len(names))(*names),
+                len(names),
                 self._graph,
                 buffer,
             )
@@ -84,7 +84,7 @@ class Session:
             lib.TF_DeleteSessionOptions(options)
 
     def run(self, signature: str, inputs: dict[str, Any]) -> dict[str, Tensor]:
-        """Calls a signature; inputs left out take their defaults, as over gRPC.
+        """Calls a signature; an input that is left out takes its default, as in gRPC.
 
         Args:
           signature: its name.
@@ -107,19 +107,19 @@ class Session:
             raise ValueError(f"{signature}: input {name!r} is missing.")
         feeds, fetched = [], []
         try:
-            for name, port in known.inputs.items():
+            for name, info in known.inputs.items():
                 where = f"{signature}: input {name!r}"
-                feeds.append(self._feed(tensor(values[name], port.dtype, where)))
-            ports = list(known.inputs.values()), list(known.outputs.values())
-            handles = (ctypes.c_void_p * len(ports[1]))()
+                feeds.append(self._feed(tensor(values[name], info.dtype, where)))
+            infos = list(known.inputs.values()), list(known.outputs.values())
+            handles = (ctypes.c_void_p * len(infos[1]))()
             self._call(
                 self._lib.TF_SessionRun,
                 self._session,
                 None,
-                self._places(ports[0]),
+                self._places(infos[0]),
                 (ctypes.c_void_p * len(feeds))(*(handle for handle, _ in feeds)),
                 len(feeds),
-                self._places(ports[1]),
+                self._places(infos[1]),
                 handles,
                 len(handles),
                 None,
@@ -131,7 +131,7 @@ class Session:
                 zip(known.outputs, (self._fetch(h) for h in fetched), strict=True)
             )
         finally:
-            # An output may share memory with an input, so that inputs go last.
+            # An output may share memory with an input: free the inputs last.
             for handle in fetched:
                 self._lib.TF_DeleteTensor(handle)
             for handle, strings in feeds:
@@ -154,6 +154,7 @@ class Session:
         self.close()
 
     def _call(self, function, *arguments):
+        """Calls a C function with a TF_Status as its last argument."""
         status = self._lib.TF_NewStatus()
         try:
             result = function(*arguments, status)
@@ -166,18 +167,19 @@ class Session:
         finally:
             self._lib.TF_DeleteStatus(status)
 
-    def _places(self, ports: list[wire.TensorInfo]):
-        places = (_Output * len(ports))()
-        for place, port in zip(places, ports, strict=True):
-            name, _, index = port.tensor.rpartition(":")
+    def _places(self, infos: list[wire.TensorInfo]):
+        """The TF_Output array of tensors of the graph."""
+        places = (_Output * len(infos))()
+        for place, info in zip(places, infos, strict=True):
+            name, _, index = info.tensor.rpartition(":")
             operation = self._lib.TF_GraphOperationByName(self._graph, name.encode())
             if not operation:
-                raise Error("NOT_FOUND", f"the graph has no tensor {port.tensor!r}")
+                raise Error("NOT_FOUND", f"the graph has no tensor {info.tensor!r}")
             place.operation, place.index = operation, int(index)
         return places
 
     def _feed(self, value: Tensor) -> tuple[int, int]:
-        """Makes a TF_Tensor; returns it and how many strings it owns."""
+        """Makes a TF_Tensor; returns it and the number of its strings."""
         lib, count = self._lib, len(value.data)
         strings = value.dtype == STRING
         sizes = (ctypes.c_int64 * len(value.shape))(*value.shape)
@@ -195,6 +197,7 @@ class Session:
         return handle, count
 
     def _fetch(self, handle: int) -> Tensor:
+        """Copies a TF_Tensor."""
         lib = self._lib
         shape = tuple(lib.TF_Dim(handle, i) for i in range(lib.TF_NumDims(handle)))
         code = lib.TF_TensorType(handle)
@@ -210,6 +213,7 @@ class Session:
         return Tensor(dtype, shape, strings)
 
     def _free(self, handle: int, strings: int) -> None:
+        """Frees a TF_Tensor and its strings."""
         start = self._lib.TF_TensorData(handle) if strings else 0
         for i in range(strings):  # TF_DeleteTensor frees the array, not its strings
             self._lib.TF_StringDealloc(start + i * _STRING_BYTES)

@@ -1,7 +1,7 @@
 """Example requests for a signature: documented ones, or plausible ones by type.
 
-Standard library only. A request is a list of rows; a row is a dict from an input's
-name to its tensor without the batch dimension.
+Standard library only. A request is a list of rows. A row is a dict from an input's name
+to its tensor without the batch dimension.
 """
 
 import json
@@ -16,11 +16,11 @@ Row = dict[str, Tensor]
 
 _TEXT = "The sea was calm"
 _MORE = " and then"
-_SIZE = 4  # stands for every unknown size but the batch's
+_SIZE = 4  # of every unknown dimension except the batch
 
 
 def documented(path: str) -> dict[str, dict]:
-    """What assets.extra/signature.json says of each signature; {} without the file.
+    """The entries of assets.extra/signature.json by signature; {} without the file.
 
     Raises:
       ValueError: the file is there but is not such a description.
@@ -35,22 +35,24 @@ def documented(path: str) -> dict[str, dict]:
     if not isinstance(content, dict) or content.get("format") != 1:
         seen = content.get("format") if isinstance(content, dict) else content
         raise ValueError(f"{file}: format {seen!r}. Allowed: 1.")
-    for name, kind, port, field in _fields(content, str(file)):
-        if field not in port:
+    for name, kind, info, field in _fields(content, str(file)):
+        if field not in info:
             raise ValueError(f"{file}: {name}.{kind} has an entry without {field!r}.")
     return content["signatures"]
 
 
 def _fields(content: dict, file: str):
+    """Yields (signature, kind, entry, field) of all that every entry must have."""
     for name, signature in _table(content, "signatures", file).items():
         for kind in ("inputs", "outputs"):
-            ports = _table(signature, kind, f"{file}: {name}")
-            for key in ports:
-                port = _table(ports, key, f"{file}: {name}.{kind}")
-                yield from ((name, kind, port, field) for field in ("dtype", "shape"))
+            infos = _table(signature, kind, f"{file}: {name}")
+            for key in infos:
+                info = _table(infos, key, f"{file}: {name}.{kind}")
+                yield from ((name, kind, info, field) for field in ("dtype", "shape"))
 
 
 def _table(parent: dict, key: str, where: str) -> dict:
+    """The object in a field of another one."""
     value = parent.get(key) if isinstance(parent, dict) else None
     if not isinstance(value, dict):
         raise ValueError(f"{where}: {key!r} is {value!r}, expected an object.")
@@ -74,41 +76,42 @@ def row(signature: Signature, about: dict | None) -> tuple[Row, bool]:
     """
     examples = (about or {}).get("inputs", {})
     result, known = {}, True
-    for name, port in signature.inputs.items():
-        said = examples.get(name, {})
-        if key := next((key for key in ("example", "default") if key in said), ""):
+    for name, info in signature.inputs.items():
+        entry = examples.get(name, {})
+        if key := next((key for key in ("example", "default") if key in entry), ""):
             where = f"signature.json: {key} of {name!r}"
-            result[name] = tensor(said[key], port.dtype, where)
+            result[name] = tensor(entry[key], info.dtype, where)
         elif name in signature.defaults:
             default = signature.defaults[name]
             result[name] = default.row(0) if default.shape else default
         else:
-            result[name], known = _plausible(port), False
+            result[name], known = _plausible(info), False
     return result, known
 
 
-def _plausible(port: TensorInfo) -> Tensor:
-    shape = tuple(_SIZE if size is None else size for size in (port.shape or ())[1:])
+def _plausible(info: TensorInfo) -> Tensor:
+    """A row of text or small numbers of the input's type and shape."""
+    shape = tuple(_SIZE if size is None else size for size in (info.shape or ())[1:])
     count = math.prod(shape)
-    if port.dtype == STRING:
+    if info.dtype == STRING:
         return Tensor(STRING, shape, (_TEXT.encode(),) * count)
-    if FORMATS.get(port.dtype) is None:
-        raise ValueError(f"{port.tensor}: no example for an input of {port.dtype}.")
-    step = 0.25 if port.dtype.startswith("float") else 1
+    if FORMATS.get(info.dtype) is None:
+        raise ValueError(f"{info.tensor}: no example for an input of {info.dtype}.")
+    step = 0.25 if info.dtype.startswith("float") else 1
     numbers = (step * (1 + i) for i in range(_SIZE))
-    few = struct.pack(f"={_SIZE}{FORMATS[port.dtype]}", *numbers)
-    data = few * math.ceil(count / _SIZE)  # a state may hold millions
-    return Tensor(port.dtype, shape, data[: count * len(few) // _SIZE])
+    few = struct.pack(f"={_SIZE}{FORMATS[info.dtype]}", *numbers)
+    data = few * math.ceil(count / _SIZE)  # fast for states of millions of numbers
+    return Tensor(info.dtype, shape, data[: count * len(few) // _SIZE])
 
 
-def other(value: Tensor, turn: int) -> Tensor:
-    """Another value of the same type and shape; `turn` says which of many.
+def other(value: Tensor, which: int) -> Tensor:
+    """Another value of the same type and shape; each `which` gives another one.
 
-    A text grows at its end, so that of several turns the last is the longest whatever
-    the tokenizer: a batch that holds it is padded to the same length.
+    A text grows at its end with `which`. So the largest `which` has the most tokens in
+    any tokenizer: every batch that contains it is padded to the same length.
     """
     if value.dtype == STRING:
-        more = _MORE.encode() * turn
+        more = _MORE.encode() * which
         full = bool(value.shape)  # in a list of texts, an empty one means "none"
         return value._replace(
             data=tuple(text + more if text or not full else text for text in value.data)
@@ -117,18 +120,18 @@ def other(value: Tensor, turn: int) -> Tensor:
         return value
     if value.shape:  # the same numbers in another order
         size = struct.calcsize(FORMATS[value.dtype])
-        cut = turn * size % len(value.data)
-        turned = value.data[cut:] + value.data[:cut]
-        if turned != value.data:
-            return value._replace(data=turned)
+        cut = which * size % len(value.data)
+        rolled = value.data[cut:] + value.data[:cut]
+        if rolled != value.data:
+            return value._replace(data=rolled)
     numbers = value.flat()
     if value.dtype == "bool":
         numbers = [not number for number in numbers]
     elif value.dtype.startswith("float"):
-        numbers = [number / (1 + turn) if number else turn / 4 for number in numbers]
+        numbers = [number / (1 + which) if number else which / 4 for number in numbers]
     else:
-        # Stays within the type: 127 is the largest of the smallest one.
-        numbers = [n + turn if n < 100 else n - turn for n in numbers]
+        # Below 100 a sum stays within int8, the smallest type.
+        numbers = [n + which if n < 100 else n - which for n in numbers]
     data = struct.pack(f"={len(numbers)}{FORMATS[value.dtype]}", *numbers)
     return value._replace(data=data)
 

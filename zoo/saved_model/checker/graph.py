@@ -22,7 +22,7 @@ class Node:
       op: its type.
       inputs: the names of the nodes that feed it, also by control.
       calls: the functions that it may call.
-      compiled: whether it demands XLA.
+      compiled: whether it needs XLA.
     """
 
     name: str
@@ -33,13 +33,13 @@ class Node:
 
 
 class Graph:
-    """The graph that servers load, with its functions.
+    """The graph that a server loads, with its functions.
 
     Attributes:
       signatures: name -> wire.Signature, without TensorFlow's own ones.
       nodes: name -> Node of the graph itself.
       functions: name -> the Nodes of a function.
-      compiled: the functions that demand XLA.
+      compiled: the functions that need XLA.
     """
 
     def __init__(self, path: str):
@@ -67,6 +67,7 @@ class Graph:
             raise ValueError(f"{file}: not a SavedModel: {error}.") from None
 
     def _add(self, message: memoryview) -> None:
+        """Adds a function."""
         nodes, attributes, name = [], [], ""
         for number, value in wire.fields(message):
             if number == 1:
@@ -86,9 +87,9 @@ class Graph:
             yield from ((name, node) for node in nodes)
 
     def reached(self, signature: str) -> Iterator[tuple[str, Node]]:
-        """Yields (where, node) of all that a signature's outputs need."""
-        ports = self.signatures[signature].outputs.values()
-        names = [_node_name(port.tensor) for port in ports]
+        """Yields (where, node) of every node that a signature's outputs depend on."""
+        infos = self.signatures[signature].outputs.values()
+        names = [_node_name(info.tensor) for info in infos]
         functions: list[str] = []
         seen: set[str] = set()
         while names:
@@ -124,6 +125,7 @@ def _serving(file: pathlib.Path) -> memoryview:
 
 
 def _below(path: str) -> str:
+    """The end of a message: the versions in a folder of versions."""
     folder = pathlib.Path(path)
     below = folder.iterdir() if folder.is_dir() else ()
     versions = sorted(p.name for p in below if (p / "saved_model.pb").exists())
@@ -131,6 +133,7 @@ def _below(path: str) -> str:
 
 
 def _node(message: memoryview) -> Node:
+    """Reads a NodeDef."""
     name = op = ""
     inputs, attributes = [], []
     for number, value in wire.fields(message):
@@ -148,6 +151,7 @@ def _node(message: memoryview) -> Node:
 
 
 def _node_name(tensor: str) -> str:
+    """The node of "name:0" or "^name"."""
     return tensor.removeprefix("^").partition(":")[0]
 
 

@@ -1,4 +1,4 @@
-"""What a SavedModel must not hold, read from its graph without running it.
+"""Rules that a SavedModel's graph must keep, checked without running it.
 
 Standard library only.
 """
@@ -12,7 +12,7 @@ from zoo.saved_model.checker.report import Result
 from zoo.saved_model.checker.wire import TensorInfo
 
 # Ops declared stateful that change nothing: they read variables and immutable tables,
-# call functions, check values, or keep what they hold for one call only.
+# call functions, check values, or keep values for one call only.
 _READ_ONLY = frozenset(
     """
     Assert BatchFunction Case CheckNumerics CheckNumericsV2 CudnnRNN CudnnRNNV2
@@ -43,11 +43,11 @@ _HOST = frozenset(
     """.split()
 )
 _ELSEWHERE = ("Collective", "Nccl", "RemoteCall", "Rpc", "TPU", "Send", "Recv")
-# What TF Serving's json_tensor.cc converts.
+# The types that TF Serving's json_tensor.cc converts.
 _REST_TYPES = frozenset(
     "bool float32 float64 int8 int16 int32 int64 string uint8 uint32 uint64".split()
 )
-_SHOWN = 4  # findings that a line names
+_SHOWN = 4  # findings in a line
 
 
 def ops(graph: Graph) -> list[str]:
@@ -60,9 +60,9 @@ def check(graph: Graph, registry: dict[str, bool], about: dict) -> Iterator[Resu
     """Applies every rule.
 
     Args:
-      graph: what is to be served.
+      graph: the graph of the SavedModel.
       registry: the ops of the core library, and whether each is declared stateful.
-      about: the signatures of signature.json, {} where there is none.
+      about: the signatures of signature.json; {} without the file.
     """
     yield from _rest(graph)
     if about:
@@ -93,11 +93,13 @@ def check(graph: Graph, registry: dict[str, bool], about: dict) -> Iterator[Resu
 
 
 def _changes_state(op: str, registry: dict[str, bool]) -> bool:
+    """Whether an op leaves something behind after a call."""
     named = op in _READ_ONLY or op in _PYTHON or "Xla" in op or _leaves(op)
     return op in _REF_WRITES or (registry.get(op, False) and not named)
 
 
 def _leaves(op: str) -> bool:
+    """Whether an op reads or writes files, logs or other machines."""
     return op in _HOST or op.lstrip("_").startswith(_ELSEWHERE) or "Summary" in op
 
 
@@ -113,15 +115,15 @@ def _verdict(
 
 
 def _rest(graph: Graph) -> Iterator[Result]:
-    """What TF Serving's REST interface and its batching can carry."""
+    """Whether TF Serving's REST interface and its batching take the signatures."""
     if not graph.signatures:
         yield Result("rest", "", "fail", "there is no signature to call")
     for name, signature in graph.signatures.items():
         wrong = [] if signature.inputs else ["has no inputs"]
         wrong += [] if signature.outputs else ["has no outputs"]
         for kind in ("inputs", "outputs"):
-            for key, port in getattr(signature, kind).items():
-                problem = _problem(port)
+            for key, info in getattr(signature, kind).items():
+                problem = _problem(info)
                 if problem:
                     wrong.append(f"{kind[:-1]} {key!r} {problem}")
         detail = (
@@ -130,18 +132,19 @@ def _rest(graph: Graph) -> Iterator[Result]:
         yield Result("rest", name, "fail" if wrong else "pass", detail)
 
 
-def _problem(port: TensorInfo) -> str:
-    if not port.tensor:
+def _problem(info: TensorInfo) -> str:
+    """Why REST or batching refuses a tensor, or ""."""
+    if not info.tensor:
         return "is sparse or composite"
-    if port.dtype not in _REST_TYPES:
-        return f"is {port.dtype}"
-    if not port.shape or port.shape[0] is not None:
-        return f"has shape {_sizes(port)}, expected an unknown batch dimension first"
+    if info.dtype not in _REST_TYPES:
+        return f"is {info.dtype}"
+    if not info.shape or info.shape[0] is not None:
+        return f"has shape {_sizes(info)}, expected an unknown batch dimension first"
     return ""
 
 
-def _sizes(port: TensorInfo) -> list | None:
-    return None if port.shape is None else list(port.shape)
+def _sizes(info: TensorInfo) -> list | None:
+    return None if info.shape is None else list(info.shape)
 
 
 def _described(graph: Graph, about: dict) -> Iterator[Result]:
@@ -149,15 +152,15 @@ def _described(graph: Graph, about: dict) -> Iterator[Result]:
     wrong = [f"{name!r} is in one only" for name in about.keys() ^ graph.signatures]
     for name in about.keys() & graph.signatures.keys():
         for kind in ("inputs", "outputs"):
-            ports, texts = getattr(graph.signatures[name], kind), about[name][kind]
-            for key in ports.keys() | texts.keys():
+            infos, texts = getattr(graph.signatures[name], kind), about[name][kind]
+            for key in infos.keys() | texts.keys():
                 where = f"{name}: {kind[:-1]} {key!r}"
-                if key not in ports or key not in texts:
+                if key not in infos or key not in texts:
                     wrong.append(f"{where} is in one only")
                     continue
-                said = f"{texts[key]['dtype']} {texts[key]['shape']}"
-                real = f"{ports[key].dtype} {_sizes(ports[key])}"
-                if real != said:
-                    wrong.append(f"{where} is {real}, described as {said}")
+                described = f"{texts[key]['dtype']} {texts[key]['shape']}"
+                real = f"{infos[key].dtype} {_sizes(infos[key])}"
+                if real != described:
+                    wrong.append(f"{where} is {real}, described as {described}")
     detail = "; ".join(sorted(wrong)[:_SHOWN]) or "signature.json agrees with the graph"
     yield Result("described", "", "fail" if wrong else "pass", detail)

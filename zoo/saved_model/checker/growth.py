@@ -11,16 +11,16 @@ from collections.abc import Callable
 
 _MEGABYTE = 1 << 20
 _PARTS = 6
-# A leak exceeds both: bytes a call, and bytes in one part of the calls.
+# A leak exceeds both limits: bytes per call, and bytes in one part of the calls.
 _SLOPE, _SUM = 2048, _MEGABYTE
 
 
 def measure(call: Callable[[int], None], calls: int) -> tuple[bool, str]:
-    """Calls `call(turn)` many times and watches the resident memory.
+    """Calls `call(number)` many times and measures the resident memory.
 
-    The calls are cut into six parts. The first two fill caches and thread pools; of
-    the growth of the other four the lower median counts, which a leak raises and one
-    or two steps of the allocator do not.
+    The calls have six parts. The first two fill caches and thread pools. The result is
+    the lower median growth of the other four: a leak raises it, one or two steps of the
+    allocator do not.
 
     Returns:
       Whether the process keeps its size, and the numbers in words.
@@ -28,8 +28,8 @@ def measure(call: Callable[[int], None], calls: int) -> tuple[bool, str]:
     ends = [calls * part // _PARTS for part in range(_PARTS + 1)]
     sizes = [_resident()]
     for start, end in itertools.pairwise(ends):
-        for turn in range(start, end):
-            call(turn)
+        for number in range(start, end):
+            call(number)
         sizes.append(_resident())
     grown = [late - early for early, late in itertools.pairwise(sizes)]
     usual = sorted(grown[2:])[1]

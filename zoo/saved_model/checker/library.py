@@ -1,4 +1,4 @@
-"""Finds and loads TensorFlow's C library, and declares the functions that we call.
+"""Finds and loads TensorFlow's C library, and declares its functions.
 
 Standard library only. The declarations follow tensorflow/c/c_api.h and tf_tstring.h.
 """

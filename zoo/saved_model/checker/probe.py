@@ -1,7 +1,7 @@
-"""The child process of `zoo.check`: loads a SavedModel, calls it, says what happened.
+"""The child process of `zoo.check`: loads a SavedModel, calls it, prints the results.
 
-Standard library only, and started without site-packages, so that Python TensorFlow
-and numpy are truly absent. Prints one JSON object a line:
+Standard library only, and started without site-packages: Python TensorFlow and numpy
+cannot be imported. Prints one JSON object on each line:
 
     {"registry": {op: stateful}, "version": release of the library}
     {"check": ..., "signature": ..., "status": "pass" | "fail" | "warn", "detail": ...}
@@ -20,20 +20,20 @@ from zoo.saved_model.checker.tensors import STRING, Tensor
 
 _TIMED = 5  # calls for a median
 _BATCHES = (1, 8)
-_LONGER = 16  # times the text of the example
+_LONGER = 16  # copies of the example's text in a long text
 _THREADS = 4
-_LARGEST = 4 << 20  # bytes of an output that is searched for infinities
+_LARGEST = 4 << 20  # bytes of the largest output that is searched for infinities
 
 
 def main() -> None:
-    """Runs every check that needs a running model."""
+    """Runs every check that calls the SavedModel."""
     parser = argparse.ArgumentParser()
     for name in ("saved_model", "tensorflow", "requests"):
         parser.add_argument(f"--{name}")
     parser.add_argument("--calls", type=int)
     args = parser.parse_args()
     lib = library.load(args.tensorflow)
-    _say(registry=library.registry(lib), version=library.version(lib))
+    _print(registry=library.registry(lib), version=library.version(lib))
     try:
         session = c_api.Session(args.saved_model, tensorflow=args.tensorflow)
     except c_api.Error as error:
@@ -45,7 +45,7 @@ def main() -> None:
     probes = [probe for probe in probes if probe.tested()]
     if probes and args.calls:
         kept = growth.measure(
-            lambda turn: probes[turn % len(probes)].fresh(turn), args.calls
+            lambda number: probes[number % len(probes)].fresh(number), args.calls
         )
         _result("memory", "", *kept)
     for probe in probes:
@@ -67,11 +67,11 @@ class _Probe:
         self.times: dict[str, float] = {}
 
     def tested(self) -> bool:
-        """Runs the checks of this signature; False if it cannot be called at all."""
+        """Runs the checks of this signature; False if no call succeeds."""
         try:
             row, known = examples.row(self.session.signatures[self.name], self.about)
         except ValueError as error:
-            self._say("call", False, str(error))
+            self._result("call", False, str(error))
             return False
         for check, test in (
             ("call", lambda: self._call(row)),
@@ -87,14 +87,16 @@ class _Probe:
                 made_up = error.code == "INVALID_ARGUMENT" and not known
                 made_up = made_up and "No OpKernel" not in error.text
                 words = "refused a made-up request: " if made_up else ""
-                self._say(check, "warn" if made_up else "fail", words + _short(error))
+                self._result(
+                    check, "warn" if made_up else "fail", words + _short(error)
+                )
                 return False
         return True
 
     def _run(self, rows: list[examples.Row]) -> dict[str, Tensor]:
         return self.session.run(self.name, examples.batch(rows))
 
-    def _say(self, check: str, status: bool | str, detail: str) -> None:
+    def _result(self, check: str, status: bool | str, detail: str) -> None:
         _result(check, self.name, status, detail)
 
     def _accepts(self, *rows: examples.Row) -> bool:
@@ -117,12 +119,15 @@ class _Probe:
                 if value.shape[:1] != (size,):
                     words = f"output {name!r} has shape {list(value.shape)}"
                     raise c_api.Error("INTERNAL", f"{words} for a batch of {size}")
-        self._say("call", True, "answers batches of 1 and 3")
+        self._result("call", True, "answers batches of 1 and 3")
         for name, value in self.third.items():
             self._json(name, value)
 
     def _others(self, row: examples.Row) -> list[examples.Row]:
-        made = [{n: examples.other(v, turn) for n, v in row.items()} for turn in (1, 2)]
+        """Two other rows, with other values in all inputs that accept them."""
+        made = [
+            {n: examples.other(v, number) for n, v in row.items()} for number in (1, 2)
+        ]
         self.varied = {name for name in row if any(o[name] != row[name] for o in made)}
         if not self._accepts(row, *made):
             self.varied = {
@@ -137,17 +142,17 @@ class _Probe:
         return [row, row]
 
     def _json(self, name: str, value: Tensor) -> None:
-        """What TF Serving's REST interface could not write as valid JSON."""
+        """Finds outputs that TF Serving's REST interface cannot write as JSON."""
         if value.dtype == STRING and not name.endswith("_bytes"):
             if any(t.decode("utf-8", "ignore").encode() != t for t in value.data):
-                self._say("json", False, f"output {name!r} is not valid UTF-8")
+                self._result("json", False, f"output {name!r} is not valid UTF-8")
         elif value.dtype.startswith("float") and len(value.data) < _LARGEST:
             total = sum(value.flat())
             if total - total != 0:
-                self._say("json", "warn", f"output {name!r} holds infinity or NaN")
+                self._result("json", "warn", f"output {name!r} holds infinity or NaN")
 
     def _defaults(self) -> None:
-        """Leaves the inputs with defaults out, as a gRPC client may."""
+        """Leaves out the inputs with defaults, as a gRPC client may."""
         defaults = self.session.signatures[self.name].defaults
         if not defaults:
             return
@@ -155,7 +160,7 @@ class _Probe:
             inputs = examples.batch(rows)
             given = {name: v for name, v in inputs.items() if name not in defaults}
             self.session.run(self.name, given)
-        self._say("defaults", True, f"may be left out: {', '.join(defaults)}")
+        self._result("defaults", True, f"may be left out: {', '.join(defaults)}")
 
     def _repeat(self) -> None:
         """The same request twice."""
@@ -163,18 +168,18 @@ class _Probe:
             changed = _changed(before, self._run(rows))
             if changed:
                 words = f"the same request twice gives another {changed}"
-                return self._say("repeat", False, words)
-        self._say("repeat", True, "the same request gives the same bytes")
+                return self._result("repeat", False, words)
+        self._result("repeat", True, "the same request gives the same bytes")
 
     def later(self) -> None:
         """The first request once more, after all others."""
         changed = _changed(self.first, self._run(self.rows[:1]))
         words = f"another {changed}" if changed else "the same bytes"
         words = f"after all calls the first request gives {words}"
-        self._say("later", not changed, words)
+        self._result("later", not changed, words)
 
     def _rows(self) -> None:
-        """Every row among other mates and at other places."""
+        """Every row with other rows beside it, and at other places of a batch."""
         # Each batch holds row 2, the longest: the padded shape stays the same.
         for order in ((2, 0, 1), (1, 2, 0), (0, 2, 2), (2, 0, 2), (1, 1, 2), (2, 2, 2)):
             outputs = self._run([self.rows[i] for i in order])
@@ -185,15 +190,15 @@ class _Probe:
                         words = f"row {index} of output {name!r} changes"
                         words += _distance(value.row(place), usual)
                         words += f" in a batch of rows {order} instead of (0, 1, 2)"
-                        return self._say("rows", False, words)
+                        return self._result("rows", False, words)
         if self.varied:
-            words = "a row's bytes do not depend on mates or place"
-            self._say(
+            words = "a row's bytes do not depend on other rows or its place"
+            self._result(
                 "rows", True, f"{words} (varied: {', '.join(sorted(self.varied))})"
             )
         else:
             words = "tested with copies of one row: it takes no other values"
-            self._say("rows", "warn", words)
+            self._result("rows", "warn", words)
 
     def _threads(self) -> None:
         """The first request from several threads at once."""
@@ -215,8 +220,8 @@ class _Probe:
         changed = next(filter(None, (_changed(self.first, a) for a in answers)), "")
         if not changed:
             words = f"{_THREADS} calls at once give the same bytes"
-            return self._say("threads", True, words)
-        # A model that merges calls into one batch rounds otherwise.
+            return self._result("threads", True, words)
+        # A model that merges calls into batches may round in another way.
         rounding = all(
             recorded.near(answer[name], value.tolist(), name)
             for answer in answers
@@ -224,12 +229,12 @@ class _Probe:
         )
         words = f"{_THREADS} calls at once give another {changed}"
         if rounding:
-            self._say("threads", "warn", f"{words}, by rounding only")
+            self._result("threads", "warn", f"{words}, by rounding only")
         else:
-            self._say("threads", False, words)
+            self._result("threads", False, words)
 
     def _latency(self) -> None:
-        """By batch and by length of the texts, as far as the signature takes them."""
+        """Times batches and lengths of text, as far as the signature takes them."""
         longer = {
             name: value._replace(data=(b" ".join(value.data * _LONGER),))
             for name, value in self.rows[0].items()
@@ -240,7 +245,7 @@ class _Probe:
             for size in _BATCHES if longer or not name else ():
                 if self._accepts(*[row] * size):
                     self.times[f"{size}{name}"] = self._median([row] * size)
-        _say(latency={self.name: self.times})
+        _print(latency={self.name: self.times})
 
     def _median(self, rows: list[examples.Row]) -> float:
         """Milliseconds of a call."""
@@ -251,22 +256,23 @@ class _Probe:
             times.append(1e3 * (time.perf_counter() - start))
         return statistics.median(times)
 
-    def fresh(self, turn: int) -> None:
-        """Calls it with a text that it has not seen, where it takes any."""
-        self._run([self._fresh_row(turn) if self.takes_fresh else self.rows[0]])
+    def fresh(self, number: int) -> None:
+        """Calls the signature with a new text, if it takes any text."""
+        self._run([self._fresh_row(number) if self.takes_fresh else self.rows[0]])
 
-    def _fresh_row(self, turn: int) -> examples.Row:
+    def _fresh_row(self, number: int) -> examples.Row:
         row = dict(self.rows[0])
         for name in self.varied:
             if row[name].dtype == STRING:
                 data = tuple(
-                    text and text + b" w%07d" % turn for text in row[name].data
+                    text and text + b" w%07d" % number for text in row[name].data
                 )
                 row[name] = row[name]._replace(data=data)
         return row
 
 
 def _changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> str:
+    """The first output that differs, or ""."""
     return next((repr(name) for name in before if before[name] != after[name]), "")
 
 
@@ -279,6 +285,7 @@ def _same_row(a: Tensor, b: Tensor) -> bool:
 
 
 def _distance(a: Tensor, b: Tensor) -> str:
+    """The largest difference of floats, as the end of a message."""
     if a.shape != b.shape or not a.dtype.startswith("float"):
         return ""
     pairs = zip(a.flat(), b.flat(), strict=True)
@@ -293,10 +300,10 @@ def _short(error: c_api.Error) -> str:
 def _result(check: str, signature: str, status: bool | str, detail: str) -> None:
     if not isinstance(status, str):
         status = "pass" if status else "fail"
-    _say(check=check, signature=signature, status=status, detail=detail)
+    _print(check=check, signature=signature, status=status, detail=detail)
 
 
-def _say(**content) -> None:
+def _print(**content) -> None:
     print(json.dumps(content), flush=True)
 
 

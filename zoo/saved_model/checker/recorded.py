@@ -2,7 +2,7 @@
 
 Standard library only. A recording is a JSON list of
 `{"signature": name, "inputs": {name: nested lists}, "outputs": {name: nested lists}}`;
-strings that are not text stand as `{"b64": ...}`, as in TF Serving's REST interface.
+strings that are no UTF-8 are `{"b64": ...}`, as in TF Serving's REST interface.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 from zoo.saved_model.checker.c_api import Error, Session
 from zoo.saved_model.checker.tensors import Tensor, tensor
 
-TOLERANCE = 1e-4  # of floats, relative to the larger of 1 and the recorded value
+TOLERANCE = 1e-4  # of floats, relative to max(1, recorded value)
 
 
 def load(path: str) -> list[dict]:
@@ -38,7 +38,7 @@ def load(path: str) -> list[dict]:
 
 
 def compare(session: Session, items: list[dict]) -> Iterator[tuple[str, bool, str]]:
-    """Sends every request; yields (signature, equal, what differs)."""
+    """Sends every request; yields (signature, equal, the difference)."""
     for i, item in enumerate(items):
         try:
             outputs = session.run(item["signature"], item["inputs"])
@@ -49,6 +49,7 @@ def compare(session: Session, items: list[dict]) -> Iterator[tuple[str, bool, st
 
 
 def _difference(outputs: dict[str, Tensor], wanted: dict[str, Any]) -> str:
+    """The first output that differs, in words, or ""."""
     for name, value in wanted.items():
         if name not in outputs:
             return f"there is no output {name!r}"

@@ -1,8 +1,8 @@
-"""Which release of TensorFlow an op came with.
+"""The first release of TensorFlow that has an op.
 
-Standard library only. From the registries of tensorflow-cpu 2.14.1, 2.16.2, 2.18.1,
-2.19.1, 2.20.0 and 2.21.0, as `library.registry` reads them. Ops of XLA and of TPUs are
-left out, since no artefact for stock servers may hold them.
+Standard library only. The table comes from the registries of tensorflow-cpu 2.14.1,
+2.16.2, 2.18.1, 2.19.1, 2.20.0 and 2.21.0, as `library.registry` reads them. Ops of XLA
+and of TPUs are left out: a stock server refuses them anyway.
 """
 
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ _NEW = {
 
 
 def first(ops: Iterable[str]) -> str:
-    """The first release that has all these ops, of those that are known here."""
+    """The first release of the table that has all these ops."""
     wanted = set(ops)
     needed = [release for release, new in _NEW.items() if wanted & set(new)]
     return needed[-1] if needed else OLDEST

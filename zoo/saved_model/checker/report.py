@@ -1,4 +1,4 @@
-"""What a check found, as data, as JSON and as short lines for people."""
+"""The findings of a check, as data, as JSON and as lines of text."""
 
 import dataclasses
 from typing import Any
@@ -18,8 +18,8 @@ class Result:
     """One finding.
 
     Attributes:
-      check: what was tested, one word.
-      signature: of which signature; "" for the whole artefact.
+      check: the name of the test, one word.
+      signature: the signature; "" for the whole SavedModel.
       status: "pass", "warn" or "fail".
       detail: one short line.
     """
@@ -36,12 +36,12 @@ class Report:
 
     Attributes:
       path: the SavedModel's folder.
-      tensorflow: the release of the library that it ran on; "" if none did.
+      tensorflow: the release of the library; "" if none ran.
       results: in the order of the tests.
       ops: the op types that signatures reach, sorted.
-      latency: signature -> "first", "1", "8", "1 long", "8 long" -> milliseconds: of
-        the first call, and medians by batch, with the example's text and with one 16
-        times as long. What the signature does not take is left out.
+      latency: signature -> "first", "1", "8", "1 long", "8 long" -> milliseconds of the
+        first call, and medians by batch, with the example's text and with a text 16
+        times as long. Entries that the signature does not take are left out.
     """
 
     path: str
@@ -52,7 +52,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed; warnings do not count."""
+        """Whether no check failed; warnings are no failures."""
         return all(result.status != "fail" for result in self.results)
 
     def failures(self) -> list[str]:
@@ -65,13 +65,13 @@ class Report:
         return {"ok": self.ok, **dataclasses.asdict(self)}
 
     def lines(self) -> list[str]:
-        """The report for people: a mark and a line a finding, then a verdict."""
+        """The report as text: a line for each finding, then the verdict."""
         lines = [f"{self.path} on TensorFlow {self.tensorflow or '(none)'}"]
         for check in dict.fromkeys(result.check for result in self.results):
             found = [r for r in self.results if r.check == check]
             passed = [r for r in found if r.status == "pass"]
             if len(passed) > 1 and len({r.detail for r in passed}) == 1:
-                # One line for all of them, with names where not all passed.
+                # One line for all passes, with names if some signatures failed.
                 names = ", ".join(r.signature for r in passed)
                 where = names if passed != found else f"{len(passed)} signatures"
                 lines.append(_line("pass", check, where, passed[0].detail))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 STRING = "string"
 # TensorFlow's number of a type -> its name and the format of the struct module.
-# bfloat16 has no such format: it is read by widening and written only from bytes.
+# bfloat16 has no format: it is read as the upper half of a float32.
 DTYPES = {
     1: ("float32", "f"),
     2: ("float64", "d"),
@@ -65,7 +65,7 @@ class Tensor(NamedTuple):
         return level if self.shape else level[0]
 
     def row(self, index: int) -> "Tensor":
-        """One row of the leading dimension, as a tensor of one rank less."""
+        """One row of the leading dimension, as a tensor without that dimension."""
         size = len(self.data) // self.shape[0]
         part = self.data[index * size : (index + 1) * size]
         return Tensor(self.dtype, self.shape[1:], part)

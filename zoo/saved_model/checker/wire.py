@@ -1,4 +1,4 @@
-"""Reads the few protocol buffers that the C API hands out, without protobuf.
+"""Reads the protocol buffers that the C API returns, without protobuf.
 
 Standard library only. The field numbers are those of TensorFlow's .proto files
 (meta_graph, op_def, tensor, tensor_shape), which protocol buffers never change.
@@ -13,7 +13,7 @@ from zoo.saved_model.checker.tensors import DTYPES, FORMATS, STRING, Tensor
 
 
 class Broken(ValueError):
-    """The bytes are not the message that they should be."""
+    """The bytes are not a message of the expected type."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +34,17 @@ class TensorInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """What a client may call; `defaults` holds inputs that gRPC callers leave out."""
+    """Inputs and outputs of a signature, and the defaults of inputs."""
 
     inputs: dict[str, TensorInfo]
     outputs: dict[str, TensorInfo]
     defaults: dict[str, Tensor]
 
 
-def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yields (number, value) of a message's fields; numbers as int, the rest as bytes.
+def fields(message: memoryview) -> Iterator[tuple[int, Any]]:
+    """Yields (number, value) of a message's fields.
+
+    A value is an int for a number, and a memoryview for all other types.
 
     Raises:
       Broken: the bytes are not a protocol buffer message.
@@ -78,7 +80,7 @@ def _varint(message: memoryview, position: int) -> tuple[int, int]:
     raise Broken("a number is cut off at the end of the message")
 
 
-def signatures(meta_graph: bytes) -> dict[str, Signature]:
+def signatures(meta_graph: bytes | memoryview) -> dict[str, Signature]:
     """The signatures of a serialized MetaGraphDef, without TensorFlow's own ones."""
     result = {}
     for number, value in fields(memoryview(meta_graph)):
@@ -100,7 +102,7 @@ def ops(op_list: bytes) -> dict[str, bool]:
 
 
 def entry(message: memoryview) -> tuple[str, memoryview]:
-    """A map's entry: key and value; an absent value is the empty message."""
+    """The key and the value of a map's entry; an absent value is the empty message."""
     parts = dict(fields(message))
     return text(parts, 1), parts.get(2, message[:0])
 
@@ -115,12 +117,12 @@ def _signature(message: memoryview) -> Signature:
     for number, value in fields(message):
         if number in maps:
             name, body = entry(value)
-            maps[number][name] = _tensor(body) if number == 4 else _port(body)
+            maps[number][name] = _tensor(body) if number == 4 else _info(body)
     inputs, outputs, defaults = (dict(sorted(m.items())) for m in maps.values())
     return Signature(inputs, outputs, defaults)
 
 
-def _port(message: memoryview) -> TensorInfo:
+def _info(message: memoryview) -> TensorInfo:
     parts = dict(fields(message))
     code = parts.get(2, 0)
     dtype = DTYPES[code][0] if code in DTYPES else f"type {code}"
@@ -139,7 +141,7 @@ def _shape(message: memoryview) -> tuple[int | None, ...] | None:
     return tuple(sizes)
 
 
-# Where a TensorProto keeps values of a type: field number and struct format.
+# Type -> the field of its values in a TensorProto, and their struct format.
 _TYPED = {
     "float32": (5, "f"),
     "float64": (6, "d"),
@@ -189,6 +191,6 @@ def _numbers(value: int | memoryview, code: str) -> list:
 
 
 def _filled(values: list, count: int, zero) -> list:
-    """A TensorProto may leave out repetitions of its last value."""
+    """All values of a TensorProto, which may leave out repetitions of the last one."""
     last = values[-1] if values else zero
     return values + [last] * (count - len(values))

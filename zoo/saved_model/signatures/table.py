@@ -1,4 +1,4 @@
-"""A dense net as a SavedModel: features in, a class or a number out."""
+"""A model of features as a SavedModel: numbers in, a class or a number out."""
 
 import tensorflow as tf
 
@@ -7,11 +7,11 @@ from zoo.saved_model.request_checks import require, rows_of
 
 
 class TableModel(tf.Module):
-    """The signatures of a dense net.
+    """The signatures of a model of features.
 
     Args:
-      model: a `DenseNet`.
-      batch: the most rows of an in-graph batch; 0 is none.
+      model: its Config's task is "classify" or "regress".
+      batch: the most rows of an in-graph batch; 0 is no batching.
     """
 
     def __init__(self, model, batch=0):
@@ -20,17 +20,14 @@ class TableModel(tf.Module):
         self._call = lambda features: model(features, training=False)
         self._batching = Batching(batch)
         c = model.config
-        self._width, self._classes = c.features, c.classes
+        self._width, self._task = c.features, c.task
         self._labels = c.labels or tuple(str(i) for i in range(c.classes))
 
     def signatures(self) -> dict:
         """Name to (function, specs of its inputs, defaults of its inputs)."""
         specs = {"features": tf.TensorSpec([None, self._width], tf.float32)}
-        if not self._classes:
-            regress = self.regress, specs, {}
-            return {"serving_default": regress, "regress": regress}
-        classify = self.classify, specs, {}
-        return {"serving_default": classify, "classify": classify}
+        main = getattr(self, self._task), specs, {}
+        return {"serving_default": main, self._task: main}
 
     def classify(self, features):
         """The likeliest class of each row."""
@@ -53,6 +50,7 @@ class TableModel(tf.Module):
 
 
 def _finite(features_BF):
+    """The features, if all of them are finite."""
     features_BF = rows_of("features", features_BF)
     worst_B = tf.reduce_sum(features_BF * 0.0, -1)  # NaN where any is not finite
     return require(

@@ -1,17 +1,17 @@
 """A text encoder as a SavedModel: text in, a vector out.
 
 The tf.Module owns the raw variables and the tables; its functions close over the model
-(see `text_generator`).
+(see `language_model`).
 """
 
 import tensorflow as tf
 
 from zoo.saved_model.batching import Batching
-from zoo.saved_model.request_checks import require, rows_of
+from zoo.saved_model.request_checks import at_most, texts
+from zoo.saved_model.token_rows import lengths as lengths_of
+from zoo.saved_model.token_rows import repeated
 from zoo.text.importers import post_processor
 from zoo.text.in_graph import tokenizer as graph_tokenizer
-
-_MOST_BYTES = 2**20  # of one text: a longer one is an error, not a long wait
 
 
 class TextEncoderModule(tf.Module):
@@ -19,8 +19,8 @@ class TextEncoderModule(tf.Module):
 
     Args:
       model: a `TextEncoder`.
-      tokenizer: its Tokenizer, whose post-processor says what frames a text.
-      batch: the most rows of an in-graph batch; 0 is none.
+      tokenizer: its Tokenizer, whose post-processor gives the tokens around a text.
+      batch: the most rows of an in-graph batch; 0 is no batching.
 
     Raises:
       ValueError: the tokenizer cannot be put in the graph exactly.
@@ -45,43 +45,21 @@ class TextEncoderModule(tf.Module):
         }
 
     def embed(self, text):
-        """One vector a text; what frames it counts as part of it."""
+        """One vector for each text, of its tokens and of those around them."""
         ids = self._tokens(text)
-        lengths_B = _lengths(ids)
-        fits_B = lengths_B <= self._limit
-        allowed = f"tokens, at most {self._limit} allowed"
-        passed = require(fits_B, "text", lengths_B, allowed)
-        # nothing runs before the check has passed
-        with tf.control_dependencies([passed]):
-            ids = tf.identity(ids)
+        ids = at_most("text", lengths_of(ids), self._limit, "tokens", ids)
         return self._batching(self._embedding, [ids])
 
     def tokenize(self, text):
-        """The ids of each text with those that frame it, 0 after its end."""
+        """The ids of each text and those around it, 0 after its end."""
         ids = self._tokens(text)
-        return {"tokens": ids.to_tensor(), "lengths": _lengths(ids)}
+        return {"tokens": ids.to_tensor(), "lengths": lengths_of(ids)}
 
     def _embedding(self, ids):
-        return {"embedding": self._embed(ids.to_tensor(), _lengths(ids))}
+        return {"embedding": self._embed(ids.to_tensor(), lengths_of(ids))}
 
     def _tokens(self, text_B):
-        """Ids, ragged, of texts that are checked for their size and for UTF-8."""
-        text_B = rows_of("text", text_B)
-        size_B = tf.strings.length(text_B)
-        allowed = f"bytes, at most {_MOST_BYTES} allowed"
-        text_B = require(size_B <= _MOST_BYTES, "text", size_B, allowed, text_B)
-        valid_B = graph_tokenizer.valid_utf8(text_B)
-        text_B = require(valid_B, "text", text_B, "valid UTF-8 allowed")
-        ids = self.graph_tokenizer.encode(text_B)
-        before, after = (
-            tf.RaggedTensor.from_tensor(
-                tf.tile(tf.constant([part], tf.int32), [ids.nrows(tf.int32), 1]),
-                row_splits_dtype=ids.row_splits.dtype,
-            )
-            for part in self._frame
-        )
+        """Ids of checked texts, ragged [B, None]."""
+        ids = self.graph_tokenizer.encode(texts("text", text_B))
+        before, after = (repeated(part, ids) for part in self._frame)
         return tf.concat([before, ids, after], 1)
-
-
-def _lengths(ids):
-    return tf.cast(ids.row_lengths(), tf.int32)

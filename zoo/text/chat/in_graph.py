@@ -1,17 +1,19 @@
-"""Chats in a TensorFlow graph: roles and contents to tokens, with history.
+"""Runs a chat template's state machine in a TensorFlow graph: messages to tokens.
 
-What `chat_turns` describes is done for all messages of all rows at once. A message is a
-map from state to state, and maps can be joined in any grouping: so the states of M
-messages are found in log M rounds. Special tokens come from the template only: its
-texts carry them as bytes that no UTF-8 text has, and contents are not searched for any.
+All messages of all rows are done at once. Each message maps a state to the next state.
+Composing maps is associative, so a prefix scan finds the states of M messages in log M
+rounds (Hillis and Steele 1986, "Data Parallel Algorithms"). Special tokens come from
+the template only: its texts carry them as bytes that UTF-8 does not have, and contents
+are not searched for special tokens.
 """
 
 from collections.abc import Callable
 
 import tensorflow as tf
 
-from zoo.text.chat.state_machine import LAST, ROLES, SPACES, Machine, Turn
-from zoo.text.in_graph import pre_tokenizers, ragged_ops, special_tokens
+from zoo.text.chat import special_tokens
+from zoo.text.chat.state_machine import LAST, ROLES, SPACES, ChatMachine, MessageRule
+from zoo.text.in_graph import pre_tokenizers, ragged_ops
 from zoo.text.in_graph.tokenizer import GraphTokenizer, valid_utf8
 from zoo.text.tokenizer import Tokenizer
 
@@ -20,41 +22,45 @@ _SYMBOLS = (*ROLES, LAST, "")
 _LAST, _NONE = len(ROLES), len(ROLES) + 1
 _MOST_SHOWN = 200  # bytes of a content in an error
 _UP_TO = "(?s)^.*"
-_NOTHING = Turn()
+_NOTHING = MessageRule()
 
 
 class GraphChat(tf.Module):
-    """Roles and contents to tokens, for use in a `tf.function`."""
+    """Turns roles and contents into tokens inside a `tf.function`."""
 
-    def __init__(self, tokenizer: Tokenizer, graph: GraphTokenizer, machine: Machine):
+    def __init__(
+        self, tokenizer: Tokenizer, graph: GraphTokenizer, machine: ChatMachine
+    ):
         """Builds the tables.
 
         Args:
-          tokenizer: whose special tokens the template writes.
-          graph: the same one for a graph.
-          machine: its chat template.
+          tokenizer: has the special tokens that the template writes.
+          graph: the same tokenizer, built for a graph.
+          machine: of the tokenizer's chat template.
 
         Raises:
           ValueError: a special token strips the spaces of a content beside it.
         """
         super().__init__()
-        used = {"user"}.union(*machine.turns) - {LAST}
+        used = {"user"}.union(*machine.rules) - {LAST}
         used = [role for role in ROLES if role in used]
         self._allowed = f"allowed: {', '.join(used)}"
         self._order = f"allowed: {machine.order()}"
-        self._holds = machine.holds
+        self._moves_system = machine.moves_system
         self._forbidden = tuple(machine.forbidden.items())
         self._graph = graph
-        self._dead = len(machine.turns)
+        self._dead = len(machine.rules)
         # A row for each state and symbol, for contents with text and for blank ones.
-        states = (*machine.turns, {})
+        states = (*machine.rules, {})
         rows = [
-            (turns.get(symbol, _NOTHING), blank)
-            for turns in states
+            (rules.get(symbol, _NOTHING), blank)
+            for rules in states
             for symbol in _SYMBOLS
             for blank in (False, True)
         ]
-        before = [(turn.blank or ("",)) if b else turn.before for turn, b in rows]
+        before = [
+            (rule.before_blank or ("",)) if b else rule.before for rule, b in rows
+        ]
         with tf.device(_CPU):
             numbers = {role: _SYMBOLS.index(role) for role in (*used, "")}
             self._roles = ragged_ops.table(numbers, tf.string, tf.int32, -1)
@@ -67,18 +73,18 @@ class GraphChat(tf.Module):
                 tokenizer,
                 [
                     text
-                    for (turn, _), texts in zip(rows, before, strict=True)
-                    for text in (texts[0], "".join(texts[1:]), turn.after)
+                    for (rule, _), texts in zip(rows, before, strict=True)
+                    for text in (texts[0], "".join(texts[1:]), rule.after)
                 ],
             )
             self._marks = ragged_ops.table(marks, tf.string, tf.int32, -1)
             self._texts = tf.constant(texts, shape=[len(rows), 3])
             self._two = tf.constant([len(texts) > 1 for texts in before])
-            self._shown = tf.constant([turn.shown for turn, _ in rows])
+            self._written = tf.constant([rule.written for rule, _ in rows])
             self._good = tf.constant(
-                [not b or turn.blank is not None for turn, b in rows]
+                [not b or rule.before_blank is not None for rule, b in rows]
             )
-            forms = [(t.cut, t.cut_left, t.left, t.right) for t, _ in rows]
+            forms = [(r.cut, r.strip_cut, r.strip_left, r.strip_right) for r, _ in rows]
             self._forms = tuple(sorted({form for form in forms if any(form)}))
             form = [self._forms.index(f) if any(f) else -1 for f in forms]
             self._form = tf.constant(form)
@@ -89,10 +95,11 @@ class GraphChat(tf.Module):
         """The tokens of chats, for the model to answer.
 
         Args:
-          roles_BM: string; "" where a row has no more messages.
-          contents_BM: string, of the same shape.
-          require: `require(holds_B, name, value_B, allowed, result)` returns `result`,
-            or fails and names the input, the row, its value and what is allowed.
+          roles_BM: string [B, M]; "" behind the last message of a row.
+          contents_BM: string [B, M], valid UTF-8.
+          require: `require(valid_B, name, value_B, allowed, result)` returns `result`
+            if all rows are valid; else it raises INVALID_ARGUMENT with the input's
+            name, the row, its value and what is allowed.
 
         Returns:
           int32 [B, None].
@@ -105,7 +112,7 @@ class GraphChat(tf.Module):
             return self._tokens(state_BM, symbol_BM, contents_BM, require)
 
     def _known(self, roles_BM, contents_BM, require):
-        """The symbols of roles, checked apart from their order."""
+        """The number of each role, after checks of names and empty messages."""
         role_BM = self._roles.lookup(roles_BM)
         odd_BM = role_BM < 0
         value_B = _first(odd_BM, roles_BM)
@@ -125,7 +132,7 @@ class GraphChat(tf.Module):
         return role_BM
 
     def _states(self, role_BM, roles_BM, require):
-        """The state before each message, and its symbol."""
+        """The state before each message, and its symbol, after a check of the order."""
         real_BM = role_BM != _NONE
         last_BM = real_BM & (tf.roll(role_BM, -1, 1) == _NONE)
         value_B = _first(last_BM, roles_BM)
@@ -150,20 +157,20 @@ class GraphChat(tf.Module):
         return before_BM, symbol_BM
 
     def _allowed_texts(self, role_BM, contents_BM, require):
-        """The contents, checked apart from their place."""
+        """The contents, after a check of their bytes and of forbidden texts."""
         odd_BM = tf.logical_not(valid_utf8(contents_BM))
         value_B = _first(odd_BM, contents_BM)
         contents_BM = require(
             ~_any(odd_BM), "contents", value_B, "valid UTF-8 allowed", contents_BM
         )
         for role, texts in self._forbidden:
-            said_BM = tf.where(role_BM == ROLES.index(role), contents_BM, "")
+            own_BM = tf.where(role_BM == ROLES.index(role), contents_BM, "")
             for text in texts:
                 odd_BM = tf.strings.regex_full_match(
-                    said_BM, f"{_UP_TO}{_exact(text)}.*"
+                    own_BM, f"{_UP_TO}{_exact(text)}.*"
                 )
-                value_B = _shortened(_first(odd_BM, said_BM))
-                # Of a pair of braces the message would make a place for a value.
+                value_B = _shortened(_first(odd_BM, own_BM))
+                # tf.strings.format puts the value where the first {} is.
                 named = text.replace("{}", "{ }")
                 allowed = f"from {role} no {named} allowed by the chat template"
                 contents_BM = require(
@@ -172,7 +179,7 @@ class GraphChat(tf.Module):
         return contents_BM
 
     def _tokens(self, state_BM, symbol_BM, contents_BM, require):
-        """The tokens of what is written."""
+        """The tokens of each chat's text."""
         blank_BM = tf.strings.regex_full_match(contents_BM, f"{_one_of(SPACES)}*")
         row_BM = (state_BM * len(_SYMBOLS) + symbol_BM) * 2 + tf.cast(
             blank_BM, tf.int32
@@ -190,13 +197,13 @@ class GraphChat(tf.Module):
         before, behind, after = tf.unstack(tf.gather(self._texts, row_BM), axis=-1)
         parts = [
             before,
-            tf.where(tf.gather(self._shown, row_BM), contents_BM, ""),
+            tf.where(tf.gather(self._written, row_BM), contents_BM, ""),
             after,
         ]
-        if self._holds:
+        if self._moves_system:
             system_B1 = symbol_BM[:, :1] == ROLES.index("system")
-            held_BM = tf.gather(self._two, row_BM) & system_B1
-            parts[1:1] = [tf.where(held_BM, contents_BM[:, :1], ""), behind]
+            moved_BM = tf.gather(self._two, row_BM) & system_B1
+            parts[1:1] = [tf.where(moved_BM, contents_BM[:, :1], ""), behind]
         text_BM = tf.strings.join(parts)
         parts_BP, token_P = self._graph.split(tf.strings.reduce_join(text_BM, 1))
         token_P = tf.maximum(token_P, self._marks.lookup(parts_BP.values))
@@ -204,7 +211,7 @@ class GraphChat(tf.Module):
 
 
 def _patterns(cut, cut_left, left, right):
-    """What is taken from a content, step by step."""
+    """The patterns that are deleted from a content, in this order."""
     if cut:
         yield f"{_UP_TO}{_exact(cut)}" + (f"{_one_of(cut_left)}*" if cut_left else "")
     ends = [f"^{_one_of(left)}+"] * bool(left) + [f"{_one_of(right)}+$"] * bool(right)
@@ -213,23 +220,25 @@ def _patterns(cut, cut_left, left, right):
 
 
 def _one_of(letters):
+    """The pattern of one of some characters."""
     return f"[{pre_tokenizers.ranges(map(ord, letters))}]"
 
 
 def _exact(text):
+    """The pattern of a text."""
     return "".join(map(_one_of, text))
 
 
 def _next(states, state, symbol):
-    """The state behind a message; the last one is that of chats that are refused."""
+    """The state after a message; the last state is for orders that are not allowed."""
     if symbol == "":
         return state
-    turn = states[state].get(symbol)
-    return turn.state if turn else len(states) - 1
+    rule = states[state].get(symbol)
+    return rule.next_state if rule else len(states) - 1
 
 
 def _run(map_BMS):
-    """The state behind each message, of maps from state to state, [B, M]."""
+    """The state after each message, [B, M], from maps between states, [B, M, S]."""
     count = tf.shape(map_BMS)[1]
     place_M = tf.range(count)
     same_S = tf.range(tf.shape(map_BMS)[2])
@@ -245,7 +254,7 @@ def _run(map_BMS):
 
 
 def _padded(roles_BM, contents_BM):
-    """Both with an empty message at the end of each row, so that M is not 0."""
+    """Both inputs, one empty message longer, so that M is not 0."""
     shapes = tf.shape(roles_BM), tf.shape(contents_BM)
     message = tf.strings.format("contents: shape {}, but roles has {}", shapes[::-1])
     alike = tf.debugging.Assert(tf.reduce_all(shapes[0] == shapes[1]), [message])
@@ -261,7 +270,7 @@ def _any(value_BM):
 
 
 def _first(wanted_BM, value_BM):
-    """Of each row the first value that is wanted, or any, [B]."""
+    """The first value of each row where `wanted` is true, [B]; else the row's first."""
     return tf.gather(value_BM, tf.argmax(tf.cast(wanted_BM, tf.int32), 1), batch_dims=1)
 
 

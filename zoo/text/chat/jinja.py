@@ -1,4 +1,4 @@
-"""The parts of Jinja's language that chat templates have in a form of their own."""
+"""Jinja's language as chat templates use it, with a price on each piece of work."""
 
 import json
 
@@ -7,12 +7,12 @@ from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension
 from jinja2.visitor import NodeTransformer
 
-# Names of filters that no template can write.
-MADE, SEEN = "made ", "seen "
+# Filters of the sandbox; a template cannot spell a name with a space.
+CHARGE_DEEP, CHARGE_LENGTH = "charge deep", "charge length"
 
 
 def constants(tree):
-    """The strings that a template compares with, or gives to a filter or method."""
+    """The strings that a template compares with, or gives to a filter or a method."""
     places = (nodes.Compare, nodes.Filter, nodes.Test, nodes.Call)
     found = (
         const.value
@@ -24,13 +24,13 @@ def constants(tree):
 
 
 class Metered(NodeTransformer):
-    """Puts the meter where Jinja's compiler has no hook."""
+    """Adds calls that pay, where Jinja's compiler has no hook."""
 
     def visit_For(self, node):
-        tick = nodes.Call(nodes.EnvironmentAttribute("tick"), [], [], None, None)
+        pay = nodes.Call(nodes.EnvironmentAttribute("pay_round"), [], [], None, None)
         self.generic_visit(node)
-        node.test = nodes.And(tick, node.test) if node.test else None
-        node.body.insert(0, nodes.ExprStmt(tick))
+        node.test = nodes.And(pay, node.test) if node.test else None
+        node.body.insert(0, nodes.ExprStmt(pay))
         return node
 
     def visit_Concat(self, node):
@@ -40,44 +40,45 @@ class Metered(NodeTransformer):
     def visit_Compare(self, node):
         self.generic_visit(node)
         for side in (node, *node.ops):
-            side.expr = _filter(side.expr, SEEN)
+            side.expr = _filter(side.expr, CHARGE_LENGTH)
         return node
 
     def visit_Getitem(self, node):
         self.generic_visit(node)
         if isinstance(node.arg, nodes.Slice):
-            node.node = _filter(node.node, SEEN)
+            node.node = _filter(node.node, CHARGE_LENGTH)
         return node
 
     def visit_List(self, node):
-        return _filter(self.generic_visit(node), MADE)
+        return _filter(self.generic_visit(node), CHARGE_DEEP)
 
     def visit_Dict(self, node):
-        return _filter(self.generic_visit(node), MADE)
+        return _filter(self.generic_visit(node), CHARGE_DEEP)
 
     def visit_Tuple(self, node):
         self.generic_visit(node)
-        return _filter(node, MADE) if node.ctx == "load" else node
+        return _filter(node, CHARGE_DEEP) if node.ctx == "load" else node
 
 
 def _filter(value, name):
+    """The node `value|name`."""
     return nodes.Filter(value, name, [], [], None, None)
 
 
 class GenerationTag(Extension):
-    """`{% generation %}` marks what a model wrote; it changes no text."""
+    """The tag `{% generation %}` around what a model wrote; it changes no text."""
 
     tags = {"generation"}
 
     def parse(self, parser):
-        """Reads the block."""
+        """Parses the block as a plain scope."""
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return nodes.Scope(body, lineno=line)
 
 
 class Namespace(utils.Namespace):
-    """Jinja's, without the names that Python gives a meaning."""
+    """Jinja's namespace, without names that start with an underscore."""
 
     def __init__(*args, **kwargs):
         values = dict(*args[1:], **kwargs)
@@ -91,17 +92,18 @@ class Namespace(utils.Namespace):
 
 
 def _check_name(name):
+    """Refuses names that Python gives a meaning."""
     if name.startswith("_"):
         raise SecurityError(f"the name {name!r} in a namespace")
 
 
 def raise_exception(message):
-    """Refuses a chat."""
+    """Refuses a chat with a message of the template."""
     raise TemplateError(message)
 
 
 def to_json(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-    """The filter tojson, which in a chat does not look after HTML."""
+    """The filter tojson of transformers, which does not escape HTML."""
     if indent is not None and (not isinstance(indent, int) or indent > 16):
         raise SecurityError(f"tojson with indent {indent!r}")
     return json.dumps(

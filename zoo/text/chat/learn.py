@@ -1,12 +1,19 @@
-"""Finds the machine of a chat template by trying it out, and proves it.
+"""Learns the state machine of a chat template from chats that the template renders.
 
-No Jinja is read. The template is rendered with marks for contents, and the text between
-the marks read off. Two beginnings of a chat lead to the same state if all that may
-follow them is written alike: so the machine of `chat_turns` is learned as a regular
-language is (Angluin 1987, "Learning Regular Sets from Queries and Counterexamples").
-Then it has to write some hundred chats exactly as the template does, and refuse what it
-refuses, also such with texts that the template itself mentions. If it does not, the
-template is refused, with the first chat that shows why.
+The template's source is not read. The template is rendered with marks as contents, and
+the text between the marks gives the rules. Two beginnings of a chat lead to the same
+state if the same text follows them for all endings that are tried. That is how regular
+languages are learned (Angluin 1987, "Learning Regular Sets from Queries and
+Counterexamples").
+
+Example: `{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}` is rendered
+for (user), (assistant, user) and so on. Every ending is written alike after (), after
+(user) and after (assistant), so there is one state. Its rules have `<user>` and
+`<assistant>` before the content.
+
+Then 300 random chats are compared: the machine must write what the template writes and
+refuse what the template refuses. Some contents have strings of the template itself. The
+first difference is the reason to refuse the template.
 """
 
 import dataclasses
@@ -15,11 +22,11 @@ import random
 
 from zoo.text.chat.probe import Probe, mark
 from zoo.text.chat.sandbox import Exhausted, Template
-from zoo.text.chat.state_machine import LAST, ROLES, SPACES, Machine, Turn
+from zoo.text.chat.state_machine import LAST, ROLES, SPACES, ChatMachine, MessageRule
 
 _MOST_STATES = 12
 _CHATS = 300
-_MOST_SHOWN = 300  # characters of what an error shows
+_MOST_SHOWN = 300  # characters of a value in an error
 _ENDS = [
     (*roles, "user") for n in range(3) for roles in itertools.product(ROLES, repeat=n)
 ]
@@ -27,18 +34,17 @@ _BLANKS = ("", " ", "\n\t ")
 _LETTERS = "abcXYZ 019\n.,'\"?!<>|[]{}\\#é你😀\u3000\xa0\t"
 
 
-def compile_template(template: Template, **variables) -> Machine:
-    """The machine that writes chats exactly as a template does.
+def compile_template(template: Template, **variables) -> ChatMachine:
+    """The machine that writes chats as a template does.
 
-    Where a template cannot be read with system messages at any place, they may only
-    come first.
+    System messages may come anywhere if a machine exists for that; else only first.
 
     Args:
-      template: rendered without tools, for the model to answer.
-      **variables: that it is rendered with, such as `bos_token`.
+      template: rendered without tools and with a generation prompt.
+      **variables: of the template, such as `bos_token`.
 
     Raises:
-      ValueError: it has no such machine; the message says what it does that has none.
+      ValueError: no machine writes what the template writes; the message says why.
     """
     for anywhere in (True, False):
         probe = Probe(template, variables, anywhere)
@@ -59,11 +65,11 @@ def compile_template(template: Template, **variables) -> Machine:
 
 
 def _learn(probe):
-    """The machine whose states differ in what may follow them."""
+    """A machine with a state for each way in which chats can go on."""
     words: list[tuple[str, ...]] = [()]
     futures = [_future(probe, ())]
-    turns = []
-    for word in words:  # It grows on the way.
+    rules = []
+    for word in words:  # The loop appends to it.
         row = {}
         for role in ROLES:
             longer = (*word, role)
@@ -79,22 +85,22 @@ def _learn(probe):
                     )
                 words.append(longer)
                 futures.append(future)
-            turn = _turn(probe, (*longer, *end), len(word))
-            row[role] = dataclasses.replace(turn, state=futures.index(future))
+            rule = _rule(probe, (*longer, *end), len(word))
+            row[role] = dataclasses.replace(rule, next_state=futures.index(future))
         last = (*word, "user")
         if probe.trace(last):
-            turn = _turn(probe, last, len(word))
-            if not turn.shown:
+            rule = _rule(probe, last, len(word))
+            if not rule.written:
                 raise ValueError("it does not write the last message.")
-            row[LAST] = dataclasses.replace(turn, after=probe.trace(last)[1])
-        turns.append(row)
-    if not turns[0]:
+            row[LAST] = dataclasses.replace(rule, after=probe.trace(last)[1])
+        rules.append(row)
+    if not rules[0]:
         raise ValueError(f"it refuses every chat ({probe.refusal}).")
-    return Machine(tuple(turns), probe.holds)
+    return ChatMachine(tuple(rules), probe.moves_system)
 
 
 def _future(probe, word):
-    """All that is written behind the contents of some messages."""
+    """What is written behind the messages of a word, for each ending."""
     future = []
     for end in _ENDS:
         trace = probe.trace((*word, *end))
@@ -107,65 +113,68 @@ def _future(probe, word):
     return future
 
 
-def _turn(probe, roles, number):
-    """The turn of one message of a chat."""
+def _rule(probe, roles, number):
+    """The rule of one message of a chat."""
     texts, _ = probe.trace(roles)
-    whole, here = probe.marked(roles), mark(number)
-    if here not in whole:
-        return Turn()
+    text, here = probe.marked(roles), mark(number)
+    if here not in text:
+        return MessageRule()
     before = texts.get(number, ("",))
 
-    def writes(content, text):
+    def writes(content, expected):
         contents = [mark(i) for i in range(len(roles))]
         contents[number] = content
-        return probe.text(roles, contents) == text
+        return probe.text(roles, contents) == expected
 
-    def stripped(form):
-        def gone(spaces):
-            return writes(form(spaces), whole)
+    def stripped(with_spaces):
+        """The characters that the template strips where `with_spaces` puts them."""
 
-        if writes(form(SPACES), whole.replace(here, form(SPACES))):
+        def strips(spaces):
+            return writes(with_spaces(spaces), text)
+
+        kept = text.replace(here, with_spaces(SPACES))
+        if writes(with_spaces(SPACES), kept):
             return ""
-        return SPACES if gone(SPACES) else "".join(filter(gone, SPACES))
+        return SPACES if strips(SPACES) else "".join(filter(strips, SPACES))
 
-    turn = Turn(
+    rule = MessageRule(
         before,
-        shown=number in texts,
-        left=stripped(lambda spaces: spaces + here),
-        right=stripped(lambda spaces: here + spaces),
+        written=number in texts,
+        strip_left=stripped(lambda spaces: spaces + here),
+        strip_right=stripped(lambda spaces: here + spaces),
     )
-    # Where the text before is stripped together with a content, it may lose its end.
-    for end in (before[-1], before[-1].rstrip(turn.right)):
-        form = whole.replace(before[-1] + here, end + here)
-        if all(writes(b, form.replace(here, turn.stripped(b))) for b in _BLANKS):
-            return dataclasses.replace(turn, blank=(*before[:-1], end))
-    return dataclasses.replace(turn, blank=None)
+    # The text before may be stripped together with a blank content.
+    for end in (before[-1], before[-1].rstrip(rule.strip_right)):
+        form = text.replace(before[-1] + here, end + here)
+        if all(writes(b, form.replace(here, rule.stripped(b))) for b in _BLANKS):
+            return dataclasses.replace(rule, before_blank=(*before[:-1], end))
+    return dataclasses.replace(rule, before_blank=None)
 
 
 def _with_texts(probe, machine):
-    """The machine with what it has to do about the texts that the template looks for.
+    """The machine that also follows the template where contents have its strings.
 
-    A text may cut a content, else it is forbidden.
+    Either the string cuts the content, or no content may have the string.
     """
     for role in ROLES:
         samples = [roles for roles in _samples(machine) if role in roles]
-        others = []
+        harmless = []
         for text in filter(str.strip, probe.constants):
             forms = (text, f"{text}x", f"x{text}", f"x{text}x")
             if not _differ(probe, machine, samples, role, forms):
-                others.append(text)
+                harmless.append(text)
             elif cut := _cut(probe, machine, samples, role, text):
                 machine = cut
             else:
                 machine = _forbid(machine, role, text)
-        for one, other in itertools.product(others, repeat=2):
+        for one, other in itertools.product(harmless, repeat=2):
             if _differ(probe, machine, samples, role, (f"{one}x{other}",)):
                 machine = _forbid(machine, role, max(one, other, key=len))
     return machine
 
 
 def _differ(probe, machine, samples, role, contents):
-    """Whether of the messages of a role one with a content is written otherwise."""
+    """Whether template and machine differ where one role's contents are replaced."""
     for roles, content in itertools.product(samples, contents):
         chat = [content if r == role else "x" for r in roles]
         written = machine.write(roles, chat)
@@ -179,16 +188,16 @@ def _cut(probe, machine, samples, role, text):
     ends = ("", "b", "\n\nb\n", " \t\nb", "\n", " ", f"b{text}\nc", f"b{text}")
     contents = [start + text + end for start in ("", "a", "\n") for end in ends]
     for left in ("", "\n", SPACES):
-        turns = tuple(
+        rules = tuple(
             {
-                name: dataclasses.replace(turn, cut=text, cut_left=left)
+                name: dataclasses.replace(rule, cut=text, strip_cut=left)
                 if name == role or (name, role) == (LAST, "user")
-                else turn
-                for name, turn in row.items()
+                else rule
+                for name, rule in row.items()
             }
-            for row in machine.turns
+            for row in machine.rules
         )
-        found = dataclasses.replace(machine, turns=turns)
+        found = dataclasses.replace(machine, rules=rules)
         if not _differ(probe, found, samples, role, contents):
             return found
     return None
@@ -200,26 +209,26 @@ def _forbid(machine, role, text):
     if text in texts:
         return machine
     if len(text) < 3 or text.replace(" ", "").isalnum():
-        raise ValueError(f"with {text!r} in what {role} says it writes otherwise.")
+        raise ValueError(f"it writes a content of {role} with {text!r} in another way.")
     return dataclasses.replace(
         machine, forbidden={**machine.forbidden, role: (*texts, text)}
     )
 
 
 def _samples(machine):
-    """Orders of roles that take each turn that four messages can reach."""
+    """Orders of roles that together use each rule that five messages can reach."""
     samples, taken = [], set()
     for size in range(4, -1, -1):
         for roles in itertools.product(ROLES, repeat=size):
-            turns = {id(turn) for turn in machine.walk((*roles, "user")) or ()}
-            if not turns <= taken:
-                taken |= turns
+            rules = {id(rule) for rule in machine.walk((*roles, "user")) or ()}
+            if not rules <= taken:
+                taken |= rules
                 samples.append((*roles, "user"))
     return samples
 
 
 def _verified(probe, machine):
-    """The machine, if it writes some hundred chats as the template does."""
+    """The machine, if it writes 300 random chats as the template does."""
     rng = random.Random(0)
     texts = [text for text in probe.constants if text.strip()]
     for number in range(_CHATS):
@@ -235,26 +244,26 @@ def _verified(probe, machine):
             messages = list(zip(roles, contents, strict=True))
             asked, made, learned = map(_short, (messages, expected, written))
             raise ValueError(
-                f"of the chat {asked} it makes {made}, but what it makes of others "
-                f"leads to {learned}."
+                f"it writes the chat {asked} as {made}, but the rules of other chats "
+                f"give {learned}."
             )
     return machine
 
 
 def _roles(rng, machine, size):
-    """An order of roles, one in two times such that the machine allows it."""
+    """A random order of roles; about half of the orders are allowed."""
     roles, state = [], 0
-    while len(roles) < size - 1 or LAST not in machine.turns[state]:
-        role = rng.choice([r for r in machine.turns[state] if r != LAST])
+    while len(roles) < size - 1 or LAST not in machine.rules[state]:
+        role = rng.choice([r for r in machine.rules[state] if r != LAST])
         roles.append(role)
-        state = machine.turns[state][role].state
+        state = machine.rules[state][role].next_state
     if roles and rng.random() < 0.5:
         roles[rng.randrange(len(roles))] = rng.choice(ROLES)
     return (*roles, "user")
 
 
 def _content(rng, texts):
-    """A text, now and then blank or with one that the template mentions."""
+    """A random text: plain, of spaces only, or with strings of the template."""
     kind = rng.random()
     if kind < 0.1:
         return "".join(rng.choices(" \n\t\u3000", k=rng.randint(0, 3)))
@@ -265,5 +274,6 @@ def _content(rng, texts):
 
 
 def _short(value):
+    """A value as text, cut to a length that fits into an error."""
     text = repr(value)
     return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "..."

@@ -1,4 +1,4 @@
-"""Asks a chat template how it writes chats, with marks in the place of contents."""
+"""Renders chats with marks as contents, to see what a template writes around them."""
 
 import re
 
@@ -9,22 +9,28 @@ _MARK = re.compile("\ue000([0-9]+)\ue001")
 
 
 def mark(number):
-    """A content that is found again in what a template writes."""
+    """A content that can be found in a rendered text, by the number of its message."""
     return f"\ue000{number}\ue001"
 
 
 class Probe:
-    """A template that is asked how it writes chats.
+    """A template, rendered for chats of given roles and contents.
 
     Attributes:
-      constants: texts that the template compares with.
-      holds: whether it writes a system message behind some that follow it.
-      dated: whether it has asked for the date.
-      refusal: its last reason to refuse a chat.
+      constants: the strings that the template compares with.
+      moves_system: whether a first system message is written behind later messages.
+      dated: whether the template has asked for the date.
+      refusal: the last reason of the template to refuse a chat.
     """
 
     def __init__(self, template: Template, variables: dict, system_anywhere: bool):
-        """See `chat_template.compile_template`."""
+        """Takes what `zoo.text.chat.learn.compile_template` takes.
+
+        Args:
+          template: compiled.
+          variables: of the template.
+          system_anywhere: whether a system message may come later than first.
+        """
         self.constants = template.constants
         self.dated = False
         self.refusal = ""
@@ -32,17 +38,17 @@ class Probe:
         self._variables = {**variables, "strftime_now": self._date}
         self._system_anywhere = system_anywhere
         self._traces = {}
-        self.holds = any(
+        self.moves_system = any(
             0 in self._marks(("system", *roles, "user"))[1:]
             for roles in (("user", "assistant"), ("user",))
         )
 
     def allows(self, roles):
-        """Whether the template is asked at all for such an order."""
+        """Whether chats of this order are rendered at all."""
         return self._system_anywhere or "system" not in roles[1:]
 
     def text(self, roles, contents):
-        """What the template writes, or None where it refuses."""
+        """The rendered text, or None where the template refuses the chat."""
         messages = [
             {"role": role, "content": content}
             for role, content in zip(roles, contents, strict=True)
@@ -61,46 +67,49 @@ class Probe:
             return None
 
     def marked(self, roles):
-        """What the template writes, with marks for the contents, or None."""
+        """The rendered text with marks as contents, or None."""
         return self.text(roles, [mark(i) for i in range(len(roles))])
 
     def trace(self, roles):
-        """The texts before each content that is shown, and the one behind the last.
+        """The text before each content that is written, and the text behind the last.
 
         Returns:
-          None where the template refuses, else a dict from the number of a message to
-          its texts, and the text at the end.
+          None where the template refuses the chat; else a dict from the number of a
+          message to the texts before its content, and the text at the end.
         """
         if roles not in self._traces:
             self._traces[roles] = self._trace(roles)
         return self._traces[roles]
 
     def _trace(self, roles):
+        """`trace` without the cache."""
         text = self.marked(roles) if self.allows(roles) else None
         if text is None:
             return None
         *parts, end = _MARK.split(text)
         places = list(zip(parts[::2], map(int, parts[1::2]), strict=True))
-        before, held = {}, None
+        before, moved = {}, None
         for number, (literal, index) in enumerate(places):
-            hold = self.holds and index == 0 and roles[0] == "system"
-            if hold and number == len(places) - 2:
-                held = literal
-            elif hold or index in before or index < max(before, default=0):
+            moves = self.moves_system and index == 0 and roles[0] == "system"
+            if moves and number == len(places) - 2:
+                moved = literal
+            elif moves or index in before or index < max(before, default=0):
                 raise ValueError(
-                    f"of {', '.join(roles)} it writes the content of message {index} "
-                    "twice, or behind one that follows it."
+                    f"for the roles {', '.join(roles)} it writes the content of "
+                    f"message {index} twice, or behind a later one."
                 )
             else:
                 before[index] = (literal,)
-        if held is not None:
-            before[index] = (held, *before[index])
+        if moved is not None:
+            before[index] = (moved, *before[index])
         return before, end
 
     def _marks(self, roles):
+        """The numbers of the messages in the order in which they are written."""
         text = self.marked(roles)
         return [int(place) for place in _MARK.findall(text or "")]
 
     def _date(self, format):
+        """The function strftime_now, which only notes that it was called."""
         self.dated = True
         raise ValueError(f"strftime_now({format!r})")

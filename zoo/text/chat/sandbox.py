@@ -1,10 +1,16 @@
-"""Jinja templates of others, rendered without trust.
+"""Renders Jinja templates that nobody has checked.
 
-A chat template comes with a model from anywhere. Jinja's sandbox keeps it from leaving
-through an attribute; what it leaves open is to hang and to eat memory. So here all work
-burns fuel, before it is done: each round of a loop, each call, each character that is
-joined, compared or copied. The allowance grows with the messages, and what exceeds it
-is an error. Filters and methods that a chat has no use for do not exist.
+A chat template comes with a model from anywhere. Jinja's sandbox stops a template from
+reaching Python's internals. It does not stop endless loops and huge strings. So each
+rendering gets a budget, and each piece of work is paid before it is done: a round of a
+loop, a call, a character that is joined, compared or copied. The budget grows with the
+messages. A template that spends more is an error. Filters and methods that no chat
+template needs are refused.
+
+Example: messages of 100 characters in all and one message give a budget of
+2**24 + 2**16 + 100 * 2**8 = 16,868,352. `{% for i in range(9999) %}` pays 9,999 for the
+numbers and 256 a round, 2.6 million in all. The same loop inside of it would pay that
+9,999 times: the 7th round of the outer loop ends with `Exhausted`.
 
 The environment has what transformers gives its templates: `raise_exception`,
 `strftime_now`, `tojson` without HTML, break and continue, and `{% generation %}`.
@@ -22,18 +28,19 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from zoo.text.chat import jinja
 
 _MOST_SOURCE = 2**18  # characters; the longest known templates have 2**15
-_FUEL = 2**24
-_FUEL_A_MESSAGE = 2**16
-_FUEL_A_CHARACTER = 2**8
-_STEP = 2**8
-_LONGEST = 2**64  # no integer of a template is larger
+_BUDGET = 2**24
+_BUDGET_PER_MESSAGE = 2**16
+_BUDGET_PER_CHARACTER = 2**8
+_STEP_PRICE = 2**8  # the price of a call or a round of a loop
+_LARGEST = 2**64  # the largest integer that a template may compute
 
-# What these make or do may be as large as all that is inside of their arguments.
-_DEEP = (
+# Filters whose work may grow with everything inside of their arguments.
+_DEEP_FILTERS = (
     "capitalize dictsort e escape join lower max min replace safe sort string title "
     "tojson trim unique upper"
 ).split()
-_SHALLOW = (
+# Filters whose work grows with the length of their arguments.
+_FLAT_FILTERS = (
     "abs count d default first float int items last length list map reject rejectattr "
     "reverse select selectattr"
 ).split()
@@ -47,7 +54,8 @@ _METHODS = {
     list: "count index".split(),
     tuple: "count index".split(),
 }
-_PLAIN = (bool, int, float, bytes, range, set, frozenset)
+# Types of which a template may read no attribute.
+_WITHOUT_ATTRIBUTES = (bool, int, float, bytes, range, set, frozenset)
 
 
 class Exhausted(ValueError):
@@ -58,15 +66,19 @@ class Template:
     """A chat template.
 
     Attributes:
-      constants: the strings that it compares with, or gives to a filter or method.
-      variables: the names that it reads and does not set.
+      constants: the strings that the template compares with, or gives to a filter or a
+        method.
+      variables: the names that the template reads and does not set.
     """
 
     def __init__(self, source: str):
-        """Compiles it.
+        """Compiles a template.
+
+        Args:
+          source: Jinja, at most 2**18 characters.
 
         Raises:
-          ValueError: it is too long, no Jinja, or uses what is not in the sandbox.
+          ValueError: the source is too long or not valid Jinja.
         """
         if len(source) > _MOST_SOURCE:
             raise ValueError(
@@ -82,20 +94,27 @@ class Template:
             tree = jinja.Metered().visit(tree)
             tree.set_environment(self._environment).set_lineno(1)
             self._template = self._environment.from_string(tree)
-        except Exception as error:  # Python's own compiler has its say, too.
+        except Exception as error:  # Python's own compiler raises, too.
             raise ValueError(f"chat template: {error}") from None
 
     def render(self, messages, **variables) -> str:
-        """Renders it.
+        """Renders the template.
+
+        Args:
+          messages: a list of dicts, with text as values.
+          **variables: by name, as the template reads them.
 
         Raises:
-          ValueError: the template refuses (`raise_exception`), fails or asks for too
-            much; the message is Jinja's.
+          Exhausted: the template spends more than its budget.
+          ValueError: the template calls `raise_exception` or fails; the message is
+            Jinja's.
         """
         size = len(json.dumps(messages, ensure_ascii=False))
-        fuel = _FUEL + _FUEL_A_MESSAGE * len(messages) + _FUEL_A_CHARACTER * size
+        budget = (
+            _BUDGET + _BUDGET_PER_MESSAGE * len(messages) + _BUDGET_PER_CHARACTER * size
+        )
         with self._lock:
-            self._environment.fuel = fuel
+            self._environment.budget = budget
             try:
                 return self._template.render(messages=messages, **variables)
             except Exhausted:
@@ -105,9 +124,9 @@ class Template:
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """The sandbox with a meter."""
+    """Jinja's sandbox, in which all work is paid from a budget."""
 
-    # That these are intercepted keeps them from being computed by the compiler.
+    # Jinja computes constant expressions while compiling, except intercepted ones.
     intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
 
     def __init__(self):
@@ -115,19 +134,23 @@ class _Environment(ImmutableSandboxedEnvironment):
             trim_blocks=True,
             lstrip_blocks=True,
             extensions=["jinja2.ext.loopcontrols", jinja.GenerationTag],
-            finalize=self._shown,
+            finalize=self._charge_deep,
         )
-        self.fuel = _FUEL
+        self.budget = _BUDGET
         filters = {**self.filters, "tojson": jinja.to_json}
         self.filters = {name: _refused(name) for name in filters}
-        self.filters |= {n: self._metered(filters[n], self.burn_len) for n in _SHALLOW}
-        self.filters |= {n: self._metered(filters[n], self.spend) for n in _DEEP}
+        self.filters |= {
+            n: self._metered(filters[n], self.spend_length) for n in _FLAT_FILTERS
+        }
+        self.filters |= {
+            n: self._metered(filters[n], self.spend_deep) for n in _DEEP_FILTERS
+        }
         for name in ("join", "replace"):
             self.filters[name] = self._growing(name, self.filters[name])
-        self.filters[jinja.MADE] = self._shown
-        self.filters[jinja.SEEN] = self._seen
+        self.filters[jinja.CHARGE_DEEP] = self._charge_deep
+        self.filters[jinja.CHARGE_LENGTH] = self._charge_length
         self.tests = {
-            name: self._metered(test, self.burn_len)
+            name: self._metered(test, self.spend_length)
             for name, test in self.tests.items()
         }
         self.globals.clear()
@@ -139,48 +162,48 @@ class _Environment(ImmutableSandboxedEnvironment):
             strftime_now=lambda format: datetime.datetime.now().strftime(format),
         )
 
-    def burn(self, amount):
-        """Takes from the fuel."""
-        self.fuel -= amount
-        if self.fuel < 0:
+    def spend(self, amount):
+        """Takes an amount from the budget."""
+        self.budget -= amount
+        if self.budget < 0:
             raise Exhausted("chat template: it does more than its messages can need.")
 
-    def tick(self):
+    def pay_round(self):
         """Pays for a round of a loop."""
-        self.burn(_STEP)
+        self.spend(_STEP_PRICE)
         return True
 
-    def burn_len(self, *values):
-        """Pays for the length of values."""
+    def spend_length(self, *values):
+        """Pays for the lengths of values."""
         for value in values:
-            self.burn(_STEP + (len(value) if hasattr(value, "__len__") else 0))
+            self.spend(_STEP_PRICE + (len(value) if hasattr(value, "__len__") else 0))
 
-    def spend(self, *values):
-        """Pays for values and all that is inside of them."""
+    def spend_deep(self, *values):
+        """Pays for values and for everything inside of them."""
         for value in values:
-            self.burn_len(value)
+            self.spend_length(value)
             if isinstance(value, dict):
-                self.spend(*value.keys(), *value.values())
+                self.spend_deep(*value.keys(), *value.values())
             elif isinstance(value, list | tuple | set | frozenset):
-                self.spend(*value)
+                self.spend_deep(*value)
 
     def concat(self, parts):
-        """Joins what a template or a part of it wrote."""
-        return "".join(map(self._shown, parts))
+        """Joins the parts of an output."""
+        return "".join(map(self._charge_deep, parts))
 
     def call_binop(self, context, operator, left, right):
         """Computes `left operator right`."""
         text = [isinstance(side, str | list | tuple) for side in (left, right)]
         if operator == "*" and any(text):
             sequence, times = (left, right) if text[0] else (right, left)
-            self.burn(_STEP + len(sequence) * max(0, times))
-            self.spend(sequence)
+            self.spend(_STEP_PRICE + len(sequence) * max(0, times))
+            self.spend_deep(sequence)
         elif operator == "**" or operator == "%" and text[0]:
             raise SecurityError(f"operator {operator} of {type(left).__name__}")
         else:
-            self.spend(left, right)
+            self.spend_deep(left, right)
         result = super().call_binop(context, operator, left, right)
-        if isinstance(result, int) and abs(result) > _LONGEST:
+        if isinstance(result, int) and abs(result) > _LARGEST:
             raise SecurityError("an integer of more than 64 bits")
         return result
 
@@ -189,11 +212,11 @@ class _Environment(ImmutableSandboxedEnvironment):
         name, owner = (getattr(function, n, None) for n in ("__name__", "__self__"))
         if name in ("format", "format_map"):
             raise SecurityError(f"the method {name}")
-        self.spend(*args, *kwargs.values())
+        self.spend_deep(*args, *kwargs.values())
         if isinstance(owner, str):
-            self.burn_len(owner)
+            self.spend_length(owner)
             if name == "replace":
-                self.burn(len(owner) * len(args[1]))
+                self.spend(len(owner) * len(args[1]))
         return super().call(context, function, *args, **kwargs)
 
     def is_safe_attribute(self, obj, attr, value):
@@ -201,19 +224,23 @@ class _Environment(ImmutableSandboxedEnvironment):
         for kind, names in _METHODS.items():
             if isinstance(obj, kind):
                 return attr in names
-        plain = isinstance(obj, _PLAIN)
+        plain = isinstance(obj, _WITHOUT_ATTRIBUTES)
         return not plain and super().is_safe_attribute(obj, attr, value)
 
-    def _shown(self, value):
-        self.spend(value)
+    def _charge_deep(self, value):
+        """The value itself, after paying for everything inside of it."""
+        self.spend_deep(value)
         return value
 
-    def _seen(self, value):
-        self.burn_len(value)
+    def _charge_length(self, value):
+        """The value itself, after paying for its length."""
+        self.spend_length(value)
         return value
 
     def _metered(self, function, pay):
-        @functools.wraps(function)  # That keeps Jinja's marks, too.
+        """A filter or test that first pays for its arguments."""
+
+        @functools.wraps(function)  # Also copies the attributes that Jinja reads.
         def run(*args, **kwargs):
             pay(*args, *kwargs.values())
             return function(*args, **kwargs)
@@ -221,30 +248,34 @@ class _Environment(ImmutableSandboxedEnvironment):
         return run
 
     def _growing(self, name, function):
-        """The filters join and replace, whose result is larger than what they get."""
+        """The filters join and replace, whose results are larger than their inputs."""
 
         @functools.wraps(function)
         def run(context, value, *args, **kwargs):
             if name == "join":
                 value = list(value)
-                self.spend(value)
-            by = [*args, *kwargs.values()][: 2 if name == "replace" else 1]
+                self.spend_deep(value)
+            added = [*args, *kwargs.values()][: 2 if name == "replace" else 1]
             size = len(value) if name == "join" else len(str(value))
-            self.burn(size * sum(len(str(x)) for x in by))
+            self.spend(size * sum(len(str(x)) for x in added))
             return function(context, value, *args, **kwargs)
 
         return run
 
     def _range(self, *args):
+        """The function range; it pays for each number."""
         numbers = range(*args)
-        self.burn(len(numbers))
+        self.spend(len(numbers))
         return numbers
 
     def _dict(self, *args, **kwargs):
-        return self._shown(dict(*args, **kwargs))
+        """The function dict; it pays for everything inside."""
+        return self._charge_deep(dict(*args, **kwargs))
 
 
 def _refused(name):
+    """A filter that always fails with its name."""
+
     def refuse(*args, **kwargs):
         raise SecurityError(f"the filter {name}")
 

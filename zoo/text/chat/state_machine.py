@@ -1,11 +1,23 @@
-"""A chat template as plain data: what is written around each message.
+"""A chat template as a state machine: what text is written around each message.
 
-A template is read as a machine. It begins in state 0; each message is a turn that
-writes some text and its content, and leads to another state. The text between two
-contents belongs to the second one, because what follows a message often depends on
-whether there is another. The last message, always one of the user, has a turn of its
-own, with the text that makes the model answer. `chat_template` finds the machine of a
-template, `graph_chat` runs it in a TensorFlow graph.
+The machine starts in state 0. Each message has a rule, chosen by the state and the
+message's role. The rule names the text before the content, how the content is
+stripped, and the next state. Text between two contents belongs to the second message,
+because what follows a message often depends on whether another one follows. The last
+message is always a user's. Its rule is under `LAST` and also has the text behind the
+content, where the model's answer begins.
+
+Example, with `<s>` before the first message and `[/INST]` before an answer:
+
+    state 0: user -> before "<s>[INST]", next state 1
+             last -> before "<s>[INST]", after "[/INST]"
+    state 1: assistant -> before "[/INST]", next state 2
+    state 2: user -> before "</s>[INST]", next state 1
+             last -> before "</s>[INST]", after "[/INST]"
+
+user "a", assistant "b", user "c" is written as `<s>[INST]a[/INST]b</s>[INST]c[/INST]`.
+`zoo.text.chat.learn` finds the machine of a template; `zoo.text.chat.in_graph` runs it
+in a TensorFlow graph.
 """
 
 import dataclasses
@@ -13,101 +25,103 @@ from collections.abc import Sequence
 
 ROLES = ("system", "user", "assistant")
 LAST = "last"
-# What `str.strip` removes.
+# The characters that `str.strip` removes.
 SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace())
 
 
 @dataclasses.dataclass(frozen=True)
-class Turn:
-    """What is written for a message.
+class MessageRule:
+    """How one message is written.
 
     Attributes:
-      before: the text between the last content and this one; two texts where the
-        message that is held back stands between them.
-      blank: the same where the content is blank, or None where it must not be.
-      shown: whether the content is written here.
-      cut: of a content with this text, such as `</think>`, only what is behind the
-        last of them is written; "" where nothing is cut.
-      cut_left: the characters that are stripped behind it.
-      left: the characters that are stripped at the start of the content.
-      right: those at its end.
-      after: the text behind the content, of the last message.
-      state: the next state.
+      before: the text between the previous content and this one. It is two texts where
+        the system message is moved here and is written between them.
+      before_blank: the same for a content of spaces only; None where the template's
+        text for such a content has no rule.
+      written: whether the content is written here.
+      cut: a text such as `</think>`; only what follows its last occurrence in the
+        content is written. "" cuts nothing.
+      strip_cut: the characters that are stripped at the start after a cut.
+      strip_left: the characters that are stripped at the start of the content.
+      strip_right: the characters that are stripped at its end.
+      after: the text behind the content of the last message.
+      next_state: the state after this message.
     """
 
     before: tuple[str, ...] = ("",)
-    blank: tuple[str, ...] | None = ("",)
-    shown: bool = False
+    before_blank: tuple[str, ...] | None = ("",)
+    written: bool = False
     cut: str = ""
-    cut_left: str = ""
-    left: str = ""
-    right: str = ""
+    strip_cut: str = ""
+    strip_left: str = ""
+    strip_right: str = ""
     after: str = ""
-    state: int = 0
+    next_state: int = 0
 
     def stripped(self, content: str) -> str:
         """The content as it is written."""
         if self.cut and self.cut in content:
-            content = content.rsplit(self.cut, 1)[1].lstrip(self.cut_left)
-        return content.lstrip(self.left).rstrip(self.right)
+            content = content.rsplit(self.cut, 1)[1].lstrip(self.strip_cut)
+        return content.lstrip(self.strip_left).rstrip(self.strip_right)
 
 
 @dataclasses.dataclass(frozen=True)
-class Machine:
-    """A chat template.
+class ChatMachine:
+    """The rules of a chat template.
 
     Attributes:
-      turns: for each state the turns that are allowed, by role and `LAST`.
-      holds: whether a system message, which then comes first, is held back and
-        written in the turn of the last message.
-      forbidden: for each role the texts that the template treats in a way of its own,
-        so that no content may have them.
+      rules: a dict for each state, from a role or `LAST` to the rule; a role without a
+        rule is not allowed there.
+      moves_system: whether a system message, which then comes first, is written with
+        the last message.
+      forbidden: by role, the texts that no content may have, because the template
+        writes contents with them in another way.
     """
 
-    turns: tuple[dict[str, Turn], ...]
-    holds: bool = False
+    rules: tuple[dict[str, MessageRule], ...]
+    moves_system: bool = False
     forbidden: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
-    def walk(self, roles: Sequence[str]) -> list[Turn] | None:
-        """The turns of a chat, or None where its order is not allowed."""
+    def walk(self, roles: Sequence[str]) -> list[MessageRule] | None:
+        """The rules of a chat's messages, or None where the order is not allowed."""
         if not roles or roles[-1] != "user":
             return None
         found, state = [], 0
         for role in (*roles[:-1], LAST):
-            turn = self.turns[state].get(role)
-            if turn is None:
+            rule = self.rules[state].get(role)
+            if rule is None:
                 return None
-            found.append(turn)
-            state = turn.state
+            found.append(rule)
+            state = rule.next_state
         return found
 
     def write(self, roles: Sequence[str], contents: Sequence[str]) -> str | None:
-        """The text of a chat, or None where its order or a content is not allowed."""
-        turns = self.walk(roles)
-        if turns is None:
+        """The text of a chat, or None where the order or a content is not allowed."""
+        rules = self.walk(roles)
+        if rules is None:
             return None
-        text, held = "", None
-        for role, turn, content in zip(roles, turns, contents, strict=True):
-            before = turn.before if content.strip() else turn.blank
+        text, first = "", None
+        for role, rule, content in zip(roles, rules, contents, strict=True):
+            before = rule.before if content.strip() else rule.before_blank
             texts = self.forbidden.get(role, ())
             if before is None or any(text in content for text in texts):
                 return None
-            if held is None:
-                held = turn.stripped(content)
-            text += held.join(before)
-            text += turn.stripped(content) * turn.shown + turn.after
+            if first is None:
+                first = rule.stripped(content)
+            text += first.join(before)
+            text += rule.stripped(content) * rule.written + rule.after
         return text
 
     def order(self) -> str:
-        """Which role may stand where, in words."""
+        """Which roles may come first and behind each role, for an error message."""
         behind = {"first": {0}}
-        for turns in self.turns:
-            for role, turn in turns.items():
+        for rules in self.rules:
+            for role, rule in rules.items():
                 if role != LAST:
-                    behind.setdefault(f"behind {role}", set()).add(turn.state)
+                    behind.setdefault(f"behind {role}", set()).add(rule.next_state)
         parts = []
         for place, states in behind.items():
-            names = {role for state in states for role in self.turns[state]}
+            names = {role for state in states for role in self.rules[state]}
             names = {"user" if role == LAST else role for role in names}
             parts.append(f"{place} {' or '.join(r for r in ROLES if r in names)}")
         return ", ".join(parts)

@@ -1,7 +1,7 @@
-"""Byte-level BPE tokenizers where the words are only named, as other programs do.
+"""Byte-level BPE tokenizers whose pre-tokenizer has a name, as in GGUF files.
 
-Before a text merges it is cut into words. Files of Hugging Face hold the rule, others
-its name; here are the names with the rules that transformers has for their models.
+A tokenizer.json holds the pre-tokenizer itself. The rules for the names here are those
+that transformers has for the same models.
 """
 
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 
 class _Words(NamedTuple):
-    """How a text is cut into words that merge on their own.
+    """How to cut a text into words, which BPE merges one by one.
 
     Attributes:
       split: the pre-tokenizer.
-      normalizer: or None.
-      ignore_merges: whether a word that is a token is taken as it is.
+      normalizer: applied before `split`, or None.
+      ignore_merges: whether a word that is a token becomes this token without merges.
     """
 
     split: pre_tokenizers.PreTokenizer
@@ -26,30 +26,41 @@ class _Words(NamedTuple):
 
 
 def gpt2() -> _Words:
-    """Of GPT-2."""
+    """The words of GPT-2."""
     return _Words(pre_tokenizers.ByteLevel(add_prefix_space=False))
 
 
 def smollm() -> _Words:
-    """Of SmolLM 1 and 2: each digit is a word."""
+    """The words of SmolLM 1 and 2: as GPT-2, but each digit is a word."""
     digits = pre_tokenizers.Digits(individual_digits=True)
     return _Words(pre_tokenizers.Sequence([digits, gpt2().split]))
 
 
 def llama3() -> _Words:
-    """Of Llama 3: words of GPT-4, numbers of up to three digits."""
+    """The words of Llama 3: as GPT-4, with up to three digits in a word."""
     return _Words(_gpt4(r"\p{N}{1,3}"), ignore_merges=True)
 
 
 def qwen2() -> _Words:
-    """Of Qwen 2 and 3: words of GPT-4, each digit alone."""
+    """The words of Qwen 2 and 3: as GPT-4, but each digit is a word."""
     return _Words(_gpt4(r"\p{N}"), normalizers.NFC())
 
 
-def _gpt4(digits) -> pre_tokenizers.PreTokenizer:
+def gpt4_pattern(digits: str) -> str:
+    r"""The regular expression of GPT-4 for one word.
+
+    Args:
+      digits: the expression for a word of digits, such as `\p{N}{1,3}`.
+    """
     before = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
     after = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    split = pre_tokenizers.Split(tokenizers.Regex(before + digits + after), "isolated")
+    return before + digits + after
+
+
+def _gpt4(digits) -> pre_tokenizers.PreTokenizer:
+    """The pre-tokenizer with the pattern of GPT-4, which also writes bytes."""
+    pattern = tokenizers.Regex(gpt4_pattern(digits))
+    split = pre_tokenizers.Split(pattern, "isolated")
     as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     return pre_tokenizers.Sequence([split, as_bytes])
 
@@ -69,9 +80,9 @@ def build(vocabulary, merges, name: str) -> tokenizers.Tokenizer:
     """Builds a tokenizer without special tokens.
 
     Args:
-      vocabulary: the ids of tokens.
-      merges: pairs of tokens, the first to merge first.
-      name: of the words, one of `WORDS`.
+      vocabulary: the id of each token.
+      merges: pairs of tokens, by rank.
+      name: a name in `WORDS`.
     """
     words = WORDS[name]()
     engine = tokenizers.Tokenizer(

@@ -1,11 +1,11 @@
-"""Tokenizers as directories of others hold them, as one tokenizer.json each.
+"""The tokenizer of a Hugging Face directory, from any of the files that hold one.
 
-    tokenizer.json             as it is
+    tokenizer.json             read as it is
     vocab.json, merges.txt     byte-level BPE (Radford et al. 2019)
-    tokenizer.model            SentencePiece BPE, see `sentencepiece_file`
+    tokenizer.model            SentencePiece's BPE, see `sentencepiece`
     vocab.txt                  WordPiece (Devlin et al. 2018)
 
-The pipelines are those of transformers, so that the ids are equal.
+The others become a tokenizer.json as transformers writes one, so the ids are equal.
 """
 
 import json
@@ -20,6 +20,7 @@ from zoo.text.importers import sentencepiece
 from zoo.text.tokenizer import (
     CONFIG_FILE,
     END,
+    NAMED_TOKENS,
     TEMPLATE_FILE,
     TOKENIZER_FILE,
     Tokenizer,
@@ -36,10 +37,8 @@ FILES = (
     _ADDED_FILE,
     *_VOCABULARIES,
 )
-_NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token")
-_NAMED += ("cls_token", "mask_token")
 _LARGEST = 64 * 2**20
-# Others keep their words in vocab.json too, but split texts in another way.
+# Other classes have a vocab.json too, but other pre-tokenizers.
 _BYTE_LEVEL = ("GPT2Tokenizer", "RobertaTokenizer", "BartTokenizer")
 
 
@@ -52,8 +51,8 @@ def load(folder: str, end_ids: Sequence[int] = ()) -> Tokenizer | None:
     field `end_tokens` of the Tokenizer's config lists all of them.
 
     Args:
-      folder: of the model.
-      end_ids: what config.json and generation_config.json say of it.
+      folder: the directory of the model.
+      end_ids: `eos_token_id` of config.json and generation_config.json.
 
     Returns:
       None where the folder has no tokenizer.
@@ -61,30 +60,30 @@ def load(folder: str, end_ids: Sequence[int] = ()) -> Tokenizer | None:
     Raises:
       ValueError: a file is broken, asks for code of its own, or no token ends a text.
     """
-    there = {name for name in FILES if os.path.isfile(os.path.join(folder, name))}
-    if not there & {TOKENIZER_FILE, *_VOCABULARIES}:
+    present = {name for name in FILES if os.path.isfile(os.path.join(folder, name))}
+    if not present & {TOKENIZER_FILE, *_VOCABULARIES}:
         return None
-    settings = _object(folder, CONFIG_FILE) if CONFIG_FILE in there else {}
+    settings = _object(folder, CONFIG_FILE) if CONFIG_FILE in present else {}
     if "auto_map" in settings:
         raise ValueError(
             f"{os.path.join(folder, CONFIG_FILE)}: auto_map {settings['auto_map']!r} "
             "asks for code of the folder's own, and none of it is run here."
         )
-    special = _object(folder, _MAP_FILE) if _MAP_FILE in there else {}
+    special = _object(folder, _MAP_FILE) if _MAP_FILE in present else {}
     mapped = _content(special.pop("eos_token", None))
     settings = {**special, **{k: v for k, v in settings.items() if v is not None}}
-    if TEMPLATE_FILE in there:
+    if TEMPLATE_FILE in present:
         settings["chat_template"] = _text(folder, TEMPLATE_FILE)
     try:
-        if TOKENIZER_FILE in there:
+        if TOKENIZER_FILE in present:
             text = _text(folder, TOKENIZER_FILE)
         else:
-            engine = _built(folder, there, settings)
-            if _ADDED_FILE in there:
+            engine = _build(folder, present, settings)
+            if _ADDED_FILE in present:
                 settings["added_tokens_decoder"] = _by_id(folder, settings)
             _add(engine, settings)
             text = engine.to_str(pretty=True)
-        settings.pop("added_tokens_decoder", None)  # the text says it
+        settings.pop("added_tokens_decoder", None)  # tokenizer.json holds them
         settings["eos_token"] = _content(settings.get("eos_token"))
         if settings["eos_token"]:
             tokenizer = Tokenizer(text, settings)
@@ -93,16 +92,18 @@ def load(folder: str, end_ids: Sequence[int] = ()) -> Tokenizer | None:
         engine = tokenizers.Tokenizer.from_str(text)
         return Tokenizer(text, settings | _ends(engine, settings, end_ids, mapped))
     except ValueError as error:
-        said = str(error) if str(error).startswith(folder) else f"{folder}: {error}"
-        raise ValueError(said) from None
+        message = str(error)
+        if not message.startswith(folder):
+            message = f"{folder}: {message}"
+        raise ValueError(message) from None
     except Exception as error:  # the library raises plain Exception
         what = f"{type(error).__name__}: {error}"
         raise ValueError(f"{folder}: the tokenizer is broken: {what}") from None
 
 
 def _ends(engine, settings, end_ids, mapped) -> dict[str, Any]:
-    """The fields that say what ends a text."""
-    # Configs repeat the defaults of their family, such as 50256, at any vocabulary.
+    """The fields `eos_token` and `end_tokens`."""
+    # Configs repeat the default of their family, such as 50256, for any vocabulary.
     names = [n for n in map(engine.id_to_token, end_ids) if n is not None]
     usual = [mapped]
     if engine.token_to_id(END) is not None:
@@ -119,20 +120,22 @@ def _ends(engine, settings, end_ids, mapped) -> dict[str, Any]:
     return {"eos_token": end, **({"end_tokens": several} if several[1:] else {})}
 
 
-def _built(folder, there, settings) -> tokenizers.Tokenizer:
+def _build(folder, present, settings) -> tokenizers.Tokenizer:
+    """Builds the tokenizer of a folder that has no tokenizer.json."""
     path = {name: os.path.join(folder, name) for name in _VOCABULARIES}
-    for name in there:
+    for name in present:
         _check_size(path.get(name))
-    if "tokenizer.model" in there:
+    if "tokenizer.model" in present:
         return sentencepiece.read(path["tokenizer.model"], settings)
-    if {"vocab.json", "merges.txt"} <= there:
+    if {"vocab.json", "merges.txt"} <= present:
         return _byte_level(path["vocab.json"], path["merges.txt"], settings)
-    if "vocab.txt" in there:
+    if "vocab.txt" in present:
         return _wordpiece(path["vocab.txt"], settings)
     raise ValueError("vocab.json and merges.txt are needed, only one of them is there.")
 
 
 def _byte_level(vocabulary, merges, settings):
+    """Builds the tokenizer of vocab.json and merges.txt."""
     name = settings.get("tokenizer_class", "GPT2Tokenizer").removesuffix("Fast")
     if name not in _BYTE_LEVEL:
         raise ValueError(
@@ -155,17 +158,18 @@ def _byte_level(vocabulary, merges, settings):
         names["mask_token"] = "<mask>"
     _fill(engine, settings, names)
     if name == "GPT2Tokenizer":
-        sentencepiece.frame(engine, settings, begins=False)
+        sentencepiece.add_start_and_end(engine, settings, start=False)
     else:
         engine.post_processor = processors.RobertaProcessing(
-            sep=_numbered(engine, settings, "sep_token"),
-            cls_token=_numbered(engine, settings, "cls_token"),
+            sep=_token_and_id(engine, settings, "sep_token"),
+            cls_token=_token_and_id(engine, settings, "cls_token"),
             add_prefix_space=space,
         )
     return engine
 
 
 def _wordpiece(vocabulary, settings):
+    """Builds the tokenizer of vocab.txt."""
     unknown = _content(settings.get("unk_token", "[UNK]"))
     engine = tokenizers.Tokenizer(
         models.WordPiece.from_file(vocabulary, unk_token=unknown)
@@ -180,7 +184,9 @@ def _wordpiece(vocabulary, settings):
     engine.decoder = decoders.WordPiece()
     names = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]"}
     _fill(engine, settings, names | {"cls_token": "[CLS]", "mask_token": "[MASK]"})
-    around = [_numbered(engine, settings, name) for name in ("cls_token", "sep_token")]
+    around = [
+        _token_and_id(engine, settings, name) for name in ("cls_token", "sep_token")
+    ]
     cls, sep = (name for name, _ in around)
     engine.post_processor = processors.TemplateProcessing(
         single=f"{cls} $A {sep}",
@@ -191,13 +197,13 @@ def _wordpiece(vocabulary, settings):
 
 
 def _fill(engine, settings, names) -> None:
-    """Names the special tokens that the files do not name, but have."""
+    """Names the special tokens that the vocabulary has and the settings do not name."""
     for name, token in names.items():
         if name not in settings and engine.token_to_id(token) is not None:
             settings[name] = token
 
 
-def _numbered(engine, settings, name) -> tuple[str, int]:
+def _token_and_id(engine, settings, name) -> tuple[str, int]:
     """A special token and its id."""
     token = _content(settings.get(name))
     number = engine.token_to_id(token) if isinstance(token, str) else None
@@ -221,11 +227,11 @@ def _add(engine, settings) -> None:
                 f"the added token {token.content!r} should be {number}, but is "
                 f"{engine.token_to_id(token.content)}."
             )
-    named = [settings.get(name) for name in _NAMED]
+    named = [settings.get(name) for name in NAMED_TOKENS]
     more = settings.get("additional_special_tokens") or []
     for token in [*named, *more]:
         name = _content(token)
-        # Of a token that is in no vocabulary the model has no embedding.
+        # The model has no embedding of a token that is not in the vocabulary.
         if name and engine.token_to_id(name) is not None:
             flags = token if isinstance(token, dict) else {}
             sides = {side: flags.get(side, False) for side in ("lstrip", "rstrip")}
@@ -235,7 +241,7 @@ def _add(engine, settings) -> None:
 
 
 def _by_id(folder, settings) -> dict[str, dict]:
-    """What added_tokens.json lists, in the form of the newer field."""
+    """The tokens of added_tokens.json in the form of `added_tokens_decoder`."""
     special = set(_named(settings))
     listed = {
         str(number): {"content": content, "special": content in special}
@@ -245,14 +251,15 @@ def _by_id(folder, settings) -> dict[str, dict]:
 
 
 def _named(settings) -> Iterator[str]:
-    for token in [settings.get(name) for name in _NAMED]:
+    """The names of all special tokens."""
+    for token in [settings.get(name) for name in NAMED_TOKENS]:
         if token:
             yield _content(token)
     yield from map(_content, settings.get("additional_special_tokens") or [])
 
 
 def _content(token) -> Any:
-    """The text of a token, which files write in two ways."""
+    """The text of a token, which is a string or an object in a file."""
     return token.get("content") if isinstance(token, dict) else token
 
 
@@ -265,6 +272,7 @@ def _check_size(path) -> None:
 
 
 def _text(folder, name) -> str:
+    """The content of a file, with its line ends as they are."""
     path = os.path.join(folder, name)
     _check_size(path)
     try:
@@ -276,7 +284,7 @@ def _text(folder, name) -> str:
 
 def _object(folder, name) -> dict[str, Any]:
     path = os.path.join(folder, name)
-    if os.path.getsize(path) > _LARGEST // 8:  # Python holds it in far more memory
+    if os.path.getsize(path) > _LARGEST // 8:  # parsed JSON needs far more memory
         raise ValueError(f"{path}: larger than {_LARGEST // 8} bytes.")
     try:
         value = json.loads(_text(folder, name))

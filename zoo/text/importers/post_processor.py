@@ -1,8 +1,4 @@
-"""The tokens that frame a text for an encoder, such as [CLS] before and [SEP] after.
-
-Which they are is what the post-processor of a tokenizer.json does, and the library
-itself is asked.
-"""
+"""The tokens that a post-processor puts around a text, such as [CLS] and [SEP]."""
 
 import tokenizers
 
@@ -12,11 +8,13 @@ _WORD = "a"
 def frame(tokenizer_json: str) -> tuple[list[int], list[int]]:
     """The ids before and after the tokens of a single text.
 
+    The library encodes a word with and without its post-processor.
+
     Args:
-      tokenizer_json: the text of the file.
+      tokenizer_json: the content of a tokenizer.json.
 
     Raises:
-      ValueError: its post-processor does more than to put tokens around a text.
+      ValueError: the post-processor does more than to put tokens around a text.
     """
     engine = tokenizers.Tokenizer.from_str(tokenizer_json)
     engine.no_truncation()

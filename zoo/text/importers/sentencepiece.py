@@ -1,10 +1,14 @@
-"""SentencePiece files (tokenizer.model) as a pipeline of the `tokenizers` library.
+"""SentencePiece's BPE (Llama, Mistral, Gemma) as a `tokenizers` pipeline.
 
-Only its BPE (Llama, Mistral, Gemma). Its merges are not in the file: two pieces merge
-where the joined one is a piece too, the better one first. Kudo and Richardson 2018
+A tokenizer.model holds no merges. Two pieces merge if the joined text is a piece too,
+and the merge of the best score comes first. Kudo and Richardson 2018
 (arXiv:1808.06226).
+
+Example: the pieces by score are `ab`, `bc`, `abc`. The merges are `a b`, `b c`, `a bc`,
+`ab c`.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tokenizers
@@ -16,15 +20,16 @@ _UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
 
 
 def read(path: str, settings: dict) -> tokenizers.Tokenizer:
-    """Reads a file.
+    """Reads a tokenizer.model.
 
     Args:
-      path: of the file.
-      settings: tokenizer_config.json; gets the names of special tokens it lacks.
+      path: the path of the file.
+      settings: the fields of tokenizer_config.json; receives the names of special
+        tokens that it lacks.
 
     Raises:
-      ValueError: the `sentencepiece` package is missing, or the file is not its, or
-        of another kind than BPE.
+      ValueError: the `sentencepiece` package is missing, or the file is not one of
+        SentencePiece, or its kind is not BPE.
     """
     proto = _parse(path)
     trainer, rules = proto.trainer_spec, proto.normalizer_spec
@@ -35,24 +40,27 @@ def read(path: str, settings: dict) -> tokenizers.Tokenizer:
             "AutoTokenizer.from_pretrained(...).save_pretrained(...)."
         )
     if trainer.treat_whitespace_as_suffix or not rules.escape_whitespaces:
-        raise ValueError(f"{path}: spaces at the end of pieces, or unmarked ones.")
+        raise ValueError(
+            f"{path}: treat_whitespace_as_suffix "
+            f"{trainer.treat_whitespace_as_suffix}, escape_whitespaces "
+            f"{rules.escape_whitespaces}; False and True allowed."
+        )
     if rules.precompiled_charsmap or rules.remove_extra_whitespaces:
         raise ValueError(
-            f"{path}: changes characters by {rules.name!r} or removes spaces; only "
-            "what keeps a text as it is has an exact form here."
+            f"{path}: changes characters by {rules.name!r} or removes spaces; only a "
+            "normalizer that changes no text is supported."
         )
-    vocabulary = {piece.piece: number for number, piece in enumerate(proto.pieces)}
+    pieces = [piece.piece for piece in proto.pieces]
     unknown = next((p.piece for p in proto.pieces if p.type == _UNKNOWN), None)
-    engine = tokenizers.Tokenizer(
-        models.BPE(
-            vocab=vocabulary,
-            merges=_merges(vocabulary),
-            unk_token=unknown,
-            fuse_unk=True,
-            byte_fallback=trainer.byte_fallback,
+    prefix_space = settings.get("add_prefix_space", rules.add_dummy_prefix)
+    # The pieces of a file are in the order of their scores.
+    engine = pipeline(pieces, pieces, unknown, trainer.byte_fallback, prefix_space)
+    if prefix_space and not settings.get("legacy", True):
+        # transformers: a text behind an added token gets no space
+        engine.normalizer = None
+        engine.pre_tokenizer = pre_tokenizers.Metaspace(
+            replacement=_SPACE, prepend_scheme="first", split=False
         )
-    )
-    _spaces(engine, rules, settings)
     for piece in proto.pieces:
         if piece.type in (_UNKNOWN, _CONTROL, _USER_DEFINED):
             special = piece.type != _USER_DEFINED
@@ -66,21 +74,56 @@ def read(path: str, settings: dict) -> tokenizers.Tokenizer:
     ):
         if name not in settings and 0 <= number < len(proto.pieces):
             settings[name] = proto.pieces[number].piece
-    frame(engine, settings, begins=True)
+    add_start_and_end(engine, settings, start=True)
     return engine
 
 
-def frame(engine, settings: dict, begins: bool) -> None:
-    """Sets what is put around a text when special tokens are asked for.
+def pipeline(
+    pieces: Sequence[str],
+    by_score: Iterable[str],
+    unknown: str | None,
+    byte_fallback: bool,
+    prefix_space: bool,
+) -> tokenizers.Tokenizer:
+    """Builds a tokenizer without special tokens.
+
+    Args:
+      pieces: all pieces, by id.
+      by_score: the same pieces, the best score first.
+      unknown: the piece that stands for unknown characters.
+      byte_fallback: whether an unknown character becomes the pieces of its bytes.
+      prefix_space: whether to put a space before each text.
+    """
+    engine = tokenizers.Tokenizer(
+        models.BPE(
+            vocab={piece: number for number, piece in enumerate(pieces)},
+            merges=_merges(by_score, {*pieces}),
+            unk_token=unknown,
+            fuse_unk=True,
+            byte_fallback=byte_fallback,
+        )
+    )
+    prepend = [normalizers.Prepend(_SPACE)] if prefix_space else []
+    steps = [*prepend, normalizers.Replace(" ", _SPACE)]
+    engine.normalizer = normalizers.Sequence(steps)
+    back = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    if prefix_space:
+        back.append(decoders.Strip(" ", 1, 0))
+    engine.decoder = decoders.Sequence(back)
+    return engine
+
+
+def add_start_and_end(engine, settings: dict, start: bool) -> None:
+    """Sets the post-processor that puts the start and the end token around a text.
 
     Args:
       engine: the tokenizer.
-      settings: tokenizer_config.json.
-      begins: whether a start token is added where the settings do not say.
+      settings: the fields of tokenizer_config.json.
+      start: whether to add a start token where `settings` has no `add_bos_token`.
     """
     ids, parts = [], ["$A"]
     for name, wanted, place in (
-        ("bos_token", settings.get("add_bos_token", begins), 0),
+        ("bos_token", settings.get("add_bos_token", start), 0),
         ("eos_token", settings.get("add_eos_token", False), len(parts) + 1),
     ):
         token = settings.get(name)
@@ -96,6 +139,7 @@ def frame(engine, settings: dict, begins: bool) -> None:
 
 
 def _parse(path):
+    """The ModelProto of a file."""
     try:
         from google.protobuf.message import DecodeError
         from sentencepiece import sentencepiece_model_pb2 as messages
@@ -116,35 +160,14 @@ def _parse(path):
     return proto
 
 
-def _merges(vocabulary) -> list[tuple[str, str]]:
-    """All ways to cut a piece into two others; the pieces are in the order of merging.
+def _merges(by_score, pieces) -> list[tuple[str, str]]:
+    """All ways to cut a piece into two others, the piece of the best score first.
 
-    Of one piece's ways the shortest left part comes first, which is what merging from
-    the left does.
+    The shortest left part of a piece comes first, because BPE merges from the left.
     """
     return [
         (piece[:cut], piece[cut:])
-        for piece in vocabulary
+        for piece in by_score
         for cut in range(1, len(piece))
-        if piece[:cut] in vocabulary and piece[cut:] in vocabulary
+        if piece[:cut] in pieces and piece[cut:] in pieces
     ]
-
-
-def _spaces(engine, rules, settings) -> None:
-    """Sets what becomes of spaces, on the way in and back."""
-    steps = []
-    begins = settings.get("add_prefix_space", rules.add_dummy_prefix)
-    if settings.get("legacy", True) or not begins:
-        steps += [normalizers.Prepend(_SPACE)] if begins else []
-        steps += [normalizers.Replace(" ", _SPACE)]
-    else:
-        # transformers: a text behind an added token gets no space
-        engine.pre_tokenizer = pre_tokenizers.Metaspace(
-            replacement=_SPACE, prepend_scheme="first", split=False
-        )
-    if steps:
-        engine.normalizer = normalizers.Sequence(steps)
-    back = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
-    if begins:
-        back.append(decoders.Strip(" ", 1, 0))
-    engine.decoder = decoders.Sequence(back)

@@ -20,7 +20,7 @@ class AddedTokens(tf.Module):
         super().__init__()
         space = pre_tokenizers.character_class(r"\s")
         self._any = bool(tokens)
-        # Among alternatives RE2 takes the first, `tokenizers` the longest.
+        # RE2 takes the first alternative that fits, `tokenizers` takes the longest.
         self._pattern = "|".join(
             f"[{space}]*" * token["lstrip"]
             + _literal(token["content"])
@@ -39,12 +39,12 @@ class AddedTokens(tf.Module):
         """Cuts texts into parts.
 
         Returns:
-          The parts, string [B, None], and of each of the P parts the token, int32 [P],
-          or -1 where it is text.
+          The parts, string [B, None]; and for each of the P parts the id of its added
+          token, int32 [P], or -1 where the part is text.
         """
         edge = pre_tokenizers.SEPARATOR
         text_B = tf.strings.regex_replace(text_B, self._pattern, edge + rb"\0" + edge)
-        parts_BP = pre_tokenizers.pieces(text_B)
+        parts_BP = pre_tokenizers.split(text_B)
         token_P = parts_BP.values
         if self._edges:
             token_P = tf.strings.regex_replace(token_P, self._edges, "")
@@ -52,14 +52,14 @@ class AddedTokens(tf.Module):
 
 
 def check(tokens: list[dict], normalized: bool) -> None:
-    """Refuses added tokens whose treatment is more than cutting them out.
+    """Refuses added tokens that need more than to be cut out of a text.
 
     Args:
       tokens: the `added_tokens` of a tokenizer.json.
       normalized: whether the tokenizer has a normalizer.
 
     Raises:
-      ValueError: names the token and what it has that has no form in the graph.
+      ValueError: names the token and the property that the graph does not support.
     """
     strips = any(token["lstrip"] or token["rstrip"] for token in tokens)
     for token in tokens:
@@ -70,7 +70,7 @@ def check(tokens: list[dict], normalized: bool) -> None:
             raise ValueError(f"added token {text!r} with normalized")
         if strips and text != text.strip():
             raise ValueError(f"added token {text!r} with spaces, others with strip")
-    # `tokenizers` looks for each kind in turn, and so does not find those that overlap.
+    # `tokenizers` searches for one kind after the other, so overlaps change its result.
     for one, other in itertools.permutations(tokens, 2):
         kinds = [(token["special"], token["normalized"]) for token in (one, other)]
         if kinds[0] != kinds[1] and _overlap(one["content"], other["content"]):
@@ -78,10 +78,12 @@ def check(tokens: list[dict], normalized: bool) -> None:
 
 
 def _overlap(one, other):
+    """Whether `other` is inside `one`, or starts at its end."""
     return other in one or any(
         one.endswith(other[:size]) for size in range(1, len(other))
     )
 
 
 def _literal(text):
+    """The regular expression of RE2 that matches just this text."""
     return re.sub(r"\W", lambda found: rf"\x{{{ord(found[0]):x}}}", text)

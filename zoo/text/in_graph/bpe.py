@@ -1,21 +1,29 @@
 """Byte pair encoding (Sennrich et al. 2016, arXiv:1508.07909) with core operations.
 
-The rule is sequential: merge the pair of lowest rank, the leftmost of several, until no
-pair is left. Here all words of a request lie in one array of symbols, and each round
-merges at once every pair of which it is certain that nothing can pre-empt it, so that a
-word of n symbols takes about log n rounds, and not n.
+The rule of BPE is sequential. It merges the pair of lowest rank, and the leftmost of
+several, until no pair is left. Here one array holds the symbols of all words of a
+request. A round merges all pairs that no other merge can pre-empt. So a word of n
+symbols takes about log n rounds instead of n.
 
-A pair of rank r is pre-empted if, before its turn, its left symbol merges with what is
-left of it or its right symbol with what is right of it. The left symbol can do so
-directly (the pair on the left has a rank below r), or after its left neighbour has
-itself merged to the left, if there is a merge of a rank below r whose left part ends
-with that neighbour. The table of pairs knows the lower of these ranks on each side. For
-the second way the neighbour must be able to merge to the left, and so on: a recursion
-from pair to pair, which is followed for some steps where little is certain. There a
-pair may also merge if no pair of a lower rank is as near as the longest token is long.
+A merge pre-empts a pair if it comes first and takes one of the pair's two symbols. Let
+the pair have the rank r. The merge on its left side then has a rank below r. Either it
+joins the left neighbour and the left symbol as they are now. Or the left neighbour
+first grows to the left, and the longer token then merges with the left symbol. The
+right side is the same in the mirror, where a rank of r is enough. The table of pairs
+holds for each pair the lowest rank of both ways, on each side.
 
-This needs merges of which each ranks behind those that make its parts; `graph_merges`
-sees to that.
+Example: the merges `y a` (rank 0), `ya b` (rank 1), `b c` (rank 2).
+
+    y a b c    `b c` is not certain: `a` may grow to `ya`, and `ya b` ranks below 2.
+               Round 1 merges `y a`, round 2 merges `ya b`. The result is `yab c`.
+    x a b c    `a` cannot grow, because `x a` has no rank. Round 1 merges `b c`.
+
+The second way needs a left neighbour that can grow, which depends on its own left
+neighbour, and so on. Where few pairs are certain, a round follows this chain for
+`_STEPS` steps. It then also merges a pair whose rank is the lowest within the length
+of the longest token.
+
+Each merge must rank behind the merges that make its parts. `bpe_merges` orders them.
 """
 
 import collections
@@ -25,29 +33,30 @@ import tensorflow as tf
 
 from zoo.text.in_graph import bpe_windows, ragged_ops
 
-# Numbers of symbols, which are ranks too, have 20 bits; three of them make the value
-# of the table of pairs.
+# A symbol's number, which is also a rank, has 20 bits. A value of the table of pairs
+# holds three of them.
 _BITS = 20
 NONE = 2**_BITS - 1
 _STEPS = 2
-_WINDOW = 2**15  # symbols; their arrays stay in the caches
+_WINDOW = 2**15  # symbols; arrays of this size fit the processor's caches
 
 
 class Pairs(tf.Module):
     """The merges as a table, and the loop that applies them.
 
-    Symbols have numbers of their own: first those that words are made of, as they were
-    given, then the separator of words, then the merges by rank.
+    The loop numbers the symbols: first the symbols that words are made of, then the
+    separator of words, then the merges by rank.
 
     Attributes:
-      separator: its number.
+      separator: the number of the separator.
+      max_symbols: the number of symbols in the longest token.
     """
 
     def __init__(self, merges, symbols: list[int]):
         """Builds the tables.
 
         Args:
-          merges: what `graph_merges.prepare` gave.
+          merges: the result of `bpe_merges.prepare`.
           symbols: the ids of the symbols that words are made of.
 
         Raises:
@@ -60,8 +69,8 @@ class Pairs(tf.Module):
             raise ValueError(
                 f"model.merges: {len(merges.ids)} merges, at most {NONE - first}"
             )
-        self._window = max(_WINDOW, 16 * merges.reach)
-        self._reach = merges.reach
+        self.max_symbols = merges.max_symbols
+        self._window = max(_WINDOW, 16 * merges.max_symbols)
         self._ids = tf.constant([*symbols, -1, *merges.ids])
         self._sizes = tf.constant([*[1] * first, *merges.sizes], tf.int64)
         numbers = collections.defaultdict(list)
@@ -70,9 +79,9 @@ class Pairs(tf.Module):
         for number, token in enumerate(merges.ids, start=first):
             numbers[token].append(number)
         pairs = {}
-        for (left, right), ranks in merges.threats.items():
+        for (left, right), ranks in merges.preempting_ranks.items():
             rank, low, high = (min(first + rank, NONE) for rank in ranks)
-            # From the right a pair of equal rank is no threat.
+            # On the right a lower rank is needed: the left one of equal pairs is first.
             high = min(rank, high) + 1 if min(rank, high) < NONE else NONE
             value = (rank << 2 * _BITS) + (min(rank, low) << _BITS) + high
             for a, b in itertools.product(numbers[left], numbers[right]):
@@ -84,11 +93,11 @@ class Pairs(tf.Module):
         """Merges the symbols of words.
 
         Args:
-          symbol_N: int64 numbers, with a separator before, between and behind words.
+          symbol_N: int64 numbers, with a separator before and after each word.
 
         Returns:
-          The tokens of all words, int32, still with the separators, -1, and the places
-          of those, int64.
+          The ids of all words, int32, with -1 for each separator; and the places of
+          the separators, int64.
         """
         done, symbol_N = tf.cond(
             tf.size(symbol_N) > self._window,
@@ -102,6 +111,8 @@ class Pairs(tf.Module):
         return tf.gather(self._ids, symbol_N), edges
 
     def _merge(self, symbol_N):
+        """Merges symbols, int64 [N], round by round until no pair has a rank."""
+
         def found(symbol_N):
             next_N = ragged_ops.behind(symbol_N, self.separator)
             return self._pairs.lookup(symbol_N * 2**_BITS + next_N)
@@ -109,16 +120,16 @@ class Pairs(tf.Module):
         def go(symbol_N, found_N):
             return tf.reduce_any(found_N < NONE << 2 * _BITS)
 
-        def round_(symbol_N, found_N):
+        def one_round(symbol_N, found_N):
             rank_N, hit_N = self._certain(found_N)
             symbol_N = tf.where(hit_N, rank_N, symbol_N)
-            left = tf.where(~ragged_ops.before(hit_N, False))
+            left = tf.where(tf.logical_not(ragged_ops.before(hit_N, False)))
             symbol_M = tf.gather_nd(symbol_N, left)
             return symbol_M, found(symbol_M)
 
         one = tf.TensorShape([None])
         return tf.while_loop(
-            go, round_, [symbol_N, found(symbol_N)], shape_invariants=[one, one]
+            go, one_round, [symbol_N, found(symbol_N)], shape_invariants=[one, one]
         )[0]
 
     def _certain(self, found_N):
@@ -127,44 +138,44 @@ class Pairs(tf.Module):
         left_N = tf.bitwise.bitwise_and(tf.bitwise.right_shift(found_N, _BITS), NONE)
         right_N = tf.bitwise.bitwise_and(found_N, NONE)
         valid_N = rank_N < NONE
-        clear_N = rank_N < _threat(left_N, right_N)
+        clear_N = rank_N < _preempting_rank(left_N, right_N)
         clear, valid = (tf.reduce_sum(tf.cast(x, tf.int32)) for x in (clear_N, valid_N))
 
-        # Where fewer than a quarter of all pairs are certain, it pays to know more.
         def thorough():
+            # Costs more, and pays where few pairs are certain.
             left_N2, right_N2 = left_N, right_N
             for _ in range(_STEPS):
                 further_N = ragged_ops.before(left_N2, NONE)
                 left_N2 = tf.maximum(left_N, tf.minimum(rank_N, further_N))
                 further_N = ragged_ops.behind(right_N2, NONE)
                 right_N2 = tf.maximum(right_N, tf.minimum(rank_N + 1, further_N))
-            lowest_N = valid_N & (rank_N == _lowest_around(rank_N, self._reach))
-            sure_N = lowest_N | (rank_N < _threat(left_N2, right_N2))
+            lowest_N = valid_N & (rank_N == _lowest_around(rank_N, self.max_symbols))
+            sure_N = lowest_N | (rank_N < _preempting_rank(left_N2, right_N2))
             return _every_other(sure_N, rank_N)
 
         hit_N = tf.cond(4 * clear < valid, thorough, lambda: clear_N)
         return rank_N, hit_N
 
 
-def _threat(left_N, right_N):
-    """The lowest rank at which a neighbour may take a symbol of each pair."""
+def _preempting_rank(left_N, right_N):
+    """The lowest rank of a merge that takes a symbol of each pair, [N]."""
     return tf.minimum(ragged_ops.before(left_N, NONE), ragged_ops.behind(right_N, NONE))
 
 
-def _lowest_around(rank_N, reach):
-    """The lowest rank within `reach` places or some more, [N]."""
+def _lowest_around(rank_N, distance):
+    """The lowest rank within `distance` places or slightly more, [N]."""
     size = tf.size(rank_N)
-    padded = tf.pad(rank_N, [[0, -size % reach]], constant_values=NONE)
-    block = tf.reduce_min(tf.reshape(padded, [-1, reach]), 1)
+    padded = tf.pad(rank_N, [[0, -size % distance]], constant_values=NONE)
+    block = tf.reduce_min(tf.reshape(padded, [-1, distance]), 1)
     beside = ragged_ops.before(block, NONE), ragged_ops.behind(block, NONE)
     block = tf.minimum(block, tf.minimum(*beside))
-    return tf.reshape(tf.tile(block[:, None], [1, reach]), [-1])[:size]
+    return tf.reshape(tf.tile(block[:, None], [1, distance]), [-1])[:size]
 
 
 def _every_other(sure_N, rank_N):
-    """Of pairs that overlap, as in "aaaa", the first, the third and so on."""
+    """Keeps every other one of equal pairs that overlap: 1 and 3 in "aaaa"."""
     again_N = sure_N & (ragged_ops.before(rank_N, NONE) == rank_N)
-    # A pair that repeats one that is not sure is not sure either.
+    # A pair is not sure if it overlaps an equal pair that is not sure.
     start_N = ~(again_N & ragged_ops.before(sure_N, False))
     place_N = tf.range(tf.size(rank_N, tf.int64))
     (starts,) = ragged_ops.keep(start_N, place_N)

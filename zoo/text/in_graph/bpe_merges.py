@@ -1,13 +1,17 @@
-"""The merges of a vocabulary, prepared for `graph_bpe`.
+"""The merges of a vocabulary, prepared for `bpe`.
 
-A token can be made in one way only: whatever stands around it, its symbols merge as
-they do when the token stands alone, because until it is complete nothing merges across
-its edges. So each token is encoded by itself, and the last merge is the only one of its
-merges that is ever used. (Vocabularies made from a list of tokens, such as Llama's,
-hold one merge for each way of cutting a token in two.)
+BPE makes a token in one way only, whatever text stands around it: until the token is
+complete, no merge crosses its edges. So its symbols merge as they do in a text that is
+the token alone. `prepare` encodes each token alone and keeps its last merge. No other
+merge of that token is ever used. (Vocabularies made from a list of tokens, such as
+Llama's, hold one merge for each way to cut a token in two.)
 
-Of some tokens the last merge ranks before one that makes their parts. It then follows
-at once on the latter, and gets a place right behind it.
+The last merge of some tokens ranks before a merge that makes its parts. It then follows
+that merge at once, and `prepare` ranks it right behind.
+
+Example: the merges `c d`, `ab c`, `a b` (ranks 0, 1, 2) encode "abc" as `a b c`, then
+`ab c`, then `abc`: the merge of rank 1 follows the merge of rank 2. The new order is
+`c d`, `a b`, `ab c`. The text "abcd" keeps its result `ab cd` in both orders.
 """
 
 import dataclasses
@@ -18,23 +22,24 @@ NONE = 2**30  # behind all ranks
 
 @dataclasses.dataclass
 class Merges:
-    """What `graph_bpe` needs to know of a vocabulary.
+    """The part of a vocabulary that `bpe.Pairs` needs.
 
     Attributes:
       ids: the id that each merge makes, by rank, from 0.
-      sizes: of how many symbols.
-      threats: for a pair of ids its rank; the lowest rank of a merge of the right id
-        with a longer token that ends with the left id; the lowest rank of a merge of
-        the left id with a longer token that starts with the right id.
-      reach: the most symbols that a token is made of.
-      whole: the ids of tokens that are one token when they are encoded.
+      sizes: the number of symbols in each of these tokens.
+      preempting_ranks: three ranks for a pair of ids. The first is its own rank. The
+        second is the lowest rank of a merge of the right id with a longer token that
+        ends with the left id. The third is the lowest rank of a merge of the left id
+        with a longer token that starts with the right id.
+      max_symbols: the number of symbols in the longest token.
+      single_token_words: the ids of tokens whose text BPE encodes as that one token.
     """
 
     ids: list[int]
     sizes: list[int]
-    threats: dict[tuple[int, int], list[int]]
-    reach: int
-    whole: set[int]
+    preempting_ranks: dict[tuple[int, int], list[int]]
+    max_symbols: int
+    single_token_words: set[int]
 
 
 def read(model: Mapping) -> list[tuple[int, int, int]]:
@@ -47,44 +52,44 @@ def read(model: Mapping) -> list[tuple[int, int, int]]:
 def prepare(
     symbols: Mapping[int, Sequence[int]], merges: Iterable[tuple[int, int, int]]
 ) -> Merges:
-    """Finds the merges that are used, and what can pre-empt them.
+    """Finds the merges that BPE uses, and the merges that pre-empt them.
 
     Args:
-      symbols: for each token the ids of the symbols that it is made of.
-      merges: left id, right id and the id they make, the first to be merged first.
+      symbols: the ids of each token's symbols, by the token's id.
+      merges: left id, right id and the id that they make, by rank.
 
     Raises:
-      ValueError: their order depends on the text.
+      ValueError: no order of the merges is right for all texts.
     """
     ranks, made = {}, []
     for left, right, new in merges:
         ranks[left, right] = len(made)
         made.append(new)
-    whole, last = set(), {}
+    single, last = set(), {}
     for token, parts in symbols.items():
         result, pair = _merge(list(parts), ranks, made)
         if result == [token]:
-            whole.add(token)
+            single.add(token)
             if pair is not None:
                 last[token] = pair
     ids = _in_order(sorted(last, key=lambda token: len(symbols[token])), last, ranks)
-    threats = {}
+    preempting = {}
     for rank, token in enumerate(ids):
         left, right = last[token]
-        _note(threats, (left, right), 0, rank)
+        _lower(preempting, (left, right), 0, rank)
         end, start = left, right
         while end in last:
             end = last[end][1]
-            _note(threats, (end, right), 1, rank)
+            _lower(preempting, (end, right), 1, rank)
         while start in last:
             start = last[start][0]
-            _note(threats, (left, start), 2, rank)
+            _lower(preempting, (left, start), 2, rank)
     sizes = [len(symbols[token]) for token in ids]
-    return Merges(ids, sizes, threats, max(sizes, default=1), whole)
+    return Merges(ids, sizes, preempting, max(sizes, default=1), single)
 
 
 def _merge(parts, ranks, made):
-    """What a word becomes, and the last pair that was merged."""
+    """Applies the rule of BPE to symbols: the result, and the pair merged last."""
     pair = None
     found = [ranks.get(two, NONE) for two in zip(parts, parts[1:], strict=False)]
     while found:
@@ -103,12 +108,12 @@ def _merge(parts, ranks, made):
 
 
 def _in_order(tokens, last, ranks):
-    """Sorts tokens by the time when they are made, given the short ones first.
+    """Sorts tokens, given the short ones first, in the order in which BPE makes them.
 
-    A token's phase is the highest rank that is needed for it. In one phase, the merge
-    of that rank is made at all its places from left to right, and each time those that
-    follow on it at once. Where these cannot get in each other's way, they may as well
-    follow when all places are done: that is the order returned.
+    The phase of a token is the highest rank that its making needs. In one phase, BPE
+    makes the merge of that rank at each place from left to right. At each place it at
+    once makes the merges that follow. The order returned makes them when all places
+    are done. That is the same if no two of them need the same symbol.
     """
     phase, step, first = {}, {}, {}
     to_left, to_right = set(), set()
@@ -134,6 +139,7 @@ def _in_order(tokens, last, ranks):
     return sorted(tokens, key=lambda t: (phase[t], step[t], ranks[last[t]]))
 
 
-def _note(threats, pair, what, rank):
-    ranks = threats.setdefault(pair, [NONE, NONE, NONE])
-    ranks[what] = min(ranks[what], rank)
+def _lower(preempting, pair, which, rank):
+    """Lowers one of the three ranks of a pair to `rank` if it is above."""
+    ranks = preempting.setdefault(pair, [NONE, NONE, NONE])
+    ranks[which] = min(ranks[which], rank)

@@ -1,15 +1,23 @@
 """Merges a long array of symbols window by window, to the same tokens.
 
-Two facts make that exact, whatever the merges are. Tokens of which each two neighbours,
-taken by themselves, are merged to just these two, are what their whole text is merged
-to: for think of the first merge across an edge between two of them; it would have come
-in the text of these two as well. And of what a text is merged to, each two neighbours
-are like that, for nothing ever merged across their edges.
+Call two tokens stable if BPE encodes their joined text as these two tokens. Two facts
+hold for any list of merges.
 
-So a window may start where a token of the last one starts. If its first token is that
-same token, then the tokens of the last window before it and its own are all of them
-neighbours that were seen side by side. If it is not, which takes a chain of merges that
-pre-empt each other over an eighth of a window, all is merged at once instead.
+1. If BPE encodes a text as some tokens, each two neighbours are stable: no merge ever
+   crossed the edge between them.
+2. If each two neighbours in a list of tokens are stable, BPE encodes the joined text as
+   this list. Otherwise some merge would be the first one to cross an edge. That merge
+   would also come in the text of the two tokens beside the edge.
+
+So a window may start at a token of the window before. If its first token is that same
+token, all neighbours were seen side by side, and fact 2 holds for both windows
+together. Otherwise `merge` says no, and the caller merges the whole array at once. That
+takes a chain of merges that pre-empt each other over an eighth of a window.
+
+Example: windows of 8 symbols over `abcdefghijk`. Window 1 merges to `ab cd ef gh`. The
+tokens near its end may depend on later text, so only `ab cd` is taken. Window 2 starts
+at `ef` and merges to `ef ghi jk`. Its first token is the expected `ef`, so the result
+is `ab cd ef ghi jk`.
 """
 
 from collections.abc import Callable
@@ -28,14 +36,14 @@ def merge(
 
     Args:
       symbol_N: int64, a separator first.
-      merge: what merges an array of any length.
-      sizes: for each number the symbols that it is made of, int64.
-      separator: the number that never merges.
-      window: how many symbols; at least 16 times the largest size.
+      merge: a function that merges an array of any length.
+      sizes: the symbols in each number's token, int64.
+      separator: a number that never merges.
+      window: the symbols in a window, at least 16 times the largest size.
 
     Returns:
-      Whether the windows fit together, and what `merge` gives for all symbols, int64;
-      the symbols where they do not.
+      Whether the windows fit together, bool; and the merged symbols, int64, or
+      `symbol_N` where they do not fit.
     """
     count = tf.size(symbol_N, tf.int64)
 
@@ -67,7 +75,7 @@ def merge(
 
 
 def _stop(merged_M, place_M, separator, window):
-    """How many tokens of a window to take: those before a word, if one starts late."""
+    """The number of tokens to take: up to the last word's start, or 7/8 of a window."""
     known = tf.where(place_M <= window - window // 8)
     late = tf.where(tf.equal(merged_M, separator) & (place_M >= window // 2))
     return tf.concat([known, late], 0)[-1, 0]

@@ -1,18 +1,13 @@
-"""Byte-level BPE (GPT-2, Llama 3, Qwen): words are merged from the bytes of UTF-8."""
+"""Byte-level BPE (GPT-2, Llama 3, Qwen): BPE merges the UTF-8 bytes of words.
+
+Radford et al. 2019.
+"""
 
 import tensorflow as tf
 
-from zoo.text.in_graph import (
-    bpe,
-    bpe_merges,
-    pre_tokenizers,
-    ragged_ops,
-)
-from zoo.text.in_graph import (
-    words as graph_words,
-)
+from zoo.text.in_graph import bpe, bpe_merges, pre_tokenizers, ragged_ops, words
 
-# The first bytes of a character that its last ones would have followed, as Latin-1.
+# The first bytes of a character whose last bytes are missing, as Latin-1.
 _CUT = (
     r"(?:[\x{c2}-\x{df}]|\x{e0}[\x{a0}-\x{bf}]?"
     r"|[\x{e1}-\x{ec}\x{ee}\x{ef}][\x{80}-\x{bf}]?|\x{ed}[\x{80}-\x{9f}]?"
@@ -30,45 +25,48 @@ class ByteLevel(tf.Module):
 
         Args:
           model: `model` of a tokenizer.json.
-          replacements: the pre-tokenizer, see `graph_patterns`.
-          prefix_space: whether a text gets a space in front where it has none.
-          vocabulary: the id of each token, added ones among them.
-          skipped: the ids of special tokens.
+          replacements: the pre-tokenizer, see `pre_tokenizers`.
+          prefix_space: whether to put a space before a text that starts with none.
+          vocabulary: the id of each token, added tokens included.
+          skipped: the ids of special tokens, which have no text.
 
         Raises:
-          ValueError: the model has a part that has no form in the graph.
+          ValueError: the graph does not support a part of the model.
         """
         super().__init__()
         self._replacements = replacements
         self._prefix_space = prefix_space
-        size = max(vocabulary.values()) + 1
-        words = model["vocab"]
+        ids = model["vocab"]
         letters = byte_letters()
         byte_of = {letter: byte for byte, letter in enumerate(letters)}
-        texts = [b""] * (size + 1)
+        texts = [b""] * (max(vocabulary.values()) + 2)
         for token, number in vocabulary.items():
             if number not in skipped:
-                whole = all(letter in byte_of for letter in token)
+                is_bytes = all(letter in byte_of for letter in token)
                 texts[number] = (
-                    bytes(map(byte_of.get, token)) if whole else token.encode()
+                    bytes(byte_of[letter] for letter in token)
+                    if is_bytes
+                    else token.encode()
                 )
         self._texts = tf.constant(texts)
         symbols = {
-            number: [words[letter] for letter in token]
-            for token, number in words.items()
-            if all(letter in byte_of and letter in words for letter in token)
+            number: [ids[letter] for letter in token]
+            for token, number in ids.items()
+            if all(letter in byte_of and letter in ids for letter in token)
         }
         merges = bpe_merges.prepare(symbols, bpe_merges.read(model))
-        # The symbols are the bytes; no UTF-8 text holds the last one, which separates.
-        byte_ids = [words.get(letter, -1) for letter in letters[:-1]]
+        # The symbols are all bytes but 0xFF, which no UTF-8 text holds: it separates.
+        byte_ids = [ids.get(letter, -1) for letter in letters[:-1]]
         self._known = None if min(byte_ids) >= 0 else tf.constant([*byte_ids, 0])
         self._pairs = bpe.Pairs(merges, byte_ids)
-        whole = set(symbols) - skipped if model.get("ignore_merges") else merges.whole
-        self._whole = graph_words.table(
+        single = merges.single_token_words
+        if model.get("ignore_merges"):
+            single = set(symbols) - skipped
+        self._single_tokens = words.table(
             {
-                bytes(map(byte_of.get, token)): number
-                for token, number in words.items()
-                if number in whole
+                bytes(byte_of[letter] for letter in token): number
+                for token, number in ids.items()
+                if number in single
             }
         )
 
@@ -77,23 +75,23 @@ class ByteLevel(tf.Module):
         del starts_B  # A text behind an added token is encoded like any other.
         if self._prefix_space:
             text_B = tf.strings.regex_replace(text_B, "^([^ ])", r" \1")
-        words = pre_tokenizers.words(text_B, self._replacements)
-        return graph_words.encode(*words, self._whole, self._merge)
+        word_N, row_N = pre_tokenizers.words(text_B, self._replacements)
+        return words.encode(word_N, row_N, self._single_tokens, self._merge)
 
     def decode(self, tokens_BT: tf.RaggedTensor) -> tf.Tensor:
         """The texts of tokens, string [B]."""
         row = ragged_ops.row_of_each(tokens_BT)
-        text = self.pieces(tokens_BT.values)
+        text = self.token_bytes(tokens_BT.values)
         return to_utf8(ragged_ops.join(text, row, tokens_BT.nrows()))
 
-    def pieces(self, tokens: tf.Tensor) -> tf.Tensor:
+    def token_bytes(self, tokens: tf.Tensor) -> tf.Tensor:
         """The bytes of each token; special ones and ids out of range have none."""
         nothing = tf.size(self._texts) - 1
         known = (tokens >= 0) & (tokens < nothing)
         return tf.gather(self._texts, tf.where(known, tokens, nothing))
 
     def _merge(self, words_M):
-        """What `graph_words` needs: the tokens of words, and where each starts."""
+        """The `merge` of `words.encode`."""
         edge = pre_tokenizers.SEPARATOR
         text = tf.strings.reduce_join(words_M, separator=edge)
         byte = tf.io.decode_raw(tf.strings.join([edge, text, edge]), tf.uint8)
@@ -104,7 +102,7 @@ class ByteLevel(tf.Module):
 
 
 def to_utf8(text_B: tf.Tensor) -> tf.Tensor:
-    """Bytes as valid UTF-8: a character cut at the end goes, others become U+FFFD."""
+    """Makes bytes valid UTF-8: drops a character cut at the end, else writes U+FFFD."""
     length_B = tf.strings.length(text_B) - cut(text_B)
     text_B = tf.strings.substr(text_B, tf.zeros_like(length_B), length_B)
     return tf.strings.unicode_transcode(text_B, "UTF-8", "UTF-8", "replace")
@@ -113,19 +111,19 @@ def to_utf8(text_B: tf.Tensor) -> tf.Tensor:
 def cut(text_B: tf.Tensor) -> tf.Tensor:
     """How many bytes at the end are the start of a character, int32 [B]."""
     latin_B = tf.strings.unicode_transcode(text_B, "ISO-8859-1", "UTF-8")
-    whole_B = tf.strings.regex_replace(latin_B, _CUT, "")
-    length_B, whole_B = (tf.strings.length(x, "UTF8_CHAR") for x in (latin_B, whole_B))
-    return length_B - whole_B
+    rest_B = tf.strings.regex_replace(latin_B, _CUT, "")
+    length_B, rest_B = (tf.strings.length(x, "UTF8_CHAR") for x in (latin_B, rest_B))
+    return length_B - rest_B
 
 
 def valid(text_B: tf.Tensor) -> tf.Tensor:
     """Whether texts are valid UTF-8, bool [B]."""
-    # RE2 lets surrogates pass where a class does not leave them out.
+    # RE2 accepts surrogates unless the class excludes them.
     return tf.strings.regex_full_match(text_B, r"[\x{0}-\x{d7ff}\x{e000}-\x{10ffff}]*")
 
 
 def byte_letters() -> list[str]:
-    """The letter that byte-level vocabularies write for each of the 256 bytes."""
+    """The letter for each of the 256 bytes in byte-level vocabularies."""
     shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(256) if byte not in shown]
     return [

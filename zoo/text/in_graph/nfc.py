@@ -1,8 +1,15 @@
 """Unicode normalization form C with core operations.
 
-The tables are read from the `tokenizers` at hand, character by character, so that they
-are of the same Unicode version. The algorithm is that of Unicode Standard Annex 15:
-decompose, put marks in canonical order, compose again.
+The algorithm is that of Unicode Standard Annex 15: decompose, put marks in canonical
+order, compose again. The tables come from the installed `tokenizers`, character by
+character, so both have the same Unicode version.
+
+Example: "e", acute accent, dot below.
+
+    decompose    e, acute, dot below: each is one character already.
+    order        e, dot below, acute: the dot below has the lower class.
+    compose      Round 1: "e" and the dot below have a composite: "ẹ", acute.
+                 Round 2: "ẹ" and the acute accent have none. The result is "ẹ", acute.
 """
 
 import functools
@@ -13,7 +20,7 @@ from tokenizers import normalizers
 from zoo.text.in_graph import pre_tokenizers, ragged_ops
 
 POINTS = 0x110000
-# More than there are places in the canonical order.
+# Above the largest number that `tables` gives a mark.
 _MARKS = 256
 # Marks with the lowest and the highest class, U+0334 and U+0345.
 _LOWEST, _HIGHEST = "\u0334", "\u0345"
@@ -30,7 +37,7 @@ class Composed(tf.Module):
         self._order = Order()
         pairs = {first * POINTS + second: p for (first, second), p in composed.items()}
         self._pairs = ragged_ops.table(pairs, tf.int64, tf.int32, -1)
-        # A text without these has the form already.
+        # A text without these characters is in form C.
         active = {second for _, second in composed} | set(order)
         active |= set(decomposed) - set(composed.values())
         self._inert = f"[^{pre_tokenizers.ranges(active)}]*"
@@ -41,6 +48,7 @@ class Composed(tf.Module):
         return tf.cond(inert, lambda: text_B, lambda: self._normalize(text_B))
 
     def _normalize(self, text_B):
+        """Form C by all three steps."""
         points_BN = tf.strings.unicode_decode(text_B, "UTF-8")
         point_N, row_N = self._expand(
             points_BN.values, ragged_ops.row_of_each(points_BN)
@@ -50,15 +58,17 @@ class Composed(tf.Module):
         return tf.strings.unicode_encode(points_BN, "UTF-8")
 
     def _compose(self, point_N, row_N):
+        """Joins each starter with marks behind it: one pair for a starter and round."""
+
         def go(again, point_N, row_N, passed_N):
             return again
 
-        def round_(again, point_N, row_N, passed_N):
+        def one_round(again, point_N, row_N, passed_N):
             count = tf.size(point_N)
             place_N = tf.range(count)
             order_N = self._order.lookup(point_N)
             start_N = (order_N == 0) | ragged_ops.changes(row_N)
-            # The starter of each place is the last one before it.
+            # The starter of a place is the last starter before the place.
             group_N = tf.cumsum(tf.cast(start_N, tf.int32), exclusive=True)
             starts = tf.concat([[0], *ragged_ops.keep(start_N, place_N)], 0)
             starter_N = tf.gather(starts, group_N)
@@ -68,7 +78,8 @@ class Composed(tf.Module):
             new_N = self._pairs.lookup(key_N + tf.cast(point_N, tf.int64))
             fits_N = (new_N >= 0) & (beside_N | above_N) & ~passed_N & (group_N > 0)
             fits_N &= tf.gather(row_N, starter_N) == row_N
-            # Of each starter the first; what stands before it has had its turn.
+            # Each starter takes its first mark that fits, and no mark before that one
+            # in later rounds.
             first = tf.math.segment_min(tf.where(fits_N, place_N, count), group_N)
             first_N = tf.gather(first, group_N)
             hit_N = fits_N & (place_N == first_N)
@@ -82,7 +93,7 @@ class Composed(tf.Module):
         passed_N = tf.zeros_like(point_N, tf.bool)
         result = tf.while_loop(
             go,
-            round_,
+            one_round,
             [tf.size(point_N) > 1, point_N, row_N, passed_N],
             shape_invariants=[tf.TensorShape([]), one, one, one],
         )
@@ -102,7 +113,7 @@ class Order(tf.Module):
         return self._table.lookup(point_N)
 
     def sort(self, point_N: tf.Tensor, row_N: tf.Tensor):
-        """Sorts the marks that follow each other, and gives back both arguments."""
+        """Sorts the marks of each run; returns both arguments in this order."""
         order_N = self.lookup(point_N)
         first_N = ragged_ops.changes(row_N) | (order_N == 0)
         run_N = tf.cumsum(tf.cast(first_N, tf.int64))
@@ -140,8 +151,8 @@ def tables() -> tuple[dict, dict, dict]:
     """Canonical decompositions, primary composites and the canonical order of marks.
 
     Returns:
-      From a character to the characters it decomposes to; from two characters to the
-      one that they compose to; from a mark to a number that sorts it, above 0.
+      Three tables: from a character to the characters that it decomposes to; from two
+      characters to their composite; from a mark to a number above 0 that sorts it.
     """
     form_d = normalizers.NFD().normalize_str
     form_c = normalizers.NFC().normalize_str
@@ -155,6 +166,7 @@ def tables() -> tuple[dict, dict, dict]:
                 composed[ord(first), ord(text[-1])] = point
 
     def behind(one, other):
+        # whether form D puts `one` behind `other`
         return form_d(one + other) == other + one != one + other
 
     marks = [

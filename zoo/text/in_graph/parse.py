@@ -1,21 +1,19 @@
-"""Reads which family of tokenizers a `tokenizer.json` belongs to, part by part.
-
-A part that is not known here to be exact is refused.
-"""
+"""Finds the family of a `tokenizer.json` part by part, and refuses unknown parts."""
 
 from zoo.text.in_graph import byte_level, nfc, pre_tokenizers, sentencepiece, wordpiece
 from zoo.text.in_graph.sentencepiece import SPACE
 
 
 def read(fields: dict, vocabulary: dict[str, int]):
-    """Builds what encodes and decodes text without added tokens.
+    """Builds the normalizer, and the family that encodes text between added tokens.
 
     Args:
       fields: a tokenizer.json.
       vocabulary: the id of each token, added ones among them.
 
     Returns:
-      A function from texts to normalized texts, or None, and the family.
+      A function from texts to normalized texts, or None; and the family, such as a
+      `byte_level.ByteLevel`.
 
     Raises:
       ValueError: names the part that has no exact form in the graph.
@@ -38,6 +36,7 @@ def read(fields: dict, vocabulary: dict[str, int]):
 
 
 def _byte_level(fields, vocabulary, skipped):
+    """The family of GPT-2: bytes, and words by regular expressions."""
     _only("model.unk_token", fields["model"]["unk_token"], None)
     _only("decoder", (fields["decoder"] or {}).get("type"), "ByteLevel")
     replacements = []
@@ -63,6 +62,7 @@ def _byte_level(fields, vocabulary, skipped):
 
 
 def _sentencepiece(fields, vocabulary, skipped):
+    """The family of Llama 2: characters, and "▁" for spaces."""
     _only("model.ignore_merges", fields["model"]["ignore_merges"], False)
     space = SPACE.encode()
     to_space = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
@@ -87,7 +87,7 @@ def _sentencepiece(fields, vocabulary, skipped):
         if part["split"]:
             after.append((SPACE, pre_tokenizers.SEPARATOR + space))
     elif part is not None:
-        # Where no spaces are left, there is nothing to split.
+        # A split at spaces does nothing behind a normalizer that replaces them all.
         nothing = {"type": "Split", "pattern": {"String": " "}}
         nothing |= {"behavior": "MergedWithPrevious", "invert": False}
         _only("pre_tokenizer", part, *([nothing] if to_space in normalizers else []))
@@ -103,6 +103,7 @@ def _sentencepiece(fields, vocabulary, skipped):
 
 
 def _wordpiece(fields, vocabulary, skipped):
+    """The family of BERT."""
     normalizer = fields["normalizer"] or {}
     _only("normalizer", normalizer.get("type"), "BertNormalizer")
     _only("pre_tokenizer", fields["pre_tokenizer"], {"type": "BertPreTokenizer"})
@@ -114,7 +115,7 @@ def _wordpiece(fields, vocabulary, skipped):
 
 
 def _parts(part, name):
-    """The parts of a sequence, or of what may stand alone."""
+    """The parts of a Sequence and of those in it; of None no part."""
     if part is None:
         return []
     if part["type"] != "Sequence":
@@ -123,5 +124,6 @@ def _parts(part, name):
 
 
 def _only(name, value, *allowed):
+    """Raises ValueError where a field has another value than those allowed."""
     if value not in allowed:
         raise ValueError(f"{name} {value!r}, allowed: {', '.join(map(repr, allowed))}")

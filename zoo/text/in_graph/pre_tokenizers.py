@@ -1,11 +1,12 @@
 r"""Pre-tokenizers as regular expressions that TensorFlow's RE2 can run.
 
-A pre-tokenizer becomes a list of `(pattern, rewrite)` replacements, which put the
-separator byte 0xFF, which no UTF-8 text holds, behind each word. RE2 differs from the
-Oniguruma of the `tokenizers` library in three ways: it has no look-ahead, its `\s` is
-ASCII, and its Unicode tables have another age. So the look-ahead `\s+(?!\S)` becomes a
-replacement of its own, and character classes are written out as ranges, read from the
-`tokenizers` at hand: the graph then carries them to any server.
+A pre-tokenizer becomes a list of `(pattern, rewrite)` replacements. They put the
+separator byte 0xFF behind each word; no UTF-8 text holds this byte.
+
+RE2 differs in three ways from Oniguruma, which the `tokenizers` library uses: it has no
+look-ahead, its `\s` is ASCII, and its Unicode tables have another version. So the
+look-ahead `\s+(?!\S)` becomes a replacement of its own. Character classes become ranges
+that are read from the installed `tokenizers`, and the graph holds them.
 """
 
 import functools
@@ -13,22 +14,20 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
-from tokenizers import Regex, pre_tokenizers
+from tokenizers import Regex
+from tokenizers.pre_tokenizers import Digits, Split
 
+from zoo.text.importers.byte_level_presets import gpt4_pattern
 from zoo.text.in_graph import ragged_ops
 
 SEPARATOR = b"\xff"
 
-# All characters that have a class are in these; the rest is private or unassigned.
+# These hold all characters of any class; the rest is private or unassigned.
 _PLANES = [(0, 0xD800), (0xE000, 0x40000), (0xE0000, 0xE1000)]
 _STEP = 1024
 
-_KNOWN = {
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
-    + number
-    + r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+": number
-    for number in (r"\p{N}{1,3}", r"\p{N}")
-}
+# The numbers of GPT-4's pattern: Llama 3's, and Qwen 2's.
+_KNOWN = {gpt4_pattern(number): number for number in (r"\p{N}{1,3}", r"\p{N}")}
 
 Replacements = list[tuple[str, bytes]]
 
@@ -41,7 +40,7 @@ def code_points() -> Iterator[int]:
 @functools.cache
 def matching(pattern: str) -> frozenset[int]:
     r"""The code points that a pattern such as `\p{L}` matches, for `tokenizers`."""
-    split = pre_tokenizers.Split(Regex(f"(?:{pattern})+"), "removed")
+    split = Split(Regex(f"(?:{pattern})+"), "removed")
     found = set()
     points = code_points()
     while part := list(itertools.islice(points, _STEP)):
@@ -95,8 +94,7 @@ def split_pattern(pattern: str) -> Replacements | None:
 
 def digits() -> Replacements:
     """Each digit is a word: `Digits` with `individual_digits`."""
-    split = pre_tokenizers.Digits(individual_digits=True)
-    # Between two letters a digit makes three words of one.
+    split = Digits(individual_digits=True)
     points = [c for c in code_points() if len(split.pre_tokenize_str(f"a{chr(c)}")) > 1]
     return [(f"[{ranges(points)}]", SEPARATOR + rb"\0" + SEPARATOR)]
 
@@ -106,7 +104,7 @@ def words(text_B: tf.Tensor, replacements: Replacements) -> tuple[tf.Tensor, tf.
 
     Args:
       text_B: string, valid UTF-8.
-      replacements: what functions of this module gave.
+      replacements: as the functions of this module return them.
 
     Returns:
       The words, string [N], some of which are empty, and the row of each, int64 [N];
@@ -118,8 +116,8 @@ def words(text_B: tf.Tensor, replacements: Replacements) -> tuple[tf.Tensor, tf.
     return found.values, found.indices[:, 0]
 
 
-def pieces(text_B: tf.Tensor) -> tf.RaggedTensor:
-    """What lies between separators and is not empty, string [B, None]."""
+def split(text_B: tf.Tensor) -> tf.RaggedTensor:
+    """Splits texts at separators into parts that are not empty, string [B, None]."""
     word_N, row_N = words(text_B, [])
     word_N, row_N = ragged_ops.keep(tf.not_equal(word_N, ""), word_N, row_N)
     return ragged_ops.ragged(word_N, row_N, tf.size(text_B, tf.int64))

@@ -1,8 +1,10 @@
 """Tables and flat arrays, with few operations: each costs a request a microsecond.
 
-Not `tf.roll`, `tf.repeat` or `value_rowids`: the first one hands each array to other
-threads, and the others make a table of all rows times the longest one.
+The functions here avoid `tf.roll`, which hands each array to other threads. They avoid
+`tf.repeat` and `value_rowids`, which make an array of all rows times the longest row.
 """
+
+from typing import Any, cast
 
 import tensorflow as tf
 
@@ -19,13 +21,13 @@ def table(entries: dict, key_type, value_type, default) -> tf.lookup.StaticHashT
 
 
 def keep(wanted_N: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
-    """Of tensors [N, ...] the entries where `wanted_N` is true."""
+    """The entries of tensors [N, ...] where `wanted_N` is true."""
     place = tf.squeeze(tf.where(wanted_N), 1)
     return [tf.gather(tensor, place) for tensor in tensors]
 
 
 def keep_ragged(wanted_N: tf.Tensor, values_BT: tf.RaggedTensor) -> tf.RaggedTensor:
-    """Of a ragged tensor [B, None] the values where `wanted_N` is true."""
+    """The values of a ragged tensor [B, None] where `wanted_N` is true."""
     values, row = keep(wanted_N, values_BT.values, row_of_each(values_BT))
     return ragged(values, row, values_BT.nrows())
 
@@ -36,27 +38,34 @@ def ragged(values_N: tf.Tensor, row_N: tf.Tensor, rows: tf.Tensor) -> tf.RaggedT
     splits = tf.raw_ops.LowerBound(
         sorted_inputs=row_N[None], values=row_B[None], out_type=tf.int64
     )
-    return tf.RaggedTensor.from_row_splits(values_N, splits[0], validate=False)
+    return from_row_splits(values_N, splits[0])
+
+
+def from_row_splits(values_N: tf.Tensor, splits_R: tf.Tensor) -> tf.RaggedTensor:
+    """A ragged tensor [B, None] of values and the places where rows start and end."""
+    # The stubs of TensorFlow lack the class methods of RaggedTensor.
+    ragged_tensor = cast(Any, tf.RaggedTensor)
+    return ragged_tensor.from_row_splits(values_N, splits_R, validate=False)
 
 
 def ranges(start_N: tf.Tensor, limit_N: tf.Tensor) -> tf.RaggedTensor:
-    """The whole numbers from each start to its limit, [N, None]."""
+    """The integers from each start to its limit, [N, None]."""
     splits, values = tf.raw_ops.RaggedRange(starts=start_N, limits=limit_N, deltas=1)
-    return tf.RaggedTensor.from_row_splits(values, splits, validate=False)
+    return from_row_splits(values, splits)
 
 
 def before(x_N: tf.Tensor, first) -> tf.Tensor:
-    """What stands before each place, [N]; `first` before the first one."""
+    """The value before each place, [N]; `first` for the first place."""
     return tf.concat([tf.constant([first], x_N.dtype), x_N], 0)[:-1]
 
 
 def behind(x_N: tf.Tensor, last) -> tf.Tensor:
-    """What stands behind each place, [N]; `last` behind the last one."""
+    """The value behind each place, [N]; `last` for the last place."""
     return tf.concat([x_N, tf.constant([last], x_N.dtype)], 0)[1:]
 
 
 def changes(x_N: tf.Tensor) -> tf.Tensor:
-    """Whether a place has another value, none below 0, than the one before it, [N]."""
+    """Whether the value, 0 or above, differs from the one before it, bool [N]."""
     return x_N != before(x_N, -1)
 
 

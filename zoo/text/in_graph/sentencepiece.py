@@ -1,6 +1,7 @@
-"""SentencePiece-like BPE (Llama 2, Mistral): words are merged from characters.
+"""SentencePiece-like BPE (Llama 2, Mistral): BPE merges the characters of words.
 
-Spaces are written as "▁", and a character that is no token as the tokens of its bytes.
+The character "▁" stands for a space. A character that is no token becomes the tokens of
+its UTF-8 bytes. Kudo and Richardson 2018 (arXiv:1808.06226).
 """
 
 import re
@@ -13,9 +14,7 @@ from zoo.text.in_graph import (
     byte_level,
     pre_tokenizers,
     ragged_ops,
-)
-from zoo.text.in_graph import (
-    words as graph_words,
+    words,
 )
 
 SPACE = "▁"
@@ -31,46 +30,47 @@ class SentencePiece(tf.Module):
 
         Args:
           model: `model` of a tokenizer.json.
-          before: replacements, see `graph_patterns`.
-          at_start: replacements, then, where a text is not behind an added token.
-          after: replacements, then.
-          strip: whether decoding leaves out a space at the start of a text.
-          vocabulary: the id of each token, added ones among them.
-          skipped: the ids of special tokens.
+          before: replacements, see `pre_tokenizers`.
+          at_start: the next replacements, for a text that is not behind an added token.
+          after: the last replacements.
+          strip: whether decoding drops a space at the start of a text.
+          vocabulary: the id of each token, added tokens included.
+          skipped: the ids of special tokens, which have no text.
 
         Raises:
-          ValueError: the model has a part that has no form in the graph.
+          ValueError: the graph does not support a part of the model.
         """
         super().__init__()
-        words = model["vocab"]
-        byte_ids = [words.get(f"<0x{byte:02X}>", -1) for byte in range(256)]
+        ids = model["vocab"]
+        byte_ids = [ids.get(f"<0x{byte:02X}>", -1) for byte in range(256)]
         if -1 in byte_ids:
             raise ValueError(f"model.vocab without <0x{byte_ids.index(-1):02X}>")
         size = max(vocabulary.values()) + 1
         merges = bpe_merges.prepare(
             {
-                number: [words[letter] for letter in token]
-                for token, number in words.items()
-                if all(letter in words for letter in token)
+                number: [ids[letter] for letter in token]
+                for token, number in ids.items()
+                if all(letter in ids for letter in token)
             },
             bpe_merges.read(model),
         )
-        letters = [token for token in words if len(token) == 1]
+        letters = [token for token in ids if len(token) == 1]
         self._letters = ragged_ops.table(
             {ord(token): number for number, token in enumerate(letters)},
             tf.int32,
             tf.int32,
             -1,
         )
-        symbols = [*map(words.get, letters), *byte_ids]
+        symbols = [*map(ids.get, letters), *byte_ids]
         self._pairs = bpe.Pairs(merges, symbols)
         self._byte_symbols = tf.range(len(letters), len(symbols))
-        self._whole = graph_words.table(
-            {token: i for token, i in words.items() if i in merges.whole}
+        single = merges.single_token_words
+        self._single_tokens = words.table(
+            {token: i for token, i in ids.items() if i in single}
         )
         self._before, self._at_start, self._after = before, at_start, after
-        if not after and not any(re.search(f"[^{SPACE}]{SPACE}", t) for t in words):
-            # No token goes on where a space follows another character.
+        if not after and not any(re.search(f"[^{SPACE}]{SPACE}", t) for t in ids):
+            # No token holds a space behind another character, so words end there.
             edge = pre_tokenizers.SEPARATOR + SPACE.encode()
             self._after = [(f"([^{SPACE}]){SPACE}", rb"\1" + edge)]
         self._strip = strip
@@ -85,14 +85,14 @@ class SentencePiece(tf.Module):
         self._known = tf.constant([*known, False])
 
     def encode(self, text_B: tf.Tensor, starts_B: tf.Tensor) -> tf.RaggedTensor:
-        """The tokens of texts, int32 [B, None]; `starts_B` tells which start a text."""
+        """The ids of texts, int32 [B, None]; `starts_B`: not behind an added token."""
         for pattern, rewrite in self._before:
             text_B = tf.strings.regex_replace(text_B, pattern, rewrite)
         for pattern, rewrite in self._at_start:
             changed_B = tf.strings.regex_replace(text_B, pattern, rewrite)
             text_B = tf.where(starts_B, changed_B, text_B)
-        words = pre_tokenizers.words(text_B, self._after)
-        return graph_words.encode(*words, self._whole, self._merge)
+        word_N, row_N = pre_tokenizers.words(text_B, self._after)
+        return words.encode(word_N, row_N, self._single_tokens, self._merge)
 
     def decode(self, tokens_BT: tf.RaggedTensor) -> tf.Tensor:
         """The texts of tokens, string [B]."""
@@ -104,12 +104,12 @@ class SentencePiece(tf.Module):
         )
         tokens, row = tokens_BT.values, ragged_ops.row_of_each(tokens_BT)
         text, is_byte = tf.gather(self._texts, tokens), tf.gather(self._is_byte, tokens)
-        # Of a character that is cut at the end, each byte is a token.
+        # A character that is cut at the end has one token for each byte.
         cut_B = byte_level.cut(ragged_ops.join(text, row, tokens_BT.nrows()))
         end_B = tokens_BT.row_splits[1:] - tf.cast(cut_B, tf.int64)
         kept = tf.range(tf.size(row, tf.int64)) < tf.gather(end_B, row)
         text, is_byte, row = ragged_ops.keep(kept, text, is_byte, row)
-        # Bytes that follow each other are characters all of them, or none.
+        # A run of bytes is text if all of it is valid UTF-8; else all become U+FFFD.
         kind = tf.cast(is_byte, tf.int32)
         first = ragged_ops.changes(kind) | ragged_ops.changes(row)
         run = tf.cumsum(tf.cast(first, tf.int64))
@@ -118,7 +118,7 @@ class SentencePiece(tf.Module):
         text_B = ragged_ops.join(text, row, tokens_BT.nrows())
         return tf.strings.regex_replace(text_B, "^ ", "") if self._strip else text_B
 
-    def pieces(self, tokens: tf.Tensor) -> tf.Tensor:
+    def token_bytes(self, tokens: tf.Tensor) -> tf.Tensor:
         """The bytes of each token; special ones and ids out of range have none."""
         nothing = tf.size(self._texts) - 1
         tokens = tf.where((tokens >= 0) & (tokens < nothing), tokens, nothing)
@@ -127,12 +127,12 @@ class SentencePiece(tf.Module):
         )
 
     def _merge(self, words_M):
-        """What `graph_words` needs: the tokens of words, and where each starts."""
+        """The `merge` of `words.encode`."""
         edge = pre_tokenizers.SEPARATOR
         text = tf.strings.reduce_join(words_M, separator=edge)
         text = tf.strings.join([edge, text, edge])
         point_N, start_N = tf.strings.unicode_decode_with_offsets(text, "UTF-8")
-        # The edge gives the character of broken bytes, but that would have three bytes.
+        # A separator decodes to U+FFFD, but has one byte, and that character three.
         size_N = ragged_ops.behind(start_N, -1) - start_N
         broken_N = tf.equal(point_N, ord(_BROKEN))
         edge_N = broken_N & (size_N <= 1)

@@ -1,12 +1,11 @@
 """A tokenizer as a part of a TensorFlow graph, read from a `tokenizer.json`.
 
-It gives exactly the ids of the `tokenizers` library with core TensorFlow operations and
-immutable tables only, so that a SavedModel with it runs on any stock server. What
-cannot be done exactly is refused when it is built.
+It gives exactly the ids of the `tokenizers` library. It consists of core TensorFlow
+operations and immutable tables, so a SavedModel with it runs on any stock server.
+`build` refuses a tokenizer whose ids would differ.
 
-Added tokens are cut out of a text first (`graph_added`); what is between them goes to
-one of three families (`graph_family`): byte-level BPE (`graph_bytes`), BPE in the way
-of SentencePiece (`graph_sentencepiece`) or WordPiece (`graph_wordpiece`).
+`added_tokens` cuts added tokens out of a text. The text between them goes to one of
+three families, which `parse` finds: `byte_level`, `sentencepiece` or `wordpiece`.
 """
 
 import json
@@ -32,7 +31,7 @@ def build(tokenizer_json: str) -> "GraphTokenizer":
       tokenizer_json: the text of the file.
 
     Raises:
-      ValueError: a part of it has no exact form in the graph.
+      ValueError: the graph does not support a part of the file.
     """
     try:
         return GraphTokenizer(tokenizer_json)
@@ -51,7 +50,7 @@ class GraphTokenizer(tf.Module):
     """Text to tokens and back, for use in a `tf.function`.
 
     Attributes:
-      vocab_size: the number of ids, added tokens among them.
+      vocab_size: the highest id and 1, added tokens included.
     """
 
     def __init__(self, tokenizer_json: str):
@@ -61,7 +60,7 @@ class GraphTokenizer(tf.Module):
             reference = Tokenizer.from_str(tokenizer_json)
         except Exception as error:  # The library raises no narrower class.
             raise ValueError(f"no tokenizer: {error}") from error
-        # Written again, an old file has the fields of a new one.
+        # The library writes old files with the fields of new ones.
         fields = json.loads(reference.to_str())
         vocabulary = reference.get_vocab()
         self.vocab_size: int = max(vocabulary.values()) + 1
@@ -75,12 +74,12 @@ class GraphTokenizer(tf.Module):
             self._normalize, self._family = parse.read(fields, vocabulary)
 
     def encode(self, text_B: tf.Tensor, special: bool = False) -> tf.RaggedTensor:
-        """The tokens of texts, without those that a post-processor adds.
+        """Encodes texts, without the tokens that a post-processor adds.
 
         Args:
           text_B: string, valid UTF-8.
-          special: whether the text of a special token stands for that token; else it
-            is text like any other.
+          special: whether the name of a special token becomes that token. False for
+            what a user wrote: the name is then text.
 
         Returns:
           int32 [B, None].
@@ -92,26 +91,26 @@ class GraphTokenizer(tf.Module):
             return self.encode_parts(*added.split(text_B))
 
     def split(self, text_B: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
-        """Cuts texts where the byte 0xFF is and at added tokens that are not special.
+        """Cuts texts at the byte 0xFF and at added tokens that are not special.
 
         Args:
-          text_B: string; with any bytes that UTF-8 has not, too.
+          text_B: string; may hold bytes that UTF-8 has not.
 
         Returns:
-          What `encode_parts` takes.
+          The arguments of `encode_parts`.
         """
         with tf.device(_CPU):
             if self._plain:
                 return self._plain.split(text_B)
-            parts_BP = pre_tokenizers.pieces(text_B)
+            parts_BP = pre_tokenizers.split(text_B)
             return parts_BP, tf.fill(tf.shape(parts_BP.values), -1)
 
     def encode_parts(self, parts_BP: tf.RaggedTensor, token_P: tf.Tensor):
-        """The tokens of texts that are cut into parts already.
+        """Encodes texts that are cut into parts.
 
         Args:
-          parts_BP: string [B, None], valid UTF-8; no added token is looked for.
-          token_P: int32, for each part the token that stands in its place, or -1 where
+          parts_BP: string [B, None], valid UTF-8; added tokens in it are plain text.
+          token_P: int32 [P], the id of the token that replaces each part, or -1 where
             the part is text.
 
         Returns:
@@ -130,26 +129,26 @@ class GraphTokenizer(tf.Module):
             return parts_BP.with_values(tokens_PT).merge_dims(1, 2)
 
     def decode(self, tokens_BT: tf.RaggedTensor) -> tf.Tensor:
-        """The texts of tokens; special tokens and ids out of range have none.
+        """Decodes ids; special tokens and ids out of range have no text.
 
         Args:
           tokens_BT: int32 [B, None].
 
         Returns:
-          string [B], valid UTF-8: a character that is cut at the end is left out, other
+          string [B], valid UTF-8: a character that is cut at the end is dropped, other
           broken bytes become U+FFFD.
         """
         with tf.device(_CPU):
             return self._family.decode(tokens_BT)
 
-    def pieces(self, tokens: tf.Tensor) -> tf.Tensor:
+    def token_bytes(self, tokens: tf.Tensor) -> tf.Tensor:
         """The bytes that each token adds to a text, string, of the shape of `tokens`.
 
         A character may be spread over several tokens. Special tokens and ids out of
         range have none.
         """
         with tf.device(_CPU):
-            return self._family.pieces(tokens)
+            return self._family.token_bytes(tokens)
 
     def _encode(self, text_B, starts_B):
         if self._normalize is not None:

@@ -1,21 +1,25 @@
 """WordPiece (BERT): words are cut into the longest tokens from left to right.
 
-Everything is done on characters. The longest token that starts at a place is found for
-all places of all words at once, by walks through the tree of all tokens.
+Devlin et al. 2018 (arXiv:1810.04805). The cuts are found for all words at once. A walk
+through the prefix tree of all tokens finds the longest token at each place of each
+word. A second walk goes from the start of each word from token to token. A word is
+unknown if it meets a place where no token starts.
+
+Example: the tokens `un`, `##aff`, `##able`, `##a`, and the word "unaffable".
+
+    first walk     place 0: `un`, place 2: `##aff`, place 5: `##able`
+    second walk    0, 2, 5, and the end: the word is `un ##aff ##able`.
+
+The word "unaffab" is unknown: at place 5 it has `##a`, and at place 6 no token.
 """
 
 import functools
 
 import tensorflow as tf
-from tokenizers import decoders, pre_tokenizers
+from tokenizers import decoders
+from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from zoo.text.in_graph import (
-    bert_normalizer,
-    ragged_ops,
-)
-from zoo.text.in_graph import (
-    pre_tokenizers as graph_patterns,
-)
+from zoo.text.in_graph import bert_normalizer, pre_tokenizers, ragged_ops
 from zoo.text.in_graph.nfc import POINTS
 
 _FIRST, _NEXT = 0, 1
@@ -33,22 +37,22 @@ class WordPiece(tf.Module):
           model: `model` of a tokenizer.json.
           normalizer: its `normalizer`, of type BertNormalizer.
           decoder: its `decoder`, of type WordPiece.
-          vocabulary: the id of each token, added ones among them.
-          skipped: the ids of special tokens.
+          vocabulary: the id of each token, added tokens included.
+          skipped: the ids of special tokens, which have no text.
 
         Raises:
           ValueError: the model has no token for unknown words.
         """
         super().__init__()
-        words, prefix = model["vocab"], model["continuing_subword_prefix"]
-        if model["unk_token"] not in words:
+        ids, prefix = model["vocab"], model["continuing_subword_prefix"]
+        if model["unk_token"] not in ids:
             raise ValueError(f"model.unk_token {model['unk_token']!r} not in the vocab")
-        self._unknown = words[model["unk_token"]]
+        self._unknown = ids[model["unk_token"]]
         self._longest = model["max_input_chars_per_word"]
         self._normal = bert_normalizer.Bert(normalizer)
         self._class = ragged_ops.table(_classes(), tf.int32, tf.int32, 0)
         tree, tokens = {}, [-1, -1]
-        for token, number in words.items():
+        for token, number in ids.items():
             _grow(tree, tokens, _FIRST, token, number)
             if token.startswith(prefix):
                 _grow(tree, tokens, _NEXT, token[len(prefix) :], number)
@@ -82,7 +86,7 @@ class WordPiece(tf.Module):
         start_W = tf.cast(tf.squeeze(tf.where(starts_N), 1), tf.int32)
         end_W = tf.concat([start_W[1:], tf.size(word_N)[None]], 0)
         end_W = end_W[: tf.size(start_W)]
-        # A longer word is unknown, whatever it is.
+        # Every longer word is unknown.
         short_W = end_W - start_W <= self._longest
         place_A = tf.cast(tf.where(tf.gather(short_W, word_N))[:, 0], tf.int32)
         token_N, end_N = self._longest_tokens(point_N, word_N, starts_N, place_A)
@@ -95,9 +99,7 @@ class WordPiece(tf.Module):
 
     def decode(self, tokens_BT: tf.RaggedTensor) -> tf.Tensor:
         """The texts of tokens, string [B]."""
-        nothing = tf.size(self._known) - 1
-        tokens = tokens_BT.values
-        tokens = tf.where((tokens >= 0) & (tokens < nothing), tokens, nothing)
+        tokens = self._in_range(tokens_BT.values)
         tokens_BT = ragged_ops.keep_ragged(
             tf.gather(self._known, tokens), tokens_BT.with_values(tokens)
         )
@@ -106,8 +108,20 @@ class WordPiece(tf.Module):
         text = tf.where(ragged_ops.changes(row), first, later)
         return ragged_ops.join(text, row, tokens_BT.nrows())
 
+    def token_bytes(self, tokens: tf.Tensor) -> tf.Tensor:
+        """The bytes of each token behind another; special and unknown ids have none."""
+        tokens = self._in_range(tokens)
+        return tf.where(
+            tf.gather(self._known, tokens), tf.gather(self._later, tokens), ""
+        )
+
+    def _in_range(self, tokens):
+        """Replaces ids out of range by one that has no text."""
+        nothing = tf.size(self._known) - 1
+        return tf.where((tokens >= 0) & (tokens < nothing), tokens, nothing)
+
     def _longest_tokens(self, point_N, word_N, starts_N, place_A):
-        """The longest token that starts at some places, and the place behind it."""
+        """The longest token at each place A, and the place behind it, both [N]."""
         count = tf.size(point_N)
         node_N = tf.where(starts_N, tf.constant(_FIRST, tf.int64), _NEXT)
         key_N = tf.cast(point_N, tf.int64)
@@ -148,15 +162,15 @@ class WordPiece(tf.Module):
 @functools.cache
 def _classes():
     """The characters at which BertPreTokenizer splits."""
-    split = pre_tokenizers.BertPreTokenizer().pre_tokenize_str
+    split = BertPreTokenizer().pre_tokenize_str
     classes = {}
-    points = list(graph_patterns.code_points())
+    points = list(pre_tokenizers.code_points())
     for start in range(0, len(points), _STEP):
         part = points[start : start + _STEP]
-        # Each stands between two letters, which it splits or not.
-        pieces = split("".join(f"a{chr(point)}" for point in part) + "a")
+        # Each character stands between two letters, and splits them or not.
+        found = split("".join(f"a{chr(point)}" for point in part) + "a")
         inside = set()
-        for _, (first, end) in pieces:
+        for _, (first, end) in found:
             if end - first == 1 and first % 2:
                 classes[part[first // 2]] = _PUNCTUATION
             inside.update(range(first, end))
@@ -167,7 +181,7 @@ def _classes():
 
 
 def _grow(tree, tokens, node, text, number):
-    """Adds a token to the tree below a node."""
+    """Adds a token to the prefix tree below a node."""
     for letter in text:
         node = tree.setdefault((node, ord(letter)), len(tokens))
         if node == len(tokens):
@@ -176,7 +190,7 @@ def _grow(tree, tokens, node, text, number):
 
 
 def _path(start_W, end_W, short_W, token_N, end_N):
-    """The places at which tokens start, and whether each short word ends with one."""
+    """The places where tokens start, bool [N]; and which words are known, bool [W]."""
 
     def go(place_A, word_A, on_path_N, known_W):
         return tf.size(place_A) > 0

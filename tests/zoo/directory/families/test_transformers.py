@@ -120,15 +120,15 @@ def test_transformers_reads_it_unchanged(family, config, tmp_path, record_proper
         noise = tf.random.stateless_normal(v.shape, [i, 7], stddev=0.3)
         v.assign(tf.convert_to_tensor(v.value) + noise)
     directory.save(tmp_path / "m", model)
-    theirs, report = transformers.AutoModelForCausalLM.from_pretrained(
+    hf_name, report = transformers.AutoModelForCausalLM.from_pretrained(
         tmp_path / "m", attn_implementation="eager", output_loading_info=True
     )
-    assert theirs.config.model_type == family
+    assert hf_name.config.model_type == family
     assert not any(report.values()), report
     tokens = np.random.default_rng(0).integers(0, 50, (3, 150))
     real = np.arange(150) < np.array([150, 40, 1])[:, None]
     with torch.no_grad():
-        wanted = theirs(
+        wanted = hf_name(
             torch.tensor(tokens), attention_mask=torch.tensor(real.astype(int))
         ).logits.numpy()
     got = model(tf.constant(tokens, tf.int32)).numpy()

@@ -1,17 +1,36 @@
-"""The King James Bible out of the package `pythonbible[kjv]`, split by whole books."""
+"""The King James Bible of the package `pythonbible[kjv]`, split by whole books."""
 
+from collections.abc import Iterator
+
+from zoo.data.sources.examples import Example
 from zoo.fields import one_of
 
-# Whole books, so that no sentence of the test is a neighbour of a training one.
+# Whole books, so that no test sentence stands beside a training sentence.
 TEST = ("Ruth", "Proverbs", "Jonah", "Mark", "Hebrews")
 VALID = ("Nahum", "Haggai", "2 Thessalonians", "Philemon", "3 John")
+
+
+def read(rest: str, split: str, field: str) -> Iterator[Example]:
+    """Yields {"title": ..., "text": ...} for each book, in the order of the Bible.
+
+    Args:
+      rest: empty; kjv takes no path.
+      split: as in `books`.
+      field: unused.
+
+    Raises:
+      ValueError: `rest` is not empty, or an unknown split.
+    """
+    if rest:
+        raise ValueError(f"kjv:{rest}: kjv takes nothing after its name.")
+    return ({"title": title, "text": text} for title, text in books(split).items())
 
 
 def books(split: str) -> dict[str, str]:
     """The books of a split in the order of the Bible, title to text.
 
-    Square brackets, which mark the translators' additions, are stripped; verses
-    carry no numbers and are joined by a newline.
+    The text has no square brackets, which mark the translators' additions, and no
+    verse numbers. A newline joins the verses.
 
     Args:
       split: train, valid, test, or several joined by a plus sign.
@@ -32,12 +51,11 @@ def books(split: str) -> dict[str, str]:
         if _split_of(title) in wanted:
             verse = pythonbible.get_verse_text(verse_id, version)
             verses.setdefault(title, []).append(verse)
-    return {title: _stripped("\n".join(lines)) for title, lines in verses.items()}
+    return {
+        title: "\n".join(lines).replace("[", "").replace("]", "")
+        for title, lines in verses.items()
+    }
 
 
 def _split_of(title: str) -> str:
     return "test" if title in TEST else "valid" if title in VALID else "train"
-
-
-def _stripped(text: str) -> str:
-    return text.replace("[", "").replace("]", "")

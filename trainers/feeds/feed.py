@@ -1,0 +1,40 @@
+"""The type of a feed: where the Batches of a run come from.
+
+A feed's position is one integer, the number of the next batch. So a checkpoint stores
+the position by storing the step.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from zoo.text.tokenizer import Tokenizer
+
+Roles = dict[str, Any]  # name to model
+Evaluate = Callable[[Roles], dict[str, float]]
+
+
+class Feed(NamedTuple):
+    """The data of a run.
+
+    Attributes:
+      train: `train(number, roles)`: the endless dataset of Batches from that number on.
+      evaluate: `evaluate(roles)`: the metrics of the evaluation data; None without
+        such data.
+      rows: examples in one pass over the training data.
+      units: what a step consumes, for the progress bar: ("tokens", 8192).
+      tokenizer: a Tokenizer, or None.
+      prepare: `prepare(roles)`: called once before the first step.
+      show: `show(roles)`: a text sample of what was learnt, or "".
+      variables: more variables that change in training and belong in a checkpoint.
+    """
+
+    train: Callable[[int, Roles], tf.data.Dataset]
+    evaluate: Evaluate | None
+    rows: int
+    units: tuple[str, int]
+    tokenizer: Tokenizer | None
+    prepare: Callable[[Roles], None]
+    show: Callable[[Roles], str]
+    variables: tuple[Any, ...] = ()

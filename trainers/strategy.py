@@ -1,0 +1,67 @@
+"""The devices of a run, and the number type that its models compute in."""
+
+import contextlib
+import functools
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from trainers.run import Run
+
+_POLICIES = {"bfloat16": "mixed_bfloat16", "float32": "float32"}
+
+
+def make_strategy(run: Run) -> tf.distribute.Strategy:
+    """One device, or the Run's number of mirrored ones.
+
+    Raises:
+      ValueError: this machine has fewer devices.
+    """
+    devices = tf.config.list_logical_devices("GPU")
+    devices = devices or tf.config.list_logical_devices("CPU")
+    count = run.replicas or len(devices)
+    if count > len(devices):
+        raise ValueError(
+            f"config.replicas: {count}, at most {len(devices)} devices are here."
+        )
+    if run.data.batch % (count * run.accumulate):
+        raise ValueError(
+            f"config.data.batch: {run.data.batch}, a multiple of replicas {count} x "
+            f"accumulate {run.accumulate} allowed."
+        )
+    if count == 1:
+        return tf.distribute.get_strategy()
+    return _mirrored(tuple(d.name for d in devices[:count]))
+
+
+@functools.cache
+def _mirrored(devices):
+    """One strategy for the whole process.
+
+    Two strategies would name their reductions alike, and those of a second model fail
+    by their shapes.
+    """
+    return tf.distribute.MirroredStrategy(list(devices))
+
+
+def distribute(strategy, batches) -> Any:
+    """An iterator over the batches, each of which is split over the replicas."""
+    if strategy.num_replicas_in_sync > 1:
+        batches = strategy.experimental_distribute_dataset(batches)
+    return iter(batches)
+
+
+@contextlib.contextmanager
+def dtype_policy_restored():
+    """Sets Keras' dtype policy back at the end; also works as a decorator."""
+    policy = keras.config.dtype_policy()
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def set_precision(precision: str) -> None:
+    """Makes the models built from here on compute in "float32" or "bfloat16"."""
+    keras.config.set_dtype_policy(_POLICIES[precision])

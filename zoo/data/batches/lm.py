@@ -1,0 +1,135 @@
+"""Batches for language models: windows of one stream of tokens."""
+
+import numpy as np
+import tensorflow as tf
+
+from zoo import shapes
+from zoo.data import shuffling
+from zoo.data.batches.pipeline import Batch, endless, one_pass
+from zoo.fields import at_least
+
+
+def lm_batches(
+    tokens: np.ndarray,
+    length: int,
+    batch: int,
+    seed: int,
+    start: int = 0,
+    shuffle: bool = True,
+) -> tf.data.Dataset:
+    """Endless batches for a language model out of one stream of tokens.
+
+    Each epoch cuts the stream at a random shift into windows of `length` inputs. Each
+    input predicts the next token. The epoch takes every window once, in a random order.
+
+    Args:
+      tokens: token ids [N], at least `length` + 1 of them.
+      length: T, inputs a row.
+      batch: B, rows of the global batch.
+      seed: decides shifts and orders.
+      start: the number of the first batch.
+      shuffle: False takes windows in their order, without a shift.
+
+    Returns:
+      Batches of tokens [B,T] int32, targets [B,T] int32, weights [B,T] float32.
+
+    Raises:
+      ValueError: the stream is too short, or an argument out of its range.
+    """
+    count = windows_per_epoch(len(tokens), length, shuffle)
+    # How far the windows of an epoch can move without leaving the stream.
+    shifts = min(length, len(tokens) - count * length) if shuffle else 1
+    stream_N = _stream(tokens)
+    offsets = tf.range(length + 1, dtype=tf.int64)
+
+    def rows(epoch_B, place_B) -> Batch:
+        shift_B = shuffling.number(seed, "shift", epoch_B, shifts)
+        first_B = place_B * length + shift_B
+        window_BT = tf.gather(stream_N, first_B[:, None] + offsets)
+        window_BT = tf.cast(window_BT, tf.int32)
+        weights_BT = tf.ones_like(window_BT[:, 1:], tf.float32)
+        return _batch(window_BT[:, :-1], window_BT[:, 1:], weights_BT)
+
+    return endless(rows, count, batch, seed, start, shuffle)
+
+
+def windows_per_epoch(tokens: int, length: int, shuffle: bool = True) -> int:
+    """How many rows an epoch of `lm_batches` has, the same number for every epoch.
+
+    Raises:
+      ValueError: the stream is shorter than one window.
+    """
+    at_least("length", length, 1)
+    if tokens < length + 1:
+        raise ValueError(
+            f"tokens: the stream has {tokens} tokens, a window of length {length} "
+            f"needs {length + 1}."
+        )
+    # A shuffled epoch leaves room for the largest shift where the stream allows it.
+    room = length - 1 if shuffle else 0
+    return max((tokens - 1 - room) // length, 1)
+
+
+def eval_windows(
+    tokens: np.ndarray, length: int, batch: int, stride: int = 0
+) -> tuple[tf.data.Dataset, int]:
+    """One pass over a stream that predicts each token but the first exactly once.
+
+    Windows start every `stride` tokens. A weight is 1 where no earlier window predicts
+    the token. So all windows but the first have `length - stride` tokens of context.
+
+    Args:
+      tokens: token ids [N], at least two; shorter than a window is fine.
+      length: T, inputs a row.
+      batch: B, rows. Rows of weight 0 fill the last batch; they repeat the last token,
+        as the last window does beyond the end.
+      stride: 1 to `length`; 0 is half the length.
+
+    Returns:
+      The batches as `lm_batches` makes them, and how many there are.
+
+    Raises:
+      ValueError: too few tokens, or an argument out of its range.
+    """
+    at_least("length", length, 1)
+    stride = stride or max(length // 2, 1)
+    if not 1 <= stride <= length:
+        raise ValueError(f"stride: {stride}, 1 to length={length} allowed.")
+    if len(tokens) < 2:
+        raise ValueError(f"tokens: {len(tokens)} tokens, at least 2 needed.")
+    last = len(tokens) - 1
+    count = 1 + -(-max(last - length, 0) // stride)
+    stream_N = _stream(tokens)
+    offsets = tf.range(length, dtype=tf.int64)
+
+    def rows(row_B) -> Batch:
+        first_B = row_B * stride
+        at_BT = first_B[:, None] + offsets
+        target_BT = at_BT + 1
+        predicted_B = tf.where(row_B > 0, first_B - stride + length, 0)
+        wanted_BT = (target_BT > predicted_B[:, None]) & (target_BT <= last)
+        wanted_BT &= (row_B < count)[:, None]
+        return _batch(
+            tf.cast(tf.gather(stream_N, tf.minimum(at_BT, last)), tf.int32),
+            tf.cast(tf.gather(stream_N, tf.minimum(target_BT, last)), tf.int32),
+            tf.cast(wanted_BT, tf.float32),
+        )
+
+    return one_pass(rows, count, batch)
+
+
+def _batch(tokens_BT, targets_BT, weights_BT) -> Batch:
+    return {"tokens": tokens_BT, "targets": targets_BT, "weights": weights_BT}
+
+
+def _stream(tokens: np.ndarray) -> tf.Tensor:
+    """The tokens as a tensor, in two bytes each where they fit."""
+    tokens = np.asarray(tokens)
+    shapes.check("tokens", tokens, "N")
+    if not np.issubdtype(tokens.dtype, np.integer):
+        raise ValueError(f"tokens: {tokens.dtype}, expected integers.")
+    if tokens.min() < 0:
+        raise ValueError(f"tokens: {tokens.min()}, at least 0 allowed.")
+    with tf.device("CPU:0"):  # where tf.data reads it
+        small = tokens.max() < 2**16
+        return tf.constant(tokens.astype(np.uint16 if small else np.int32))

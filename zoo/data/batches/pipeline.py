@@ -1,0 +1,87 @@
+"""The pipeline under all batches: from batch numbers to batches.
+
+Rows are numbered through all epochs: row g is place g % n of epoch g // n. Each epoch
+permutes its n places by a keyed bijection instead of a shuffled list.
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from zoo.data import shuffling
+from zoo.fields import at_least
+
+Batch = dict[str, tf.Tensor]
+
+
+def endless(
+    rows: Callable[[tf.Tensor, tf.Tensor], Batch],
+    count: int,
+    batch: int,
+    seed: int,
+    start: int,
+    shuffle: bool,
+) -> tf.data.Dataset:
+    """Batches without end.
+
+    Args:
+      rows: makes a batch of the epochs and places of its rows, both int64 [B].
+      count: places in an epoch.
+      batch: B.
+      seed: decides the orders.
+      start: the number of the first batch.
+      shuffle: False takes the places in their order.
+
+    Raises:
+      ValueError: `batch` or `start` is out of its range.
+    """
+    at_least("batch", batch, 1)
+    at_least("start", start, 0)
+
+    def make(number) -> Batch:
+        row_B = number * batch + tf.range(batch, dtype=tf.int64)
+        epoch_B, place_B = row_B // count, row_B % count
+        if shuffle:
+            place_B = shuffling.permuted(seed, epoch_B, place_B, count)
+        return rows(epoch_B, place_B)
+
+    # Row numbers stay below 2^62, the end of an endless run.
+    return _pipeline(tf.data.Dataset.range(start, 2**62 // batch), make)
+
+
+def one_pass(
+    rows: Callable[[tf.Tensor], Batch], count: int, batch: int
+) -> tuple[tf.data.Dataset, int]:
+    """Batches that hold each of `count` rows once, and how many batches there are.
+
+    Args:
+      rows: makes a batch of row numbers, int64 [B]; numbers from `count` on fill the
+        last batch, and `rows` gives them the weight 0.
+      count: rows.
+      batch: B.
+
+    Raises:
+      ValueError: `batch` is out of its range.
+    """
+    at_least("batch", batch, 1)
+    batches = -(-count // batch)
+
+    def make(number) -> Batch:
+        return rows(number * batch + tf.range(batch, dtype=tf.int64))
+
+    return _pipeline(tf.data.Dataset.range(batches), make), batches
+
+
+def _pipeline(numbers: tf.data.Dataset, make: Callable) -> tf.data.Dataset:
+    """Maps batch numbers to batches, with the options of all data sets."""
+    options = tf.data.Options()
+    options.deterministic = True
+    options.autotune.enabled = False
+    # One thread beside the step's own is enough for gathers, and steals no core.
+    options.threading.private_threadpool_size = 1
+    options.threading.max_intra_op_parallelism = 1
+    # tf.distribute must not split a batch that is made whole.
+    options.experimental_distribute.auto_shard_policy = (
+        tf.data.experimental.AutoShardPolicy.OFF
+    )
+    return numbers.map(make).prefetch(2).with_options(options)

@@ -1,0 +1,258 @@
+"""Builds the model of a `Pretrained`, and checks and copies its tensors."""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import math
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import ml_dtypes
+import numpy as np
+
+from zoo.directory import config_json, hf, uninitialized
+from zoo.directory.pretrained import Loaded, Pretrained, Tensors
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
+_CHUNK = 2**18  # numbers that are copied at once: a megabyte
+_RELEASE_AFTER = 32 * 2**20  # bytes to copy before pages of the files are released
+
+
+def assemble(pretrained: Pretrained, config: Any = None) -> Loaded:
+    """Builds the model and sets its weights from the tensors.
+
+    Names and shapes are checked before a tensor is read. No second model is built, so
+    that memory holds the weights once.
+
+    Args:
+      pretrained: what an importer read.
+      config: a Config that differs from the pretrained one in `dropout` only. The
+        model is then built with this Config, under the current dtype policy. If None,
+        the model has the pretrained Config and computes in float32.
+
+    Raises:
+      ValueError: an unknown family; a tensor that is missing, unknown, not finite, or
+        of another shape or dtype; a tokenizer with more tokens than the model; or a
+        `config` of another model.
+    """
+    where, tensors = pretrained.where, pretrained.tensors
+    found = read_config(pretrained)
+    if config is not None:
+        _check_config(config, found, where)
+    shapes = _shapes(tensors)
+    if getattr(found, "layers", 0) > len(shapes):
+        raise ValueError(
+            f"{where}: the config says {found.layers} layers, but there are "
+            f"{len(shapes)} tensors."
+        )
+    # The threads mostly wait for the system, which allocates the pages of a copy.
+    pool = concurrent.futures.ThreadPoolExecutor(2)
+    try:
+        with _float32() if config is None else contextlib.nullcontext():
+            model, pending = uninitialized.build(found if config is None else config)
+            family = pretrained.config["model_type"]
+            mappings, variables = weight_mappings(model, family), by_path(model)
+            names = _file_names(family, found, tensors, shapes, mappings, where)
+            _check_shapes(mappings, variables, names, shapes, where)
+            copies = pool.map(
+                lambda m: _copy(tensors, m, variables[m.path].shape, names, where),
+                mappings,
+            )
+            tokenizer = pretrained.tokenizer
+            if callable(tokenizer):
+                tokenizer = tokenizer()
+            _check_tokenizer(tokenizer, found, where)
+            for mapping, copy in zip(mappings, copies, strict=True):
+                uninitialized.initialise(variables[mapping.path], copy)
+            loaded = {id(variables[mapping.path]) for mapping in mappings}
+            for variable in pending:
+                if id(variable) not in loaded:
+                    uninitialized.initialise(variable)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return Loaded(model, tokenizer, pretrained.generation)
+
+
+def read_config(pretrained: Pretrained) -> Any:
+    """Returns the Config of the model.
+
+    Raises:
+      ValueError: an unknown family, a missing field, or a wrong value.
+    """
+    where = pretrained.where
+    path = f"{where}/config.json" if os.path.isdir(where) else where
+    return config_json.from_json(pretrained.config, path)
+
+
+def weight_mappings(model, family: str) -> list[hf.WeightMapping]:
+    """Returns the mapping of each variable of a model to tensors of a file.
+
+    A model with a model_type of our own has one tensor for each variable, by its path.
+    """
+    if not family.startswith(config_json.OWN):
+        return hf.weight_mappings(family, model.config)
+    return [
+        hf.WeightMapping(path, (path,), tuple(variable.shape[:1]))
+        for path, variable in by_path(model).items()
+    ]
+
+
+def by_path(model) -> dict[str, Any]:
+    """Returns the weights of a model by paths that are equal in every process.
+
+    Keras starts some paths with the name of the model, which has a running number.
+    """
+    return {v.path.removeprefix(f"{model.name}/"): v for v in model.weights}
+
+
+@contextlib.contextmanager
+def _float32() -> Iterator[None]:
+    """Sets the global dtype policy to float32, and restores it."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+# ------------------------------------------------------------------ checks
+
+
+def _check_config(config, found, where):
+    """Refuses a Config that differs from the pretrained one in more than dropout."""
+    ours, theirs = (
+        config_json.to_json(dataclasses.replace(c, dropout=0.0))
+        for c in (config, found)
+    )
+    fields = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
+    if fields:
+        field = fields[0]
+        raise ValueError(
+            f"{where}: {field} {ours.get(field)!r}; {theirs.get(field)!r} allowed, the "
+            "value of the pretrained model."
+        )
+
+
+def _shapes(tensors):
+    if isinstance(tensors, Tensors):
+        return tensors.shapes
+    return {name: tensor.shape for name, tensor in tensors.items()}
+
+
+def _file_names(family, config, tensors, shapes, mappings, where) -> dict[str, str]:
+    """Returns the name in the file of each tensor that the mappings name."""
+    wanted = {name for mapping in mappings for name in mapping.hf_names}
+    names, dropped, unknown = {}, [], []
+    for file_name in shapes:
+        name = file_name
+        if not family.startswith(config_json.OWN):
+            name = hf.canonical(family, config, file_name)
+        if name is None:
+            dropped.append(file_name)
+        elif name not in wanted:
+            unknown.append(file_name)
+        elif name in names:
+            raise ValueError(
+                f"{where}: the tensors {names[name]} and {file_name} are the same one."
+            )
+        else:
+            names[name] = file_name
+    missing = sorted(wanted - names.keys())
+    if missing:
+        raise ValueError(f"{where}: the tensor {missing[0]} is missing.")
+    if unknown:
+        raise ValueError(f"{where}: unknown tensors: {', '.join(sorted(unknown)[:5])}.")
+    if getattr(config, "tied_head", False):
+        embeddings = [m.hf_names[0] for m in mappings if m.path == "embedding/weight"]
+        for name in embeddings:
+            _check_tied_head(names[name], dropped, tensors, shapes, where)
+    return names
+
+
+def _check_tied_head(embedding, dropped, tensors, shapes, where):
+    """Refuses a dropped head that differs from the embedding that replaces it."""
+    for name in dropped:
+        # Of all tensors that are dropped, only a head has the shape of the embedding.
+        if shapes[name] == shapes[embedding] and not np.array_equal(
+            tensors[name], tensors[embedding]
+        ):
+            raise ValueError(
+                f"{where}: the config ties the head to the embedding, but the "
+                f"tensors {name} and {embedding} differ."
+            )
+
+
+def _check_shapes(mappings, variables, names, shapes, where):
+    for mapping in mappings:
+        wanted = mapping.shapes(tuple(variables[mapping.path].shape))
+        for name, shape in zip(mapping.hf_names, wanted, strict=True):
+            if shapes[names[name]] != shape:
+                raise ValueError(
+                    f"{where}: the tensor {names[name]} has shape "
+                    f"{shapes[names[name]]}, expected {shape}."
+                )
+
+
+def _check_tokenizer(tokenizer, config, where):
+    size = getattr(config, "vocab_size", 0)
+    if tokenizer is not None and tokenizer.vocab_size > size:
+        raise ValueError(
+            f"{where}: the tokenizer has {tokenizer.vocab_size} tokens, the model "
+            f"{size}."
+        )
+
+
+# ------------------------------------------------------------------ copies
+
+
+def _copy(tensors, mapping, shape, names, where) -> np.ndarray:
+    """Returns a variable's value in float32, copied from its tensors and checked."""
+    parts = [tensors[names[name]] for name in mapping.hf_names]
+    for name, part in zip(mapping.hf_names, parts, strict=True):
+        if part.dtype not in _FLOATS:
+            raise ValueError(
+                f"{where}: the tensor {names[name]} is of {part.dtype}; float32, "
+                "float16 or bfloat16 allowed."
+            )
+    # Tensors that lie one after the other are copied without joining them first.
+    if mapping.heads:
+        values = [mapping.to_variable(parts)]
+    else:
+        values = [mapping.to_variable([part]) for part in parts]
+    release = tensors.release if isinstance(tensors, Tensors) else lambda: None
+    copy, start, copied = uninitialized.empty(shape), 0, 0
+    for value in values:
+        target = copy[start : start + len(value)] if copy.shape else copy
+        start += len(value) if copy.shape else 0
+        for to, source in _chunks(target, value):
+            to[...] = source
+            if not _finite(to):
+                bad = [
+                    name
+                    for name, part in zip(mapping.hf_names, parts, strict=True)
+                    if not np.isfinite(part).all()
+                ]
+                raise ValueError(f"{where}: the tensor {names[bad[0]]} has NaN or Inf.")
+            copied += to.nbytes
+            if copied > _RELEASE_AFTER:
+                release()
+                copied = 0
+    release()
+    return copy
+
+
+def _chunks(*arrays):
+    """Cuts arrays of one shape at the same rows, to fit the processor's cache."""
+    arrays = [np.atleast_1d(array) for array in arrays]
+    rows = max(1, _CHUNK * len(arrays[0]) // arrays[0].size)
+    for start in range(0, len(arrays[0]), rows):
+        yield [array[start : start + rows] for array in arrays]
+
+
+def _finite(value) -> bool:
+    # A sum reads the values once and writes nothing. It may overflow, though.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(value.sum()) or bool(np.isfinite(value).all())
