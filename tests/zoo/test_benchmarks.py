@@ -1,5 +1,6 @@
 """The benchmarks import names that exist, also in the programs that they start."""
 
+import ast
 import importlib
 import pathlib
 import re
@@ -21,12 +22,33 @@ def imported(text):
 
 
 def exists(module, name):
+    """Whether a module has the name, or is there at all where the name is empty."""
     try:
-        return hasattr(importlib.import_module(module), name) or bool(
+        found = importlib.import_module(module)
+        if name and not hasattr(found, name):
             importlib.import_module(f"{module}.{name}")
-        )
     except ModuleNotFoundError:
         return False
+    return True
+
+
+def used(text):
+    """(module, name) of each `module.name` of an imported module of the project."""
+    tree = ast.parse(text)
+    modules = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and exists(node.module, ""):
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                if name.startswith(("zoo.", "trainers.")) and exists(name, ""):
+                    modules[alias.asname or alias.name] = name
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            modules.pop(node.id, None)  # a variable of the same name
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id in modules:
+                yield modules[node.value.id], node.attr
 
 
 def test_there_are_benchmarks():
@@ -36,13 +58,19 @@ def test_there_are_benchmarks():
 @pytest.mark.parametrize("name", FILES)
 def test_imports_exist(name):
     text = (FOLDER / name).read_text(encoding="utf-8")
-    assert [one for one in imported(text) if not exists(*one)] == []
+    every = [*imported(text), *used(text)]
+    assert [one for one in every if not exists(*one)] == []
 
 
 def test_a_missing_name_is_seen():
     text = 'CLIENT = """\nfrom zoo.saved_model import nothing\n"""'
     ((module, name),) = imported(text)
     assert not exists(module, name)
+    text = "from zoo.data import sources as s\ns.documents, s.nothing, t.other"
+    assert list(used(text)) == [
+        ("zoo.data.sources", "documents"),
+        ("zoo.data.sources", "nothing"),
+    ]
     assert list(imported("from zoo.x import (\n    a,\n    b as c,\n)")) == [
         ("zoo.x", "a"),
         ("zoo.x", "b"),
