@@ -137,34 +137,6 @@ class Tokenizer:
                 raise ValueError(f"end_tokens: {name!r:.80} is not in the vocabulary.")
             yield number
 
-    def limited(self, rows: int) -> "Tokenizer":
-        """The tokenizer for a model with fewer rows, without added tokens beyond them.
-
-        Text that names such a token is plain text. Gemma 3 1B has one: the image.
-
-        Args:
-          rows: the tokens that the model has.
-
-        Raises:
-          ValueError: another token than an added one, or an end token, is beyond.
-        """
-        if self.vocab_size <= rows:
-            return self
-        fields = json.loads(self.json)
-        added = [t["content"] for t in fields["added_tokens"] if t["id"] >= rows]
-        beyond = [t for t, i in self._plain.get_vocab().items() if i >= rows]
-        fixed = set(beyond) - set(added) | {*fields["model"]["vocab"]} & set(beyond)
-        fixed |= {self._plain.id_to_token(i) for i in self.end_ids if i >= rows}
-        if fixed:
-            token = min(fixed)
-            raise ValueError(
-                f"the tokenizer has {self.vocab_size} tokens, the model {rows}, and "
-                f"{token!r:.80} has the id {self._plain.token_to_id(token)}."
-            )
-        kept = [t for t in fields["added_tokens"] if t["id"] < rows]
-        text = json.dumps(fields | {"added_tokens": kept}, ensure_ascii=False, indent=2)
-        return Tokenizer(text, self.config)
-
     def save(self, directory: str) -> None:
         """Writes tokenizer.json and tokenizer_config.json, each by one rename.
 

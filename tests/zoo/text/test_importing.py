@@ -434,37 +434,7 @@ def test_a_folder_without_a_tokenizer_says_what_is_missing(tmp_path, caplog):
         tokenizer.load(str(tmp_path))
 
 
-# ---- tokens beyond the rows of a model ----
-
-
-def beyond(vocab_size):
-    """A tokenizer with an added token and a special one behind its vocabulary."""
-    engine = tokenizers.Tokenizer.from_str(graph_cases.tokenizer_json("llama2"))
-    assert engine.get_vocab_size() == vocab_size
-    engine.add_special_tokens(["<image>"])
-    engine.add_tokens(["<more>"])
-    return tokenizer.Tokenizer(engine.to_str(), {"eos_token": "</s>"})
-
-
-def test_a_token_beyond_the_rows_is_never_made():
-    size = json.loads(graph_cases.tokenizer_json("llama2"))["model"]["vocab"]
-    rows = len(size)
-    read = beyond(rows)
-    assert read.vocab_size == rows + 2
-    limited = read.limited(rows)
-    assert limited.vocab_size == rows and read.limited(rows + 2) is read
-    text = "a <image> b <more> c"
-    assert max(read.encode(text, special=True)) == rows + 1
-    for special in (False, True):
-        assert max(limited.encode(text, special=special)) < rows
-        assert limited.decode(limited.encode(text, special=special)) == text
-    with pytest.raises(
-        ValueError, match=f"the model {rows - 1}, and .* has the id {rows - 1}"
-    ):
-        read.limited(rows - 1)
-    ends = tokenizer.Tokenizer(read.json, {"eos_token": "<image>"})
-    with pytest.raises(ValueError, match=f"'<image>' has the id {rows}"):
-        ends.limited(rows)
+# ---- scores ----
 
 
 def test_pieces_of_equal_scores():
