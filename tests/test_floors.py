@@ -39,6 +39,7 @@ FLOORS = {
     "zoo": 13,  # its commands
     "trainers.run": 14,
     "trainers.objectives": 14,
+    "trainers.event_files": 14,
     "trainers.step": 15,
     "trainers.roles": 15,
     "trainers.checkpoint": 15,

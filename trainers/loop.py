@@ -4,7 +4,6 @@ A run is a function of its Run: the same Run in the same place goes on where it 
 stopped, however it was stopped, and ends with the same bits.
 """
 
-import json
 import time
 from typing import NamedTuple
 
@@ -95,9 +94,12 @@ def train(run: Run, path) -> Result:
             folder / "model", model, feed.tokenizer, start.generation, replace=True
         )
 
-    text = json.dumps(to_json(run), indent=2)
     unit, units = feed.units
-    with MetricWriter(folder, first, steps, unit, text) as writer, Signals() as signals:
+    fields = to_json(run)
+    with (
+        MetricWriter(folder, first, steps, unit, fields) as writer,
+        Signals() as signals,
+    ):
 
         def evaluate(step, metrics_of):
             metrics = metrics_of(roles)
@@ -120,6 +122,8 @@ def train(run: Run, path) -> Result:
             waited += time.perf_counter() - asked
             pending.append(step_of(batch))
             timed += 1
+            if step == 1:
+                writer.graph(step_of, batch)
 
             # ---- log: means over the steps since the last line ----
             if _due(step, run.log_every, steps):
