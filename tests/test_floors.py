@@ -40,6 +40,7 @@ FLOORS = {
     "trainers.run": 14,
     "trainers.objectives": 14,
     "trainers.event_files": 14,
+    "trainers.metrics_file": 14,
     "trainers.step": 15,
     "trainers.roles": 15,
     "trainers.checkpoint": 15,

@@ -46,6 +46,7 @@ def train(run: Run, path) -> Result:
       ValueError: the Run cannot be done; nothing was written then.
     """
     check(run)
+    workdir.check(path, run)
 
     # ---- data, models, optimizer: all that can be refused comes first ----
     keras.utils.set_random_seed(run.seed)
@@ -79,20 +80,22 @@ def train(run: Run, path) -> Result:
     )
     strategy_lib.separate_random_streams(strategy, saved.values())
     state = LoopState(**remembered)
-    if state.done:
+    stopped = bool(run.patience) and state.worse >= run.patience
+    if state.done and (first >= steps or stopped):
         return Result(first, state.last)
+    state.done = False  # a finished run may get more steps
     batches = strategy_lib.distribute(strategy, feed.train(first, roles))
 
     def write_checkpoint(step):
-        checkpoint.save(
-            folder / "checkpoints", step, saved, state.to_json(), feed.fingerprint
-        )
+        place = folder / "checkpoints"
+        with workdir.writing(place):
+            checkpoint.save(place, step, saved, state.to_json(), feed.fingerprint)
 
     def write_model():
         model = roles[run.objective.trains[0]]
-        directory.save(
-            folder / "model", model, feed.tokenizer, start.generation, replace=True
-        )
+        place = folder / "model"
+        with workdir.writing(place):
+            directory.save(place, model, feed.tokenizer, start.generation, replace=True)
 
     unit, units = feed.units
     fields = to_json(run)

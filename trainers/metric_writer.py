@@ -10,7 +10,7 @@ import rich.progress
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
-from trainers import event_files
+from trainers import event_files, metrics_file
 
 _ABOUT = {
     "accuracy": "The share of examples whose label has the highest probability.",
@@ -44,7 +44,7 @@ class MetricWriter:
     def __init__(self, workdir, step: int, steps: int, unit: str, run: dict[str, Any]):
         folder = pathlib.Path(workdir)
         self.path = folder / "metrics.jsonl"
-        _cut(self.path, step)
+        metrics_file.cut(self.path, step)
         self.file = self.path.open("a", encoding="utf-8")
         event_files.cut(folder / "tensorboard", step)
         self.writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
@@ -124,34 +124,3 @@ def _flat(value: dict[str, Any], prefix="") -> dict[str, Any]:
             simple = isinstance(item, bool | int | float | str)
             found[f"{prefix}{key}"] = item if simple else json.dumps(item)
     return found
-
-
-def read_lines(path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl, but for a last one that is not complete.
-
-    Raises:
-      ValueError: a line is no JSON object with a step; the message names it.
-    """
-    path = pathlib.Path(path)
-    text = path.read_text(encoding="utf-8", errors="backslashreplace")
-    lines = []
-    for number, line in enumerate(text.splitlines(keepends=True), 1):
-        if line.endswith("\n"):
-            try:
-                value = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number}: is broken: {error}") from None
-            if not isinstance(value, dict) or not {"step", "split"} <= value.keys():
-                raise ValueError(f"{path}, line {number}: is broken: {line.strip()}")
-            lines.append(value)
-    return lines
-
-
-def _cut(path, step: int) -> None:
-    """Removes the lines after a step, and a last line that is not complete."""
-    if not path.exists():
-        return
-    kept = [line for line in read_lines(path) if step and line["step"] <= step]
-    new = path.with_suffix(".new")
-    new.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-    new.rename(path)

@@ -26,7 +26,8 @@ class Data:
         `init_from` may be; empty means that of `init_from`, or a new one, trained on
         the source for the model's vocab_size.
       batch: examples in one optimizer step, of all replicas and accumulated parts.
-      length: tokens in one example; 0 means the model's context.
+      length: tokens in one example; 0 means the model's context, of which a model of
+        `init_from` takes at most 1,024.
     """
 
     source: str = "kjv"
@@ -174,9 +175,9 @@ def check(run: Run) -> None:
     at_least("config.data.length", run.data.length, 0)
     check_fraction("config.data.hold_out", run.data.hold_out)
     if bool(run.steps) == bool(run.epochs):
+        wrong = "set one of the two to 0" if run.steps else "one must be above 0"
         raise ValueError(
-            f"config.steps: {run.steps}, config.epochs: {run.epochs}; one of the two "
-            "must be above 0."
+            f"config.steps: {run.steps}, config.epochs: {run.epochs}; {wrong}."
         )
     if run.data.batch % (max(run.replicas, 1) * run.accumulate):
         raise ValueError(

@@ -115,7 +115,7 @@ def test_bad_field(commands, place, args, words):
         ),
         (
             ["--config={place}/good.py", "--workdir={place}/line.txt/w"],
-            "cannot be made: Not a directory",
+            "cannot be made: {place}/line.txt is not a folder",
         ),
     ],
 )

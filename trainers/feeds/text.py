@@ -11,6 +11,7 @@ from zoo.data import batches, fingerprints, formats, splits
 from zoo.decode import generate
 from zoo.text import tokenizer as tokenizers
 
+_WINDOW = 1024  # tokens by default, where a pretrained model has a long context
 _SAMPLE = 48  # tokens of the text sample
 
 
@@ -31,6 +32,8 @@ def make(run: Run, start: Start) -> Feed:
             f"{tokenizer.vocab_size} allowed."
         )
     length = data.length or config.context
+    if start.pretrained is not None and not data.length:
+        length = min(length, _WINDOW)
     part = evaluation.rows_at_once(run)
     stream = formats.language_model(train, tokenizer)
     # also refuses a stream that is too short, before anything is written
