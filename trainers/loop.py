@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import keras
 
-from trainers import checkpoint, feeds, optimizers, workdir
+from trainers import checkpoint, feeds, memory, optimizers, workdir
 from trainers import roles as roles_lib
 from trainers import strategy as strategy_lib
 from trainers.loop_state import LoopState, finite
@@ -58,6 +58,7 @@ def train(run: Run, path) -> Result:
     with strategy.scope():
         roles = roles_lib.make(run, start)
         variables = roles_lib.learning(run, roles)
+        memory.check(run, start.config, variables, feed.units[1] // run.data.batch)
         optimizer = optimizers.build(run.optimizer, steps, variables)
     folder = workdir.begin(path, run)
     feed.prepare(roles)

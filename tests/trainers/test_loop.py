@@ -1,6 +1,7 @@
 """The loop: what it writes, keeps, stops at, and survives."""
 
 import dataclasses
+import errno
 import json
 import math
 import shutil
@@ -13,7 +14,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.util import event_pb2
 
-from trainers import evaluation, feeds, loop, optimizers, roles
+from trainers import checkpoint, evaluation, feeds, loop, optimizers, roles, workdir
 from trainers import step as step_lib
 from trainers.objectives import Classify, LanguageModel
 from trainers.run import Data, Optimizer, Run
@@ -220,6 +221,48 @@ def test_a_finished_run_returns_at_once(whole):
     result, folder, end = whole
     assert loop.train(TABLE, folder) == result
     assert ending(folder) == end
+
+
+def test_a_finished_run_goes_on_with_more_steps(tmp_path):
+    """At a constant rate; the weights are those of one longer run."""
+    constant = but(optimizer=Optimizer(lr=0.01, decay="constant"), eval_every=0)
+    loop.train(constant, tmp_path / "w")
+    longer = dataclasses.replace(constant, steps=20)
+    assert loop.train(longer, tmp_path / "w").step == 20
+    assert loop.train(longer, tmp_path / "w").step == 20
+    loop.train(longer, tmp_path / "whole")
+    assert ending(tmp_path / "w")[0] == ending(tmp_path / "whole")[0]
+    with pytest.raises(ValueError, match="steps: 20 -> 12"):
+        loop.train(constant, tmp_path / "w")
+
+
+def test_a_cosine_says_how_to_go_on(whole):
+    _, folder, end = whole
+    with pytest.raises(ValueError, match="steps: 12 -> 20. Only .*init_from=.*/model"):
+        loop.train(but(steps=20), folder)
+    assert ending(folder) == end
+
+
+def test_a_folder_without_permission_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(feeds, "make", lambda *_: crash())
+    monkeypatch.setattr(workdir.os, "access", lambda place, _: place != tmp_path)
+    with pytest.raises(ValueError, match="a/w: cannot be written: no permission in"):
+        loop.train(TABLE, tmp_path / "a/w")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/x").write_text("x")
+    with pytest.raises(ValueError, match="full: is not empty"):
+        loop.train(TABLE, tmp_path / "full")
+
+
+@pytest.mark.parametrize("place", ["checkpoints", "model"])
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch, place):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    owner = {"checkpoints": checkpoint, "model": directory}[place]
+    monkeypatch.setattr(owner, "save", full)
+    with pytest.raises(ValueError, match=f"w/{place}: cannot be written: No space"):
+        loop.train(TABLE, tmp_path / "w")
 
 
 def test_a_finished_run_without_logs_does_so_too(tmp_path):

@@ -31,9 +31,7 @@ def make(run: Run, start: Start) -> Feed:
             f"config.model.vocab_size: {config.vocab_size}, at least the tokenizer's "
             f"{tokenizer.vocab_size} allowed."
         )
-    length = data.length or config.context
-    if start.pretrained is not None and not data.length:
-        length = min(length, _WINDOW)
+    length = window(run, config)
     part = evaluation.rows_at_once(run)
     stream = formats.language_model(train, tokenizer)
     # also refuses a stream that is too short, before anything is written
@@ -76,6 +74,16 @@ def make(run: Run, start: Start) -> Feed:
         show,
         _fingerprint(data, tokenizer),
     )
+
+
+def window(run: Run, config) -> int:
+    """The tokens of one example: `data.length`, or by default the model's context.
+
+    A model of `init_from` may have a context that no training step has memory for.
+    """
+    if run.data.length or not run.init_from:
+        return run.data.length or config.context
+    return min(config.context, _WINDOW)
 
 
 def _check_model(run, config):
