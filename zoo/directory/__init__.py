@@ -2,6 +2,7 @@
 
     config.json              the family and its fields
     model.safetensors        the weights, float32
+    SHA256SUMS               the digests of both, see `checksums`
     tokenizer.json           for models of text
     tokenizer_config.json
     generation_config.json   the defaults of generation
@@ -16,6 +17,7 @@ in one file or in shards, in float32, float16 or bfloat16, and with any of the u
 tokenizer files. GGUF files, files of Keras and checkpoints of TensorFlow are read too.
 """
 
+import math
 import os
 import pathlib
 from typing import Any
@@ -26,6 +28,7 @@ from zoo import files
 from zoo.directory import (
     assemble,
     checked_tokenizer,
+    checksums,
     config_json,
     folder,
     hub,
@@ -63,7 +66,7 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
       replace: whether to replace an older model directory.
 
     Raises:
-      ValueError: the folder is not empty.
+      ValueError: the folder is not empty, or cannot be written.
     """
     config = config_json.to_json(model.config)
     mappings = assemble.weight_mappings(model, config["model_type"])
@@ -78,6 +81,7 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
             value = np.asarray(variables[mapping.path].value, np.float32)
             yield from mapping.to_hf(value).items()
 
+    files.check_room(directory, 4 * sum(map(math.prod, shapes.values())))
     special_ids = {} if tokenizer is None else _special_ids(tokenizer)
     config |= special_ids
     with files.staged(directory, replace) as new:
@@ -85,6 +89,7 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
             sentence_transformers.write(new, model.config)
         files.write_json(new / "config.json", config)
         safetensors_file.write(new / safetensors_file.FILE, shapes, arrays())
+        checksums.write(new, (folder.CONFIG, safetensors_file.FILE))
         if tokenizer is not None:
             tokenizer.save(new)
             value = (generation or GenerationConfig()).to_json(tokenizer.end_id)
