@@ -52,16 +52,17 @@ def main(argv):
     model = _MODEL.value or str(pathlib.Path(_WORKDIR.value or "") / "model")
     loaded = directory.load(model)
     config = loaded.model.config
-    if held_out is None:
-        _warn_if_trained_on(pathlib.Path(model).parent)
     if config.reads == "features":
-        _table(loaded.model, held_out)
+        answer = _table(loaded.model, held_out)
     elif config.task != "generate":
         raise ValueError(f"--model: {model} is no language model.")
     elif loaded.tokenizer is None:
         raise ValueError(f"--model: {model} has no tokenizer.json.")
     else:
-        _text(loaded, held_out)
+        answer = _text(loaded, held_out)
+    if held_out is None:
+        _warn_if_trained_on(pathlib.Path(model).parent)
+    print(answer)
 
 
 def _split() -> str:
@@ -93,8 +94,8 @@ def _warn_if_trained_on(folder):
         )
 
 
-def _table(model, held_out):
-    """Evaluates a model of features on a table."""
+def _table(model, held_out) -> str:
+    """The evaluation of a model of features on a table."""
     names, classes = model.config.labels, model.config.classes
     if held_out:
         data = held_out.data
@@ -106,11 +107,11 @@ def _table(model, held_out):
         table.features_NF, table.labels_N, _BATCH.value or _ROWS
     )
     metrics = evaluation.make_evaluate(Classify())({"policy": model}, dataset)
-    print(f"rows {len(table.labels_N)}  {_numbers(metrics)}")
+    return f"rows {len(table.labels_N)}  {_numbers(metrics)}"
 
 
-def _text(loaded, held_out):
-    """Evaluates a language model on documents."""
+def _text(loaded, held_out) -> str:
+    """The evaluation of a language model on documents."""
     config, name = loaded.model.config, f"{_source()} {_split()}"
     length = _LENGTH.value or config.context
     if held_out:
@@ -138,7 +139,7 @@ def _text(loaded, held_out):
     began = time.perf_counter()
     metrics = evaluate({"policy": loaded.model}, dataset, stream.bytes)
     seconds = time.perf_counter() - began
-    print(
+    answer = (
         f"{name}: {stream.documents} documents, {stream.bytes} bytes, "
         f"{len(stream.tokens) - 1} tokens; window {length}, stride {stride}\n"
         f"{_numbers(metrics)}  ({seconds:.1f} s)"
@@ -147,7 +148,8 @@ def _text(loaded, held_out):
         seen = sources.documents(_source(), _XZ_SEEN.value)
         texts = ["\n".join(d).encode() for d in (seen, documents)]
         bits = compression.xz_bits_per_byte(*texts)
-        print(f"xz -9e, having seen {_XZ_SEEN.value}: bits_per_byte {bits:.4f}")
+        answer += f"\nxz -9e, having seen {_XZ_SEEN.value}: bits_per_byte {bits:.4f}"
+    return answer
 
 
 def _given(data):

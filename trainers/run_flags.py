@@ -44,6 +44,9 @@ def run_of(flag) -> Run:
     """The Run of the flag, checked as if it had been read from JSON."""
     if flag.value is None:
         raise ValueError("--config: missing; give a file of configs/.")
+    path = _config_path(sys.argv)
+    if path and not os.path.isfile(path):
+        raise ValueError(f"--config: {path}: there is no such file.")
     if not isinstance(flag.value, Run):
         raise ValueError(f"--config: get_config() gave {type(flag.value)}, not a Run.")
     if type(flag.value.objective) not in objectives.BY_NAME.values():
