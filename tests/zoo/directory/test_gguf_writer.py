@@ -192,6 +192,14 @@ def test_pieces_of_equal_scores():
     same(gguf_tokenizer.read(fields, "GGUF"), mixed)
 
 
+def test_a_byte_that_is_a_token_of_its_own():
+    """Gemma has a tabulator where its byte would be."""
+    text = sentencepiece().json.replace('"<0x09>"', '"\\t"')
+    wanted = Tokenizer(text, sentencepiece().config)
+    assert wanted.encode("\t")[-1] == PIECES.index("<0x09>")
+    same(gguf_tokenizer.read(gguf_vocabulary.fields(wanted, 305), "GGUF"), wanted)
+
+
 def test_ends_and_the_chat_template(tmp_path):
     engine = tokenizers.Tokenizer.from_str(sentencepiece().json)
     settings = {"bos_token": {"content": "<s>"}, "eos_token": "</s>", "pad_token": "no"}

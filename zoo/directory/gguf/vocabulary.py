@@ -63,8 +63,9 @@ def fields(tokenizer: Tokenizer, size: int) -> dict[str, Any]:
             raise _refusal("without merges")
         merges = [" ".join(pair) for pair in model["merges"]]
         values = {"model": "gpt2", "pre": name, "merges": merges}
-    elif model["byte_fallback"] and ids.keys() >= {*_BYTES}:
-        kinds[[ids[byte] for byte in _BYTES]] = _KIND.BYTE
+    elif model["byte_fallback"]:
+        # Gemma has "\t" as a token instead of its byte.
+        kinds[[ids[byte] for byte in _BYTES if byte in ids]] = _KIND.BYTE
         steps = [step["type"] for step in _steps(spec["normalizer"])]
         values = {
             "model": "llama",
