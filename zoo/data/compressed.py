@@ -5,11 +5,14 @@ import glob
 import gzip
 import lzma
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
 BYTE_ORDER_MARK = "\ufeff"
+# Python turns a byte of a path that is not UTF-8 into one of these.
+_ESCAPED_BYTES = re.compile("[\udc80-\udcff]")
 _OPENERS = {".gz": gzip.open, ".xz": lzma.open}
 # What the decompressors raise when a file is damaged or cut off.
 _DAMAGE = (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error)
@@ -30,14 +33,14 @@ def find(patterns: str) -> list[str]:
         # A path that exists is no glob, even if the name has brackets.
         found = [pattern] if os.path.exists(pattern) else _glob(pattern)
         if not found:
-            raise ValueError(f"{shown(pattern)!r}: no such file.")
+            raise ValueError(f"'{shown(pattern)}': no such file.")
         if os.path.isdir(found[0]):
             raise ValueError(
-                f"{shown(pattern)!r} is a directory; name its files, such as "
-                f"{shown(os.path.join(pattern, '**', '*.txt'))!r}."
+                f"'{shown(pattern)}' is a directory; name its files, such as "
+                f"'{shown(os.path.join(pattern, '**', '*.txt'))}'."
             )
         if not os.path.isfile(found[0]):  # a pipe would wait, a device may never end
-            raise ValueError(f"{shown(pattern)!r} is not a regular file.")
+            raise ValueError(f"'{shown(pattern)}' is not a regular file.")
         paths.update(dict.fromkeys(found))
     return list(paths)
 
@@ -99,8 +102,9 @@ def decode(data: bytes, where: str) -> str:
 
 
 def shown(path: str) -> str:
-    """A path for a message: bytes that are not UTF-8 become escapes such as \\xff."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """A path or a spec for a message; a byte that is not UTF-8 becomes `\\xff`."""
+    path = _ESCAPED_BYTES.sub(lambda m: f"\\x{ord(m[0]) - 0xDC00:02x}", path)
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def _glob(pattern: str) -> list[str]:

@@ -7,7 +7,7 @@ out the same data.
 
 from collections.abc import Iterable, Sequence
 
-from zoo.data import cleaning, sources, tables
+from zoo.data import cleaning, compressed, sources, tables
 
 _SEED = 0
 
@@ -44,7 +44,9 @@ def documents(
     try:
         return sources.hold_out(training, hold_out, _SEED)
     except ValueError as error:
-        raise ValueError(f"{source!r}: {error} Or set hold_out to 0.") from None
+        raise ValueError(
+            f"'{compressed.shown(source)}': {error} Or set hold_out to 0."
+        ) from None
 
 
 def table(

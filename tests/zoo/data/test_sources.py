@@ -86,7 +86,17 @@ def test_messages_escape_the_bytes_of_a_path(tmp_path, kind, content):
             file.write(content)
     with pytest.raises(ValueError) as error:
         sources.documents(f"{kind}:{os.fsdecode(path)}")
-    assert "xfc" in str(error.value) and str(error.value).encode("utf-8")
+    assert "gr\\xfc\\xdf" in str(error.value)
+    assert str(error.value).isprintable()  # also: nothing that UTF-8 cannot encode
+
+
+@pytest.mark.parametrize("spec", ["\udcff", "a\udcff/b", "kjv:\udcff", "tfds:\udcff"])
+def test_messages_escape_the_bytes_of_a_spec(spec):
+    with pytest.raises(ValueError) as error:
+        sources.documents(spec)
+    assert "\\xff" in str(error.value) and str(error.value).isprintable()
+    with pytest.raises(ValueError, match="ud800"):
+        sources.documents("text:\ud800")
 
 
 @pytest.mark.parametrize("ending, opener", [("", open), (".gz", gzip.open)])

@@ -299,6 +299,7 @@ def test_memory_at_the_peak(kind, commands, tmp_path):
         tensors = safetensors_file.read(tmp_path / "m")
         half = {name: tensors[name].astype(ml_dtypes.bfloat16) for name in tensors}
         safetensors.numpy.save_file(half, tmp_path / "m" / safetensors_file.FILE)
+        (tmp_path / "m/SHA256SUMS").unlink()
     (tmp_path / "peak.py").write_text(
         "import resource, sys\n"
         "from zoo import directory\n"

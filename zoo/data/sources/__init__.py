@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from zoo.data import compressed
+from zoo.data.compressed import shown
 from zoo.data.sources import jsonl, kjv, text, tfds
 from zoo.data.sources.examples import Example, only_train
 from zoo.data.sources.held_out import hold_out
@@ -66,7 +67,7 @@ def documents(spec: str, split: str = "train") -> list[str]:
         for example in _READERS[kind](rest, split, field)
     ]
     if not any(texts):
-        raise ValueError(f"{spec!r}: the split {split!r} has no text.")
+        raise ValueError(f"'{shown(spec)}': the split {split!r} has no text.")
     return texts
 
 
@@ -96,7 +97,7 @@ def files(spec: str, split: str = "train") -> dict[str, str]:
     if kind == "kjv":
         return {}
     only_train(kind, split)
-    return {compressed.shown(path): path for path in compressed.find(rest)}
+    return {shown(path): path for path in compressed.find(rest)}
 
 
 def label_names(spec: str, field: str = "label") -> tuple[str, ...]:
@@ -113,11 +114,11 @@ def _parse(spec: str) -> tuple[str, str, str]:
     """Splits a spec into the kind of source, what follows the colon, and the field."""
     kind, _, rest = spec.partition(":")
     if kind in _TABLES:
-        raise ValueError(f"{spec!r}: a table of numbers has no text.")
+        raise ValueError(f"'{shown(spec)}': a table of numbers has no text.")
     if kind not in _READERS:
-        raise ValueError(f"Unknown source {spec!r}.{_allowed(spec, kind)}")
+        raise ValueError(f"Unknown source '{shown(spec)}'.{_allowed(spec, kind)}")
     if kind != "kjv" and not rest:
-        raise ValueError(f"{spec!r}: a file or name must follow {kind}:")
+        raise ValueError(f"'{shown(spec)}': a file or name must follow {kind}:")
     field = ""
     if kind in _WITH_FIELD:
         rest, _, field = rest.partition("#")
@@ -128,7 +129,7 @@ def _allowed(spec: str, kind: str) -> str:
     """The end of the message about an unknown source; a path gets its kind."""
     if not compressed.is_path(spec):
         return suggest(kind, _READERS)
-    name = compressed.shown(spec)
+    name = shown(spec)
     if os.path.isdir(spec):
         name = os.path.join(name, "**", "*.txt")
     likely = "jsonl" if ".json" in os.path.basename(name) else "text"

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterator
 
+from zoo.data.compressed import shown
 from zoo.data.sources.examples import Example
 from zoo.fields import one_of
 
@@ -24,7 +25,7 @@ def read(rest: str, split: str, field: str) -> Iterator[Example]:
       ValueError: `rest` is not empty, or an unknown split.
     """
     if rest:
-        raise ValueError(f"kjv:{rest}: kjv takes nothing after its name.")
+        raise ValueError(f"kjv:{shown(rest)}: kjv takes nothing after its name.")
     return ({"title": title, "text": text} for title, text in books(split).items())
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from zoo.data.compressed import decode
+from zoo.data.compressed import decode, shown
 from zoo.data.sources.examples import Example, check_text, only_train
 from zoo.fields import one_of
 
@@ -81,9 +81,9 @@ def files(name_and_split: str, split: str) -> dict[str, str]:
 def _parse(name_and_split: str) -> tuple[str, str]:
     """The name with its version, and the split or ""."""
     match = re.fullmatch(r"([^:]+(?::\d+\.\d+\.\d+)?)(?::(.+))?", name_and_split)
-    if not match:
+    if not match or not name_and_split.isprintable():
         raise ValueError(
-            f"tfds:{name_and_split}: expected tfds:NAME or tfds:NAME:split."
+            f"tfds:{shown(name_and_split)}: expected tfds:NAME or tfds:NAME:split."
         )
     return match[1], match[2] or ""
 

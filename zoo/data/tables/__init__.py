@@ -47,7 +47,7 @@ def table(
         hint = suggest(kind, KINDS)
         if compressed.is_path(spec):
             hint = f" Did you mean csv:{compressed.shown(spec)}?"
-        raise ValueError(f"{spec!r} is no table.{hint}")
+        raise ValueError(f"'{compressed.shown(spec)}' is no table.{hint}")
     if classes is None and not label_names and labels.are_values(column):
         classes = 0
     if classes == 0:
@@ -65,5 +65,7 @@ def csv_path(spec: str) -> tuple[str, str]:
     pattern, _, label = spec.removeprefix("csv:").partition("#")
     paths = compressed.find(pattern)
     if len(paths) > 1:
-        raise ValueError(f"{spec!r}: {len(paths)} files, a table is one file.")
+        raise ValueError(
+            f"'{compressed.shown(spec)}': {len(paths)} files, a table is one file."
+        )
     return paths[0], label or "label"

@@ -11,15 +11,15 @@ from zoo.directory.hf.parts import Family
 
 # Fields that are not about what a model computes: identity, training, defaults of
 # generation (which old files have here), and the head of another task. `from_hf`
-# refuses the values with which the last four would change it.
+# refuses those values of the last four that change what a model computes.
 _HARMLESS = frozenset(
     """
     architectures auto_map dtype finetuning_task hidden_act id2label is_composition
     is_llama_config keys_to_ignore_at_inference label2id language license model_type
     name_or_path num_labels output_attentions output_hidden_states output_past prefix
     problem_type return_dict sentence_transformers task_specific_params tokenizer_class
-    torch_dtype torchscript transformers_version unsloth_fixed unsloth_version use_cache
-    use_return_dict vocab_size zoo
+    torch_dtype torchscript transformers.js_config transformers_version unsloth_fixed
+    unsloth_version use_cache use_return_dict vocab_size zoo
 
     activation_dropout attention_dropout attention_probs_dropout_prob attn_pdrop
     classifier_dropout classifier_dropout_prob embd_pdrop gradient_checkpointing
@@ -33,12 +33,12 @@ _HARMLESS = frozenset(
     pad_token_id remove_invalid_values repetition_penalty return_dict_in_generate
     sep_token_id suppress_tokens temperature top_k top_p typical_p
 
-    chunk_size_feed_forward directionality is_decoder tie_word_embeddings
-    max_window_layers n_ctx pooler_fc_size
-    pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type
-    predict_special_tokens pretraining_tp reorder_and_upcast_attn rope_interleaved
-    sliding_window summary_activation summary_first_dropout summary_proj_to_labels
-    summary_type summary_use_proj tie_encoder_decoder use_sliding_window
+    chunk_size_feed_forward directionality is_decoder max_window_layers n_ctx
+    pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head
+    pooler_type predict_special_tokens pretraining_tp reorder_and_upcast_attn
+    rope_interleaved sliding_window summary_activation summary_first_dropout
+    summary_proj_to_labels summary_type summary_use_proj tie_encoder_decoder
+    tie_word_embeddings use_sliding_window
 
     add_cross_attention is_encoder_decoder pruned_heads quantization_config
     """.split()
