@@ -12,12 +12,15 @@ import time
 
 from absl import flags
 
-from trainers import checkpoint, evaluation, workdir
-from trainers.feeds.text import window
-from trainers.objectives import Classify, LanguageModel
-from zoo import command, directory
-from zoo.data import batches, fingerprints, formats, sources, splits, tables
-from zoo.metrics import compression
+from zoo import command
+
+with command.quiet_imports():
+    from trainers import checkpoint, evaluation, workdir
+    from trainers.feeds.text import window
+    from trainers.objectives import Classify, LanguageModel
+    from zoo import directory
+    from zoo.data import batches, fingerprints, formats, sources, splits, tables
+    from zoo.metrics import compression
 
 _MODEL = flags.DEFINE_string("model", None, "A model directory; or give --workdir.")
 _WORKDIR = flags.DEFINE_string(
