@@ -50,6 +50,8 @@ def main(argv):
     del argv
     if bool(_MODEL.value) == bool(_WORKDIR.value):
         raise ValueError("--model, --workdir: give one of the two.")
+    if _MODEL.value:
+        command.suggest_model(_MODEL)
     run = workdir.read(_WORKDIR.value) if _WORKDIR.value else None
     held_out = run if not _SOURCE.value else None
     model = _MODEL.value or str(pathlib.Path(_WORKDIR.value or "") / "model")

@@ -215,6 +215,7 @@ def test_evaluate(commands, place, corpus, trained):
     assert found and 1 < int(found[2]) == int(found[1]) < 16, done.out
     for args, words in (
         (["--model=/no/such"], "/no/such: there is no such model directory"),
+        ([f"--model={folder}"], f"Did you mean {folder}/model?"),
         (["--model={model}", "--source=text:/no"], "'/no': no such file"),
         (["--model={model}", "--source=text:{corpus}", "--split=test"], "only 'train'"),
         (["--model={model}", "--source=text:{corpus}", "--length=17"], "--length: 17"),
