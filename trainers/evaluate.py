@@ -12,12 +12,15 @@ import time
 
 from absl import flags
 
-from trainers import checkpoint, evaluation, workdir
-from trainers.feeds.text import window
-from trainers.objectives import Classify, LanguageModel
-from zoo import command, directory
-from zoo.data import batches, fingerprints, formats, sources, splits, tables
-from zoo.metrics import compression
+from zoo import command
+
+with command.quiet_imports():
+    from trainers import checkpoint, evaluation, workdir
+    from trainers.feeds.text import window
+    from trainers.objectives import Classify, LanguageModel
+    from zoo import directory
+    from zoo.data import batches, fingerprints, formats, sources, splits, tables
+    from zoo.metrics import compression
 
 _MODEL = flags.DEFINE_string("model", None, "A model directory; or give --workdir.")
 _WORKDIR = flags.DEFINE_string(
@@ -47,6 +50,8 @@ def main(argv):
     del argv
     if bool(_MODEL.value) == bool(_WORKDIR.value):
         raise ValueError("--model, --workdir: give one of the two.")
+    if _MODEL.value:
+        command.suggest_model(_MODEL)
     run = workdir.read(_WORKDIR.value) if _WORKDIR.value else None
     held_out = run if not _SOURCE.value else None
     model = _MODEL.value or str(pathlib.Path(_WORKDIR.value or "") / "model")

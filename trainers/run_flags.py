@@ -9,7 +9,6 @@ import traceback
 from absl import flags
 from ml_collections import config_flags
 
-from trainers import objectives
 from trainers.run import Data, Optimizer, Run, from_json, to_json
 from zoo import command
 from zoo.fields import suggest
@@ -42,6 +41,9 @@ def _help() -> str:
 
 def run_of(flag) -> Run:
     """The Run of the flag, checked as if it had been read from JSON."""
+    with command.quiet_imports():
+        from trainers import objectives
+
     if flag.value is None:
         raise ValueError("--config: missing; give a file of configs/.")
     path = _config_path(sys.argv)
@@ -59,6 +61,9 @@ def run_of(flag) -> Run:
 
 def run_app(main) -> None:
     """`zoo.command.run_app`, which also explains errors in the file of --config."""
+    if _config_path(sys.argv):
+        with command.quiet_imports():  # what every such file imports
+            import trainers.objectives  # noqa: F401
     command.run_app(main, _explain)
 
 

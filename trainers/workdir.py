@@ -86,9 +86,8 @@ def writing(path):
     try:
         yield
     except OSError as error:
-        raise ValueError(
-            f"{path}: cannot be written: {error.strerror or error}."
-        ) from error
+        reason = (error.strerror or str(error)).removeprefix(f"{path}: ").rstrip(".")
+        raise ValueError(f"{path}: cannot be written: {reason}.") from error
 
 
 def _check_run(folder, old, new):

@@ -75,7 +75,7 @@ def refused(commands, place, *args, module="trainers.train"):
         (["data.source=text:{place}/no.txt"], "/no.txt': no such file"),
         (["data.source=text:{place}/empty.txt"], "empty.txt: the file is empty"),
         (["data.source=text:{place}/latin.txt"], "byte 3 (0xe9) is not UTF-8"),
-        (["data.source=text:{place}/line.txt"], "line.txt: The only document has one"),
+        (["data.source=text:{place}/line.txt"], "line.txt': The only document has one"),
         (["data.source=file:{place}/line.txt"], "Unknown source 'file:"),
         (["data.valid=text:{place}/no.txt"], "/no.txt': no such file"),
         (["data.source=sklearn:iris"], "a table of numbers has no text"),
@@ -215,6 +215,7 @@ def test_evaluate(commands, place, corpus, trained):
     assert found and 1 < int(found[2]) == int(found[1]) < 16, done.out
     for args, words in (
         (["--model=/no/such"], "/no/such: there is no such model directory"),
+        ([f"--model={folder}"], f"Did you mean {folder}/model?"),
         (["--model={model}", "--source=text:/no"], "'/no': no such file"),
         (["--model={model}", "--source=text:{corpus}", "--split=test"], "only 'train'"),
         (["--model={model}", "--source=text:{corpus}", "--length=17"], "--length: 17"),
