@@ -111,7 +111,7 @@ def dense_net(run: config.Run, folds: list[Fold]) -> list[float]:
     # What trainers.loop does with a Run, but for files, logs and evaluations.
     config.check(run)
     rows = len(folds[0].train_N)  # one fewer than in some folds: as many batches
-    steps = run.steps or run.epochs * -(-rows // run.data.batch)
+    steps = run.steps or -(-run.epochs * rows // run.data.batch)
     start = roles_lib.start(run)
     roles = roles_lib.make(run, start)
     model, variables = roles["policy"], roles_lib.learning(run, roles)

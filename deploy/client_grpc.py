@@ -3,10 +3,12 @@
     pip install grpcio protobuf
     python client_grpc.py --prompt="In the beginning" --max_new_tokens=20
 
-Over gRPC a knob that is left out takes the model's default.
+Over gRPC a knob that is left out takes the model's default. This client draws a new
+seed for each row unless --seed is given.
 """
 
 import argparse
+import random
 import struct
 import sys
 
@@ -167,6 +169,9 @@ def main():
     for name, dtype in KNOBS.items():
         if given[name] is not None:
             inputs[name] = tensor([given[name]] * len(prompts), dtype)
+    if given["seed"] is None:
+        seeds = [random.randrange(2**63) for _ in prompts]
+        inputs["seed"] = tensor(seeds, "int64")
     if given["stop"]:
         inputs["stop"] = tensor([given["stop"]] * len(prompts), "string")
     with connect(given["address"]) as channel:

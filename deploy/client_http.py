@@ -2,11 +2,13 @@
 
     python client_http.py --prompt="In the beginning" --max_new_tokens=20
 
-Over HTTP every input must be sent: the server applies defaults to gRPC calls only.
+Over HTTP every input must be sent: the server applies defaults to gRPC calls only. This
+client draws a new seed for each row unless --seed is given.
 """
 
 import argparse
 import json
+import random
 import sys
 import urllib.error
 import urllib.request
@@ -51,10 +53,14 @@ def main():
     parser.add_argument("--prompt", action="append", required=True)
     parser.add_argument("--stop", action="append", help="a text to stop before")
     for name, value in KNOBS.items():
-        parser.add_argument(f"--{name}", type=type(value), default=value)
+        default = None if name == "seed" else value
+        parser.add_argument(f"--{name}", type=type(value), default=default)
     given = vars(parser.parse_args())
     knobs = {name: given[name] for name in KNOBS}
     content = body(given["prompt"], given["stop"] or [""], **knobs)
+    if knobs["seed"] is None:  # other samples in every request and every row
+        rows = len(given["prompt"])
+        content["inputs"]["seed"] = [random.randrange(2**63) for _ in range(rows)]
     try:
         answer = predict(given["address"], given["model"], content)
     except (ValueError, OSError) as error:

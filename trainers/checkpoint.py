@@ -1,7 +1,8 @@
 """Checkpoints: what a run needs to go on, bit for bit.
 
     checkpoints/00000100/state.safetensors   what learns, slots and random streams
-    checkpoints/00000100/state.json          the step and what the loop remembers
+    checkpoints/00000100/state.json          the step, what the loop remembers, and the
+                                             fingerprint of the data
     checkpoints/00000100/SHA256SUMS          of both, as `sha256sum -c` reads them
 
 A checkpoint appears by a rename after all its bytes are on disk. The checksums find
@@ -19,6 +20,8 @@ import numpy as np
 import safetensors
 
 from zoo import files
+from zoo.data import fingerprints
+from zoo.data.fingerprints import Fingerprint
 
 _KEPT = 2
 _DATA, _STATE, _SUMS = "state.safetensors", "state.json", "SHA256SUMS"
@@ -50,7 +53,13 @@ def named(owners: dict[str, list[Any]]) -> dict[str, Any]:
     return found
 
 
-def save(folder, step: int, variables: dict[str, Any], state: dict[str, Any]) -> None:
+def save(
+    folder,
+    step: int,
+    variables: dict[str, Any],
+    state: dict[str, Any],
+    data: Fingerprint,
+) -> None:
     """Writes the checkpoint of a step and removes those that are too old.
 
     Args:
@@ -58,11 +67,12 @@ def save(folder, step: int, variables: dict[str, Any], state: dict[str, Any]) ->
       step: how many steps are done, which is also the feed's position.
       variables: see `named`.
       state: JSON-able: what the loop remembers.
+      data: the fingerprint of the run's data.
     """
     folder = pathlib.Path(folder)
     with files.staged(folder / f"{step:08d}", replace=True) as new:
         sums = {_DATA: _write(new / _DATA, variables)}
-        files.write_json(new / _STATE, {"step": step, "loop": state})
+        files.write_json(new / _STATE, {"step": step, "loop": state, "data": data})
         sums[_STATE] = _sum(new / _STATE)
         text = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
         (new / _SUMS).write_text(text, encoding="utf-8")
@@ -70,14 +80,22 @@ def save(folder, step: int, variables: dict[str, Any], state: dict[str, Any]) ->
         shutil.rmtree(old)
 
 
-def restore(folder, variables: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+def restore(
+    folder, variables: dict[str, Any], data: Fingerprint
+) -> tuple[int, dict[str, Any]]:
     """Puts the newest intact checkpoint into the variables.
+
+    Args:
+      folder: `checkpoints` of the workdir.
+      variables: see `named`.
+      data: the fingerprint of the run's data as they are now.
 
     Returns:
       The step and the loop's state; (0, {}) where there is no checkpoint.
 
     Raises:
-      ValueError: no checkpoint is intact, or it holds the variables of another run.
+      ValueError: no checkpoint is intact, it holds the variables of another run, or
+        the data changed since it was written.
     """
     errors = []
     for path in reversed(_all(folder)):
@@ -87,6 +105,12 @@ def restore(folder, variables: dict[str, Any]) -> tuple[int, dict[str, Any]]:
             errors.append(f"{path}: {error}")
             print(f"warning: checkpoint skipped: {errors[-1]}")
             continue
+        changes = fingerprints.changes(state["data"], data)
+        if changes:
+            raise ValueError(
+                f"{path}: the data of the run changed: {'; '.join(changes)}. Restore "
+                "them, or begin a new workdir."
+            )
         with safetensors.safe_open(path / _DATA, "np") as tensors:
             odd = sorted(set(tensors.keys()) ^ variables.keys())
             if odd:
@@ -97,6 +121,16 @@ def restore(folder, variables: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     if errors:
         raise ValueError(f"{folder}: no checkpoint is intact: {'; '.join(errors)}")
     return 0, {}
+
+
+def data_of(folder) -> Fingerprint:
+    """The fingerprint of the data that a run learnt from; {} without a checkpoint."""
+    for path in reversed(_all(folder)):
+        try:
+            return _verified(path)["data"]
+        except (OSError, ValueError, KeyError):
+            continue
+    return {}
 
 
 def _write(path, variables) -> str:
@@ -138,8 +172,8 @@ def _verified(path) -> dict[str, Any]:
         if found.get(name) != digest:
             raise ValueError(f"the checksum of {name} differs.")
     state = files.read_json(path / _STATE)
-    if state["step"] != int(path.name):
-        raise ValueError(f"holds step {state['step']}.")
+    if state["step"] != int(path.name) or not {"loop", "data"} <= state.keys():
+        raise ValueError(f"holds step {state['step']} and {sorted(state)}.")
     return state
 
 

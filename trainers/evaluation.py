@@ -4,6 +4,13 @@ import math
 
 import tensorflow as tf
 
+from trainers.run import Run
+
+
+def rows_at_once(run: Run) -> int:
+    """The rows of an evaluation batch: as many as one device trains on at once."""
+    return max(run.data.batch // (max(run.replicas, 1) * run.accumulate), 1)
+
 
 def make_evaluate(objective):
     """Compiles `evaluate(roles, dataset, size=0) -> metrics`.
@@ -13,11 +20,14 @@ def make_evaluate(objective):
 
     Returns:
       The function. Its metrics are floats: `loss`, the weighted mean; the objective's
-      own; and for text (where `size`, its bytes, is above 0) `perplexity` a token and
-      `bits_per_byte`.
+      own, but for those of weight 0; and for text (where `size`, its bytes, is above 0)
+      `perplexity` a token and `bits_per_byte`. It raises ValueError where no example
+      has a weight.
     """
 
-    @tf.function(autograph=False, reduce_retracing=True)
+    # a trace for each shape: with an unknown number of rows, the head of a language
+    # model would make all its logits at once
+    @tf.function(autograph=False)
     def sums_of(roles, batch):
         loss = objective.loss(roles, batch, training=False)
         return {"loss": (loss.sum, loss.weight), **loss.metrics}
@@ -29,7 +39,9 @@ def make_evaluate(objective):
                 sums = totals.setdefault(name, [0.0, 0.0])
                 sums[0] += float(total)
                 sums[1] += float(weight)
-        metrics = {name: total / weight for name, (total, weight) in totals.items()}
+        metrics = {name: total / w for name, (total, w) in totals.items() if w}
+        if "loss" not in metrics:
+            raise ValueError("evaluation: no example has a weight above 0.")
         if size:
             metrics["perplexity"] = math.exp(min(metrics["loss"], 700.0))
             metrics["bits_per_byte"] = totals["loss"][0] / math.log(2) / size

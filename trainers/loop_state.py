@@ -4,6 +4,8 @@ import dataclasses
 import math
 from typing import Any
 
+from trainers.objectives.loss import Mean
+
 
 @dataclasses.dataclass
 class LoopState:
@@ -12,14 +14,14 @@ class LoopState:
     Attributes:
       best: the best value of the metric that `Run.best` names, or None.
       worse: how many evaluations in a row were not better.
-      window: name to (sum, count) of the steps since the last logged line.
+      window: name to the sums (values, weights) over the steps since the last line.
       last: the metrics of the last evaluation or logged line.
       done: whether the run has ended.
     """
 
     best: float | None = None
     worse: int = 0
-    window: dict[str, tuple[float, int]] = dataclasses.field(default_factory=dict)
+    window: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     last: dict[str, float] = dataclasses.field(default_factory=dict)
     done: bool = False
 
@@ -27,21 +29,23 @@ class LoopState:
         """The fields; JSON keeps every digit of a float."""
         return dataclasses.asdict(self)
 
-    def add(self, pending: list[dict[str, Any]]) -> None:
+    def add(self, pending: list[dict[str, Mean]]) -> None:
         """Moves the metrics of steps into the window and empties the list.
 
         JSON has no NaN, and a mean over a skipped step says nothing. So numbers that
         are not finite are left out; `skipped` counts their steps.
         """
         for metrics in pending:
-            for name, value in finite(metrics).items():
-                total, count = self.window.get(name, (0.0, 0))
-                self.window[name] = (total + value, count + 1)
+            for name, mean in metrics.items():
+                value, weight = float(mean.sum), float(mean.weight)
+                if math.isfinite(value) and math.isfinite(weight):
+                    old_value, old_weight = self.window.get(name, (0.0, 0.0))
+                    self.window[name] = (old_value + value, old_weight + weight)
         pending.clear()
 
     def means(self) -> dict[str, float]:
-        """The mean of each metric over the window, which becomes empty."""
-        means = {name: total / count for name, (total, count) in self.window.items()}
+        """The weighted mean of each metric over the window, which becomes empty."""
+        means = {name: value / w for name, (value, w) in self.window.items() if w}
         self.window = {}
         return means
 

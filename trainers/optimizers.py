@@ -50,18 +50,39 @@ def build(options: Optimizer, steps: int, variables) -> keras.optimizers.Optimiz
 
 
 def schedule(options: Optimizer, steps: int) -> Any:
-    """The learning rate by step: warm-up from 0, then the decay."""
+    """The learning rate of each step, as Keras asks for it.
+
+    Step n of `steps` (the first is n = 1) has the rate
+
+        lr * n / warmup                                      while n <= warmup
+        lr * final + lr * (1 - final) * (1 + cos(pi * p)) / 2       of "cosine"
+
+    where p goes from 0 at the last step of the warm-up (without one, at the first step)
+    to 1 at the last step. So both `lr` and `lr * final` are reached. After the
+    warm-up, "constant" stays at `lr`.
+
+    Args:
+      options: `Run.optimizer`.
+      steps: of the whole run.
+    """
     if options.decay == "constant" and not options.warmup:
         return options.lr
-    # a constant rate is a decay that ends at its beginning
-    final = options.final if options.decay == "cosine" else 1.0
-    return keras.optimizers.schedules.CosineDecay(
-        0.0 if options.warmup else options.lr,
-        decay_steps=max(steps - options.warmup, 1),
-        alpha=final,
-        warmup_target=options.lr if options.warmup else None,
-        warmup_steps=options.warmup,
+    peak = max(options.warmup, 1)
+    return _FromOne(
+        0.0,
+        decay_steps=max(steps - peak, 1),
+        # a constant rate is a decay that ends where it begins
+        alpha=options.final if options.decay == "cosine" else 1.0,
+        warmup_target=options.lr,
+        warmup_steps=peak,
     )
+
+
+class _FromOne(keras.optimizers.schedules.CosineDecay):
+    """Keras' schedule with steps counted from 1, as in `schedule`."""
+
+    def __call__(self, step):
+        return super().__call__(step + 1)
 
 
 class _OneKernel:

@@ -25,7 +25,7 @@ class Start(NamedTuple):
     Attributes:
       config: the Config of the model.
       pretrained: what `init_from` holds, or None for random weights.
-      tokenizer: of `init_from`, or None.
+      tokenizer: of `init_from`; None for a model of features, or without one.
       generation: the defaults of generation of `init_from`, or None.
     """
 
@@ -44,7 +44,7 @@ def start(run: Run) -> Start:
     if not run.init_from:
         return Start(run.model)
     read = directory.read(run.init_from)
-    config = assemble.read_config(read)
+    config = assemble.config_of(read)
     if run.model is not None:
         lines = differences(_stored(run.model), _stored(config))
         if lines:
@@ -86,7 +86,8 @@ def _model(start, source, roles, needs):
     if source not in ("model", "start"):
         return directory.load(source).model
     if start.pretrained is not None:
-        return assemble.assemble(start.pretrained, start.config).model
+        policy = keras.config.dtype_policy().name
+        return assemble.assemble(start.pretrained, start.config, policy).model
     model = registry.build_config(start.config)
     if source == "start":
         first = next(roles[name] for name in needs if needs[name] == "model")

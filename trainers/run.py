@@ -22,10 +22,12 @@ class Data:
       hold_out: the share of documents (or table rows) kept for evaluation where
         `valid` is empty and the source has no split for it; 0 switches evaluation off.
       clean: the names of the cleaning steps of `zoo.data.cleaning`, in order.
-      tokenizer: a folder with a tokenizer.json; empty means that of `init_from`, or a
-        new one, trained on the source for the model's vocab_size.
+      tokenizer: where to read it from: a folder with tokenizer files, or anything that
+        `init_from` may be; empty means that of `init_from`, or a new one, trained on
+        the source for the model's vocab_size.
       batch: examples in one optimizer step, of all replicas and accumulated parts.
-      length: tokens in one example; 0 means the model's context.
+      length: tokens in one example; 0 means the model's context, of which a model of
+        `init_from` takes at most 1,024.
     """
 
     source: str = "kjv"
@@ -44,8 +46,8 @@ class Optimizer:
     Attributes:
       name: "adamw", "adam", "muon" (matrices by Muon, the rest by AdamW) or "sgd".
       lr: the highest learning rate.
-      warmup: steps from 0 up to lr.
-      decay: "cosine" down to lr * final at the last step, or "constant".
+      warmup: steps of a linear rise; the last of them has lr.
+      decay: "cosine" down to lr * final, the rate of the last step, or "constant".
       final: see decay.
       weight_decay: of adamw and muon; weights of one dimension (biases, norms) have
         none.
@@ -83,14 +85,16 @@ class Run:
       data: the training and evaluation data.
       optimizer: the optimizer and its schedule.
       steps: optimizer steps; 0 means `epochs`.
-      epochs: passes over the data, where `steps` is 0.
+      epochs: passes over the data, where `steps` is 0; the last step is the first
+        that completes them.
       seed: of weights, order of data, and dropout.
       precision: "float32" or "bfloat16" (compute; weights stay float32).
       accumulate: into how many parts a batch is cut, to save memory.
       clip_norm: the largest global norm of the gradient; 0 is off.
       replicas: devices to mirror the model on; 0 means all of them.
-      init_from: a model directory to start from, or empty; `model` may differ from
-        it in dropout only.
+      init_from: a pretrained model to start from (a model directory, a Hub id, or
+        another source of `zoo.directory.read`), or empty; `model` may differ from it in
+        dropout only.
       freeze: patterns of weight paths that do not learn, such as "embedding/*".
       log_every, eval_every, save_every: in steps; 0 is off.
       best: the metric of evaluation that chooses the model to keep; "loss" is best
@@ -171,9 +175,9 @@ def check(run: Run) -> None:
     at_least("config.data.length", run.data.length, 0)
     check_fraction("config.data.hold_out", run.data.hold_out)
     if bool(run.steps) == bool(run.epochs):
+        wrong = "set one of the two to 0" if run.steps else "one must be above 0"
         raise ValueError(
-            f"config.steps: {run.steps}, config.epochs: {run.epochs}; one of the two "
-            "must be above 0."
+            f"config.steps: {run.steps}, config.epochs: {run.epochs}; {wrong}."
         )
     if run.data.batch % (max(run.replicas, 1) * run.accumulate):
         raise ValueError(

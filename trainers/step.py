@@ -8,6 +8,8 @@ finite.
 
 import tensorflow as tf
 
+from trainers.objectives.loss import Loss, Mean
+
 
 def make_step(
     strategy, roles, objective, optimizer, variables, accumulate=1, clip_norm=0.0
@@ -24,9 +26,10 @@ def make_step(
       clip_norm: the largest global norm; 0 is off.
 
     Returns:
-      `step(batch) -> metrics`, float32 scalars: loss, weight, grad_norm, skipped (1
-      where a gradient was not finite and nothing was changed), lr, and the
-      objective's own.
+      `step(batch) -> metrics`, each a `Mean` of float32 scalars: loss (with the
+      penalties and extra losses of the models), weight, grad_norm, lr, the objective's
+      own, and skipped: 1 where nothing was changed, because a gradient was not finite
+      or no example had a weight.
     """
     models = [roles[name] for name in objective.trains]
     values = [v.value for v in variables]
@@ -34,13 +37,20 @@ def make_step(
 
     def gradients(batch):
         """The sums of one part: gradients, and the Loss."""
+        for model in models:
+            model._clear_losses()  # those of an earlier trace
         with tf.GradientTape() as tape:
             loss = objective.loss(roles, batch, training=True)
+            # on the tape that recorded them: another would find no gradient
+            extra = [tf.cast(x, tf.float32) for m in models for x in _extra_losses(m)]
+            if extra:
+                total = loss.sum + tf.stop_gradient(loss.weight) * tf.add_n(extra)
+                loss = loss._replace(sum=total)
         # dense, since Keras' optimizers square the duplicates of a sparse gradient
         return [
             tf.zeros_like(v) if g is None else tf.convert_to_tensor(g)
             for v, g in zip(values, tape.gradient(loss.sum, values), strict=True)
-        ], loss
+        ], Loss(loss.sum, loss.weight, {k: Mean(*m) for k, m in loss.metrics.items()})
 
     def add(left, right):
         return tf.nest.map_structure(tf.add, left, right)
@@ -67,21 +77,19 @@ def make_step(
         grads, loss = sums
         weight = tf.maximum(loss.weight, 1e-9)
         grads = [g / weight for g in grads]
-        loss_value = loss.sum / weight
-        penalties, penalty_grads = _penalties(models, values)
+        penalties, penalty_grads = _penalties(variables)
         if penalty_grads is not None:
             grads = add(grads, penalty_grads)
-            loss_value += penalties
         norm = tf.linalg.global_norm(grads)
         if clip_norm:
             # min(1, limit / norm) keeps NaN, so that it is seen below
             grads = [g * tf.minimum(1.0, clip_norm / norm) for g in grads]
-        metrics = {
-            name: total / tf.maximum(share, 1e-9)
-            for name, (total, share) in loss.metrics.items()
+        return grads, {
+            **loss.metrics,
+            "loss": Mean(loss.sum + penalties * loss.weight, loss.weight),
+            "weight": Mean(loss.weight, tf.ones(())),
+            "grad_norm": Mean(norm, tf.ones(())),
         }
-        metrics |= {"loss": loss_value, "weight": loss.weight, "grad_norm": norm}
-        return grads, metrics
 
     def apply(grads):
         # Keras sums over replicas once more
@@ -91,29 +99,39 @@ def make_step(
     def step(batch):
         grads, metrics = strategy.run(replica_sums, (batch,))
         metrics = {
-            name: strategy.experimental_local_results(value)[0]
-            for name, value in metrics.items()
+            name: Mean(*(strategy.experimental_local_results(x)[0] for x in mean))
+            for name, mean in metrics.items()
         }
-        metrics["lr"] = tf.cast(optimizer.learning_rate, tf.float32)
-        finite = tf.math.is_finite(metrics["loss"] + metrics["grad_norm"])
+        loss, norm = metrics["loss"], metrics["grad_norm"]
+        useful = tf.math.is_finite(loss.sum + norm.sum) & (loss.weight > 0)
 
         def update():
             strategy.run(apply, (grads,))
             return 0.0
 
-        metrics["skipped"] = tf.cond(finite, update, lambda: 1.0)
+        rate = tf.cast(optimizer.learning_rate, tf.float32)
+        skipped = tf.cond(useful, update, lambda: 1.0)
+        metrics["lr"] = Mean(rate, tf.ones(()))
+        metrics["skipped"] = Mean(skipped, tf.ones(()))
         return metrics
 
     return step
 
 
-def _penalties(models, values):
-    """The sum of the models' L1 and L2 penalties, and its gradients or None."""
+def _extra_losses(model):
+    """What the layers of a model gave to `add_loss`, without the penalties."""
+    penalties = sum(v.regularizer is not None for v in model.trainable_weights)
+    losses = model.losses
+    return losses[: len(losses) - penalties]
+
+
+def _penalties(variables):
+    """The sum of the variables' L1 and L2 penalties, and its gradients or None."""
     with tf.GradientTape() as tape:
-        losses = [loss for model in models for loss in model.losses]
+        losses = [v.regularizer(v) for v in variables if v.regularizer is not None]
         if not losses:
             return 0.0, None
         total = tf.add_n(losses)
     zero = tf.UnconnectedGradients.ZERO
-    grads = tape.gradient(total, values, unconnected_gradients=zero)
-    return total, grads
+    values = [v.value for v in variables]
+    return total, tape.gradient(total, values, unconnected_gradients=zero)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from trainers.run import Run
 
+_SEED_STEP = 0x9E3779B9  # odd and large, so that no two replicas meet
 _POLICIES = {"bfloat16": "mixed_bfloat16", "float32": "float32"}
 
 
@@ -50,6 +51,26 @@ def distribute(strategy, batches) -> Any:
     if strategy.num_replicas_in_sync > 1:
         batches = strategy.experimental_distribute_dataset(batches)
     return iter(batches)
+
+
+def separate_random_streams(strategy, variables) -> None:
+    """Gives each replica random numbers of its own, such as other dropout masks.
+
+    The first replica keeps its state, which is the one that checkpoints store. Call it
+    after a restore.
+
+    Args:
+      strategy: under which the variables were made.
+      variables: Keras variables; those that are no state of a generator stay.
+    """
+    if strategy.num_replicas_in_sync == 1:
+        return
+    for variable in variables:
+        if variable.name == "seed_generator_state":
+            first, *others = strategy.experimental_local_results(variable.value)
+            for i, copy in enumerate(others, 1):
+                shift = tf.constant([i * _SEED_STEP % 2**31, 0], tf.int64)
+                copy.assign(tf.cast(tf.cast(first, tf.int64) + shift, copy.dtype))
 
 
 @contextlib.contextmanager

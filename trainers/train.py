@@ -4,7 +4,7 @@ import sys
 
 from absl import flags
 
-from trainers import loop
+from trainers import loop, workdir
 from trainers import run_flags as flags_lib
 
 _CONFIG = flags_lib.define_config()
@@ -18,7 +18,8 @@ def main(argv):
     run_config = flags_lib.run_of(_CONFIG)
     if not _WORKDIR.value:
         raise ValueError("--workdir: missing; give a new or an empty folder.")
-    result = loop.train(run_config, _WORKDIR.value)
+    with workdir.writing(_WORKDIR.value):
+        result = loop.train(run_config, _WORKDIR.value)
     if result.interrupted:
         sys.exit(128 + result.interrupted)
     numbers = "  ".join(f"{k} {v:.6g}" for k, v in result.metrics.items())

@@ -6,6 +6,7 @@ answer at once.
 
 import contextlib
 import os
+import pathlib
 import sys
 import tempfile
 from collections.abc import Callable
@@ -32,6 +33,34 @@ def define_knobs() -> dict[str, flags.FlagHolder]:
 def given(knobs: dict[str, flags.FlagHolder]) -> dict:
     """The knobs that the command line sets."""
     return {k: flag.value for k, flag in knobs.items() if flag.value is not None}
+
+
+def texts(flag: flags.FlagHolder) -> list[str]:
+    """The texts of a flag.
+
+    Raises:
+      ValueError: one is not valid UTF-8; the shell passes any bytes.
+    """
+    for text in flag.value:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            shown = os.fsencode(text).decode("utf-8", "backslashreplace")
+            raise ValueError(
+                f"--{flag.name}: {shown[:80]!r} is not valid UTF-8 at character "
+                f"{error.start}."
+            ) from None
+    return flag.value
+
+
+def suggest_model(flag: flags.FlagHolder) -> None:
+    """Refuses the folder of a training run, and names the model directory inside."""
+    folder = pathlib.Path(flag.value)
+    inside = folder / "model"
+    if not (folder / "config.json").exists() and (inside / "config.json").exists():
+        raise ValueError(
+            f"--{flag.name}: {folder} has no config.json. Did you mean {inside}?"
+        )
 
 
 @contextlib.contextmanager

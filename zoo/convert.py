@@ -7,6 +7,7 @@ python -m zoo.convert --source=DIR --output=FILE.gguf --format=gguf
 from absl import flags
 
 from zoo import command, directory, files
+from zoo.directory.assemble import assemble
 from zoo.directory.gguf import writer as gguf_writer
 
 _SOURCE = flags.DEFINE_string(
@@ -38,7 +39,10 @@ def main(argv):
     del argv
     gguf = _FORMAT.value == "gguf"
     (gguf_writer.check_name if gguf else files.refuse_full)(_OUTPUT.value)
-    loaded = directory.load(_SOURCE.value, _REVISION.value)
+    files.check_room(_OUTPUT.value, 0)
+    found = directory.read(_SOURCE.value, _REVISION.value)
+    files.check_room(_OUTPUT.value, found.size)
+    loaded = assemble(found)
     if gguf:
         gguf_writer.write(_OUTPUT.value, loaded.model, loaded.tokenizer)
     else:

@@ -1,5 +1,8 @@
 """Exports a model directory: python -m zoo.export --model=DIR --output=BASE"""
 
+import dataclasses
+import sys
+
 from absl import flags
 
 from zoo import command
@@ -18,20 +21,43 @@ _BATCH = flags.DEFINE_integer(
 _CAPACITY = flags.DEFINE_integer(
     "capacity", 1024, "The positions in the state of start and step.", lower_bound=1
 )
+_MOST_NEW_TOKENS = flags.DEFINE_integer(
+    "most_new_tokens",
+    0,
+    "The largest max_new_tokens of a request; 0 is the context.",
+    lower_bound=0,
+)
+_DATE = flags.DEFINE_string(
+    "date_string",
+    "",
+    "The default date of chat, for a chat template with a date; empty is today.",
+)
+# the defaults of the exported signatures; by default those of generation_config.json
+_KNOBS = command.define_knobs()
 
 
 def main(argv):
     del argv
+    command.suggest_model(_MODEL)
     with command.quiet_imports():
         from zoo import directory
         from zoo.saved_model import writer
 
+    def report(line):
+        print(line, file=sys.stderr, flush=True)
+
+    report(f"loading {_MODEL.value}")
+    loaded = directory.load(_MODEL.value)
+    generation = dataclasses.replace(loaded.generation, **command.given(_KNOBS))
     folder = writer.write(
         _OUTPUT.value,
-        directory.load(_MODEL.value),
+        loaded._replace(generation=generation),
         _VERSION.value,
         _BATCH.value,
         _CAPACITY.value,
+        _MOST_NEW_TOKENS.value,
+        _DATE.value,
+        report,
     )
     print(folder)
 

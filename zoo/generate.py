@@ -1,6 +1,7 @@
 """Generates text: python -m zoo.generate --model=DIR --prompt="In the beginning" """
 
 import dataclasses
+import sys
 
 from absl import flags
 
@@ -15,6 +16,8 @@ _KNOBS = command.define_knobs()
 
 def main(argv):
     del argv
+    prompts = asked = command.texts(_PROMPT)
+    command.suggest_model(_MODEL)
     with command.quiet_imports():
         from zoo import directory
         from zoo.decode import generate
@@ -25,14 +28,25 @@ def main(argv):
         raise ValueError(f"--model: {_MODEL.value} is no language model.")
     if loaded.tokenizer is None:
         raise ValueError(f"--model: {_MODEL.value} has no tokenizer.json.")
-    generation = dataclasses.replace(loaded.generation, **command.given(_KNOBS))
-    prompts = asked = _PROMPT.value
+    if _CHAT.value and not loaded.tokenizer.chat_template:
+        raise ValueError(f"--chat: {_MODEL.value} has no chat template.")
+    given = command.given(_KNOBS)
+    generation = dataclasses.replace(loaded.generation, **given)
     if _CHAT.value:
         chats = ([{"role": "user", "content": prompt}] for prompt in prompts)
         asked = [rendering.encode(loaded.tokenizer, messages) for messages in chats]
-    answers = generate(loaded.model, loaded.tokenizer, asked, generation)
+    # what the user gives must fit; a default of the model is lowered
+    fit = not {"max_new_tokens", "top_k"} & given.keys()
+    answers = generate(loaded.model, loaded.tokenizer, asked, generation, fit)
     for prompt, answer in zip(prompts, answers, strict=True):
         print(answer.text if _CHAT.value else prompt + answer.text)
+    cut = [len(a.tokens) for a in answers if a.finish_reason == "length"]
+    if cut and "max_new_tokens" not in given:
+        print(
+            f"{len(cut)} of {len(answers)} answers end after {max(cut)} tokens; "
+            "--max_new_tokens sets another limit.",
+            file=sys.stderr,
+        )
 
 
 def run():

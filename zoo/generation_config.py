@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from zoo.fields import from_fields
 
 INT32, INT64 = 2**31 - 1, 2**63 - 1
+_TRANSFORMERS_TOP_K = 50  # of a file with `do_sample` and without `top_k`
 
 
 class Range(NamedTuple):
@@ -104,13 +105,15 @@ class GenerationConfig:
         "Makes tokens of the prompt and the answer less likely; 1 is off.",
     )
     seed: int = _knob(
-        0, "int64", Range(-INT64 - 1, INT64), "The random numbers of sampling."
+        0, "int64", Range(-INT64 - 1, INT64), "Equal seeds sample equal answers."
     )
     stop: tuple[str, ...] = _knob(
         (), "string", None, "Strings that end an answer; the answer leaves them out."
     )
 
     def __post_init__(self):
+        if isinstance(self.stop, str):
+            self.stop = (self.stop,)
         for knob in NUMBERS:
             value = getattr(self, knob.name)
             if not knob.range.holds(value):
@@ -118,7 +121,20 @@ class GenerationConfig:
         if "" in self.stop:
             raise ValueError(f"stop: {self.stop}, no empty string allowed.")
 
-    def to_json(self, end_id: int) -> dict[str, Any]:
+    def fitted(self, room: int, vocab_size: int) -> "GenerationConfig":
+        """A copy whose numbers a model has room for.
+
+        Args:
+          room: the most new tokens.
+          vocab_size: the largest top_k.
+        """
+        return dataclasses.replace(
+            self,
+            max_new_tokens=min(self.max_new_tokens, room),
+            top_k=min(self.top_k, vocab_size),
+        )
+
+    def to_json(self, end_id: int | None) -> dict[str, Any]:
         """The fields as transformers reads them: `do_sample` false is temperature 0."""
         value = dataclasses.asdict(self)
         del value["seed"]
@@ -134,6 +150,9 @@ class GenerationConfig:
     def from_json(cls, value: dict[str, Any], where: str) -> "GenerationConfig":
         """Reads the knobs of a generation_config.json; other fields are ignored.
 
+        As in transformers, `do_sample` is false by default, and samples from the 50
+        likeliest tokens if the file has no `top_k`. A `top_k` of null is off.
+
         Raises:
           ValueError: a field has a wrong type or value; `where` is in the message.
         """
@@ -145,10 +164,37 @@ class GenerationConfig:
             fields["temperature"] = 0.0
         else:
             fields.setdefault("temperature", 1.0)
+            if "top_k" not in value:
+                fields["top_k"] = _TRANSFORMERS_TOP_K
         try:
             return from_fields(cls, fields, "generation")
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
+
+
+def row_seed(seed: int, row: int) -> int:
+    """The seed of a row of a batch for which one seed is given.
+
+    Row 0 has the seed itself, and other rows a hash of the seed and the row: SplitMix64
+    (Steele et al. 2014). With seed + row, batches of near seeds would share answers.
+
+    Returns:
+      An integer of 64 bits, with a sign.
+    """
+    if row == 0:
+        return seed
+    mask = 2**64 - 1
+    x = (_mixed(seed & mask) + row * 0x9E3779B97F4A7C15) & mask
+    x = _mixed(x)
+    return x - 2**64 if x > INT64 else x
+
+
+def _mixed(x: int) -> int:
+    """SplitMix64's permutation of the integers of 64 bits."""
+    mask = 2**64 - 1
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & mask
+    x = (x ^ x >> 27) * 0x94D049BB133111EB & mask
+    return x ^ x >> 31
 
 
 KNOBS = tuple(

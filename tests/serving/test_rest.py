@@ -89,6 +89,7 @@ def test_base64_is_the_same_text(rest, writes):
     assert rest.rows("tokenize", [{"b64": coded}]) == [ids]
     assert rest.rows("tokenize", [{"text": {"b64": coded}}]) == [ids]
     inputs = {"tokens": [ids["tokens"]], "lengths": [ids["lengths"]]}
+    inputs["continuing"] = [False]
     assert rest.columns("detokenize", inputs) == [text]
 
 

@@ -15,6 +15,8 @@ from trainers.run import Optimizer, Run, to_json
 from zoo import models
 from zoo.models import dense_net
 
+DATA = {"a.txt": {"size": 3, "sha256": "abc"}}
+
 
 def made(seed, classes=3):
     """The variables of a model with dropout and its optimizer, all with noise."""
@@ -40,9 +42,9 @@ def test_every_bit_comes_back(tmp_path):
     variables = made(1)
     assert {v.dtype for v in variables.values()} >= {"float32", "int64"}
     state = {"best": 0.1 + 0.2, "window": {"loss": [1 / 3, 3]}}
-    checkpoint.save(tmp_path / "c", 7, variables, state)
+    checkpoint.save(tmp_path / "c", 7, variables, state, DATA)
     others = made(2)
-    assert checkpoint.restore(tmp_path / "c", others) == (7, state)
+    assert checkpoint.restore(tmp_path / "c", others, DATA) == (7, state)
     for left, right in zip(values(others), values(variables), strict=True):
         assert left.dtype == right.dtype
         np.testing.assert_array_equal(left, right)
@@ -53,15 +55,15 @@ def test_names_are_the_same_next_time():
 
 
 def test_no_checkpoint(tmp_path):
-    assert checkpoint.restore(tmp_path / "c", made(1)) == (0, {})
+    assert checkpoint.restore(tmp_path / "c", made(1), DATA) == (0, {})
 
 
 def test_two_are_kept(tmp_path):
     variables = made(1)
     for step in (1, 9, 10, 11):
-        checkpoint.save(tmp_path, step, variables, {})
+        checkpoint.save(tmp_path, step, variables, {}, DATA)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["00000010", "00000011"]
-    assert checkpoint.restore(tmp_path, variables)[0] == 11
+    assert checkpoint.restore(tmp_path, variables, DATA)[0] == 11
 
 
 def flip(path):
@@ -86,11 +88,11 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_the_one_before_a_damaged_one(damage, tmp_path, capsys):
     first, second = made(1), made(2)
-    checkpoint.save(tmp_path, 10, first, {"best": 1})
-    checkpoint.save(tmp_path, 20, second, {"best": 2})
+    checkpoint.save(tmp_path, 10, first, {"best": 1}, DATA)
+    checkpoint.save(tmp_path, 20, second, {"best": 2}, DATA)
     damage(tmp_path / "00000020")
     third = made(3)
-    assert checkpoint.restore(tmp_path, third) == (10, {"best": 1})
+    assert checkpoint.restore(tmp_path, third, DATA) == (10, {"best": 1})
     for left, right in zip(values(third), values(first), strict=True):
         np.testing.assert_array_equal(left, right)
     assert "warning: checkpoint skipped" in capsys.readouterr().out
@@ -100,20 +102,36 @@ def test_the_one_before_a_damaged_one(damage, tmp_path, capsys):
 def test_every_bit_of_a_small_file_counts(name, tmp_path, capsys):
     variables = made(1)
     for step in (10, 20):
-        checkpoint.save(tmp_path, step, variables, {"best": step})
+        checkpoint.save(tmp_path, step, variables, {"best": step}, DATA)
     path = tmp_path / "00000020" / name
     whole = path.read_bytes()
     for place in range(0, len(whole), 3):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
-        assert checkpoint.restore(tmp_path, variables) == (10, {"best": 10})
+        assert checkpoint.restore(tmp_path, variables, DATA) == (10, {"best": 10})
     path.write_bytes(whole)
-    assert checkpoint.restore(tmp_path, variables) == (20, {"best": 20})
+    assert checkpoint.restore(tmp_path, variables, DATA) == (20, {"best": 20})
     capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    "data, words",
+    [
+        ({"a.txt": {"size": 4, "sha256": "abd"}}, "a.txt: 3 bytes became 4"),
+        ({"a.txt": {"size": 3, "sha256": "abd"}}, "a.txt: the content changed"),
+        ({**DATA, "b.txt": {"size": 4, "sha256": "x"}}, "b.txt: is new"),
+    ],
+)
+def test_data_that_changed_are_refused(tmp_path, data, words):
+    variables = made(1)
+    checkpoint.save(tmp_path, 10, variables, {}, DATA)
+    assert checkpoint.data_of(tmp_path) == DATA
+    with pytest.raises(ValueError, match=f"the data of the run changed: {words}"):
+        checkpoint.restore(tmp_path, variables, data)
 
 
 def test_safetensors_reads_it(tmp_path):
     variables = made(1)
-    checkpoint.save(tmp_path, 7, variables, {})
+    checkpoint.save(tmp_path, 7, variables, {}, DATA)
     found = safetensors.numpy.load_file(tmp_path / "00000007/state.safetensors")
     assert found.keys() == variables.keys()
     for name, value in found.items():
@@ -123,14 +141,14 @@ def test_safetensors_reads_it(tmp_path):
 def test_no_whole_one(tmp_path):
     variables = made(1)
     for step in (10, 20):
-        checkpoint.save(tmp_path, step, variables, {})
+        checkpoint.save(tmp_path, step, variables, {}, DATA)
         flip(tmp_path / f"{step:08d}/state.safetensors")
     with pytest.raises(ValueError, match="is intact: .*checksum of .* differs"):
-        checkpoint.restore(tmp_path, variables)
+        checkpoint.restore(tmp_path, variables, DATA)
 
 
 def test_of_another_model(tmp_path):
-    checkpoint.save(tmp_path, 10, made(1), {})
+    checkpoint.save(tmp_path, 10, made(1), {}, DATA)
     keras.utils.set_random_seed(0)
     model = models.build("dense_net", features=4, widths=(5, 5))
     optimizer = optimizers.build(Optimizer(), 10, model.trainable_variables)
@@ -138,9 +156,9 @@ def test_of_another_model(tmp_path):
         {"policy": model.variables, "optimizer": optimizer.variables}
     )
     with pytest.raises(ValueError, match="is of another run"):
-        checkpoint.restore(tmp_path, variables)
+        checkpoint.restore(tmp_path, variables, DATA)
     with pytest.raises(ValueError):
-        checkpoint.restore(tmp_path, made(1, classes=4))
+        checkpoint.restore(tmp_path, made(1, classes=4), DATA)
 
 
 # ---- workdirs ----
@@ -199,6 +217,6 @@ def test_strange_places_are_refused(tmp_path):
         workdir.begin(tmp_path / "full", RUN)
     with pytest.raises(ValueError, match="x: is not empty"):
         workdir.begin(tmp_path / "full/x", RUN)
-    with pytest.raises(ValueError, match="y: cannot be made: Not a directory"):
+    with pytest.raises(ValueError, match="y: cannot be made: .*x is not a folder"):
         workdir.begin(tmp_path / "full/x/y", RUN)
     assert [p.name for p in tmp_path.rglob("*")] == ["full", "x"]

@@ -35,6 +35,35 @@ def test_is_the_mean_of_all_rows():
         assert found == pytest.approx({"loss": wanted, "double": 2 * wanted}, rel=1e-5)
 
 
+def test_a_metric_without_weight_is_left_out():
+    rows = tf.data.Dataset.from_tensors({"loss": [1.0], "weights": [2.0]})
+
+    class Half(Given):
+        def loss(self, roles, batch, training):
+            loss = super().loss(roles, batch, training)
+            return loss._replace(metrics={"none": (tf.zeros(()), tf.zeros(()))})
+
+    assert make_evaluate(Half())({}, rows) == {"loss": 1.0}
+    empty = tf.data.Dataset.from_tensors({"loss": [1.0], "weights": [0.0]})
+    with pytest.raises(ValueError, match="no example has a weight above 0"):
+        make_evaluate(Given())({}, empty)
+
+
+def test_another_shape_is_another_trace():
+    shapes = []
+
+    class Seen(Given):
+        def loss(self, roles, batch, training):
+            shapes.append(batch["loss"].shape.as_list())
+            return super().loss(roles, batch, training)
+
+    evaluate = make_evaluate(Seen())
+    for count in (2, 3):
+        rows = {"loss": [1.0] * count, "weights": [1.0] * count}
+        evaluate({}, tf.data.Dataset.from_tensors(rows))
+    assert shapes == [[2], [3]]
+
+
 def test_numbers_of_text():
     rows = tf.data.Dataset.from_tensors({"loss": [1.0, 2.0], "weights": [1.0, 3.0]})
     found = make_evaluate(Given())({}, rows, size=5)

@@ -104,24 +104,37 @@ def rate(schedule, step):
     return float(schedule(step)) if callable(schedule) else float(schedule)
 
 
+def rates(options, steps):
+    """The rate of each step, as the optimizer asks for it: from 0 on."""
+    lr = optimizers.schedule(options, steps)
+    return [rate(lr, step) for step in range(steps)]
+
+
 def test_warmup_then_cosine():
-    options = Optimizer(lr=2.0, warmup=10, final=0.1)
-    lr = optimizers.schedule(options, 110)
-    for step in (0, 1, 5, 10):
-        assert rate(lr, step) == pytest.approx(2.0 * step / 10, abs=1e-6)
-    for step in (10, 35, 60, 110):
-        share = 0.5 * (1 + math.cos(math.pi * (step - 10) / 100))
-        wanted = 2.0 * (0.1 + 0.9 * share)
-        assert rate(lr, step) == pytest.approx(wanted, rel=1e-5)
+    found = rates(Optimizer(lr=2.0, warmup=10, final=0.1), 110)
+    assert found[:10] == pytest.approx([2.0 * n / 10 for n in range(1, 11)])
+    for n in (11, 35, 60, 110):
+        share = 0.5 * (1 + math.cos(math.pi * (n - 10) / 100))
+        assert found[n - 1] == pytest.approx(2.0 * (0.1 + 0.9 * share), rel=1e-5)
+    lr = optimizers.schedule(Optimizer(lr=2.0, warmup=10, final=0.1), 110)
     assert rate(lr, 500) == pytest.approx(0.2, rel=1e-5)
 
 
+def test_the_ends_of_a_cosine_are_those_documented():
+    found = rates(Optimizer(lr=1e-3, final=0.1), 4)
+    assert found[0] == pytest.approx(1e-3) and found[-1] == pytest.approx(1e-4)
+    found = rates(Optimizer(lr=1e-3, final=0.1, warmup=2), 4)
+    assert found[:2] == pytest.approx([5e-4, 1e-3])
+    assert found[-1] == pytest.approx(1e-4)
+    assert rates(Optimizer(lr=1e-3), 1) == pytest.approx([1e-3])
+
+
 def test_constant():
-    assert rate(optimizers.schedule(Optimizer(lr=0.5, decay="constant"), 10), 7) == 0.5
-    lr = optimizers.schedule(Optimizer(lr=0.5, decay="constant", warmup=4), 10)
-    assert [rate(lr, s) for s in (0, 2, 4, 9)] == pytest.approx([0, 0.25, 0.5, 0.5])
+    assert rates(Optimizer(lr=0.5, decay="constant"), 3) == [0.5] * 3
+    found = rates(Optimizer(lr=0.5, decay="constant", warmup=4), 6)
+    assert found == pytest.approx([0.125, 0.25, 0.375, 0.5, 0.5, 0.5])
 
 
 def test_a_warmup_longer_than_the_run():
-    lr = optimizers.schedule(Optimizer(lr=1.0, warmup=100), 10)
-    assert [rate(lr, s) for s in (0, 5, 10)] == pytest.approx([0, 0.05, 0.1])
+    found = rates(Optimizer(lr=1.0, warmup=100), 10)
+    assert found == pytest.approx([n / 100 for n in range(1, 11)])

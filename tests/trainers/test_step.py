@@ -50,6 +50,13 @@ def test_a_mirrored_run_resumes_to_the_same_bits(numbers):
     assert numbers["resumed"] is True
 
 
+def test_replicas_drop_other_things(numbers):
+    first, second, again = numbers["masks"]
+    for left, right in (first, second):
+        assert 10 < np.sum(np.array(left) != np.array(right)) < 54
+    assert first != second and second == again
+
+
 # ---- one device, a model whose gradients are known ----
 
 
@@ -183,11 +190,59 @@ def test_parts_are_summed():
     np.testing.assert_allclose(values(parts)[0], values(whole)[0], rtol=1e-6)
 
 
-def test_a_batch_of_no_weight_is_no_nan():
-    model, step = made(keras.optimizers.SGD(1.0))
+def test_a_batch_of_no_weight_is_skipped_and_counted():
+    optimizer = keras.optimizers.AdamW(0.1, weight_decay=0.5)
+    model, step = made(optimizer)
     metrics = step({**BATCH, "weights": np.zeros(4, np.float32)})
-    assert all(np.isfinite(float(v)) for v in metrics.values())
+    assert all(np.isfinite(x) for v in metrics.values() for x in map(float, (*v,)))
+    assert float(metrics["skipped"]) == 1 and metrics["loss"].weight == 0
+    # AdamW would have decayed the weights and advanced the schedule
     np.testing.assert_array_equal(values(model)[0], np.ones((5, 2)))
+    assert int(optimizer.iterations.numpy()) == 0
+
+
+class Extra(keras.layers.Layer):
+    """Adds the mean square of what it sees to the loss."""
+
+    def call(self, x):
+        self.add_loss(tf.reduce_mean(x * x))
+        return x
+
+
+class TableWithExtra(Table):
+    def __init__(self):
+        super().__init__()
+        self.extra = Extra()
+
+
+class LinearWithExtra(Linear):
+    def loss(self, roles, batch, training):
+        model = roles["policy"]
+        model.extra(model.rows.value[:, :1] * batch["slope"][0, 0])
+        return super().loss(roles, batch, training)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_an_extra_loss_has_a_gradient(accumulate):
+    model, optimizer = TableWithExtra(), keras.optimizers.SGD(0.5)
+    optimizer.build(model.trainable_variables)
+    step = make_step(
+        tf.distribute.get_strategy(),
+        {"policy": model},
+        LinearWithExtra(),
+        optimizer,
+        model.trainable_variables,
+        accumulate,
+    )
+    metrics = step({**BATCH, "slope": np.abs(SLOPE) + 1})
+    plain, step = made(keras.optimizers.SGD(0.5))
+    wanted = step({**BATCH, "slope": np.abs(SLOPE) + 1})
+    # the factors are 2 in the first half, which weighs 2, and 1 in the second
+    factor = 4.0 if accumulate == 1 else (2 * 4 + 2 * 1) / 4
+    assert float(metrics["loss"]) == pytest.approx(float(wanted["loss"]) + factor)
+    moved = values(plain)[0] - values(model)[0]
+    np.testing.assert_allclose(moved[:, 0], 0.5 * 2 * factor / 5, rtol=1e-5)
+    np.testing.assert_allclose(moved[:, 1], 0, atol=1e-6)
 
 
 # ---- precision ----

@@ -107,6 +107,28 @@ def trained(folder, replicas):
     return first == (folder / "model/model.safetensors").read_bytes()
 
 
+def masks():
+    """What two replicas drop, before and after a restart; and the states stored."""
+    strategy = strategy_lib.make_strategy(
+        Run(model=None, objective=None, data=Data(batch=2), replicas=2)
+    )
+    with strategy.scope():
+        layer = keras.layers.Dropout(0.5, seed=3)
+    (state,) = layer.variables
+
+    def drawn():
+        strategy_lib.separate_random_streams(strategy, [state])
+        ones = tf.ones(64)
+        run = tf.function(lambda: layer(ones, training=True))
+        out = strategy.experimental_local_results(strategy.run(run))
+        return [x.numpy().tolist() for x in out]
+
+    first, stored = drawn(), state.value.numpy()
+    second = drawn()
+    state.assign(stored)
+    return [first, second, drawn()]
+
+
 if __name__ == "__main__":
     import pathlib
 
@@ -114,5 +136,6 @@ if __name__ == "__main__":
         name: {f"{r} x {a}": numbers(*case, r, a) for r, a in PARTS}
         for name, case in CASES.items()
     }
+    result["masks"] = masks()
     result["resumed"] = trained(pathlib.Path(sys.argv[1]) / "two", 2)
     print(json.dumps(result))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from zoo.data.fingerprints import Fingerprint
 from zoo.text.tokenizer import Tokenizer
 
 Roles = dict[str, Any]  # name to model
@@ -27,6 +28,8 @@ class Feed(NamedTuple):
       tokenizer: a Tokenizer, or None.
       prepare: `prepare(roles)`: called once before the first step.
       show: `show(roles)`: a text sample of what was learnt, or "".
+      fingerprint: of the data (`zoo.data.fingerprints`), by which a resumed run sees
+        that they changed.
       variables: more variables that change in training and belong in a checkpoint.
     """
 
@@ -37,4 +40,5 @@ class Feed(NamedTuple):
     tokenizer: Tokenizer | None
     prepare: Callable[[Roles], None]
     show: Callable[[Roles], str]
+    fingerprint: Fingerprint
     variables: tuple[Any, ...] = ()

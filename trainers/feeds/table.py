@@ -1,10 +1,12 @@
 """The feed of models that read features: the rows of a table with a label."""
 
+import dataclasses
+
 from trainers import evaluation
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
 from trainers.run import Run
-from zoo.data import batches, tables
+from zoo.data import batches, fingerprints, splits
 
 
 def make(run: Run, start: Start) -> Feed:
@@ -20,15 +22,16 @@ def make(run: Run, start: Start) -> Feed:
             f"config.model: {type(config).__module__} takes no features, and the "
             f"objective {run.objective.name} learns from a table."
         )
-    everything = tables.table(data.source)
-    if data.valid:
-        train, valid = everything, tables.table(data.valid, everything.label_names)
-    elif data.hold_out:
-        train, valid = tables.hold_out_rows(everything, data.hold_out, run.seed)
-    else:
-        train, valid = everything, None
-    for rows in (train, valid):
-        _check(rows, config, data.source)
+    labels = config.labels if config.task == "classify" else ()
+    train, valid = splits.table(
+        data.source, data.valid, data.hold_out, labels, config.classes
+    )
+    for rows, spec in ((train, data.source), (valid, data.valid or data.source)):
+        if rows is not None and rows.features_NF.shape[1] != config.features:
+            raise ValueError(
+                f"config.model.features: {config.features}, but {spec} has "
+                f"{rows.features_NF.shape[1]}."
+            )
 
     def train_from(number, roles):
         del roles
@@ -38,7 +41,8 @@ def make(run: Run, start: Start) -> Feed:
 
     evaluate: Evaluate | None = None
     if valid is not None:
-        dataset, _ = batches.table_eval(valid.features_NF, valid.labels_N, data.batch)
+        part = evaluation.rows_at_once(run)
+        dataset, _ = batches.table_eval(valid.features_NF, valid.labels_N, part)
         sums = evaluation.make_evaluate(run.objective)
 
         def evaluate_rows(roles):
@@ -47,9 +51,15 @@ def make(run: Run, start: Start) -> Feed:
         evaluate = evaluate_rows
 
     def prepare(roles):
-        # a pretrained model keeps the statistics that its weights were trained with
-        if start.pretrained is None:
-            roles[run.objective.trains[0]].adapt(train.features_NF)
+        for name, source in run.objective.needs.items():
+            if source not in ("model", "start"):
+                continue  # a model of its own
+            if config.task == "classify" and not labels:
+                names = train.label_names
+                roles[name].config = dataclasses.replace(config, labels=names)
+            # pretrained weights belong to the statistics that they were trained with
+            if start.pretrained is None:
+                roles[name].adapt(train.features_NF)
 
     return Feed(
         train_from,
@@ -59,20 +69,5 @@ def make(run: Run, start: Start) -> Feed:
         None,
         prepare,
         lambda roles: "",
+        fingerprints.of_run(data.source, data.valid),
     )
-
-
-def _check(rows, config, source):
-    """Refuses a table whose columns or labels do not fit the model."""
-    if rows is None:
-        return
-    if rows.features_NF.shape[1] != config.features:
-        raise ValueError(
-            f"config.model.features: {config.features}, but {source} has "
-            f"{rows.features_NF.shape[1]}."
-        )
-    if config.classes and rows.labels_N.max() >= config.classes:
-        raise ValueError(
-            f"config.model.classes: {config.classes}, but {source} has the label "
-            f"{rows.labels_N.max()}."
-        )

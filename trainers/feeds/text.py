@@ -1,14 +1,17 @@
 """The feed of language models: documents, tokenized and cut into windows."""
 
+import hashlib
+
 from trainers import evaluation
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
-from trainers.run import Data, Run
+from trainers.run import Run
 from zoo import directory
-from zoo.data import batches, cleaning, formats, sources
+from zoo.data import batches, fingerprints, formats, splits
 from zoo.decode import generate
 from zoo.text import tokenizer as tokenizers
 
+_WINDOW = 1024  # tokens by default, where a pretrained model has a long context
 _SAMPLE = 48  # tokens of the text sample
 
 
@@ -21,14 +24,15 @@ def make(run: Run, start: Start) -> Feed:
     """
     data, config = run.data, start.config
     _check_model(run, config)
-    train, valid = documents(data)
+    train, valid = splits.documents(data.source, data.valid, data.hold_out, data.clean)
     tokenizer = _tokenizer(run, start, train)
     if tokenizer.vocab_size > config.vocab_size:
         raise ValueError(
             f"config.model.vocab_size: {config.vocab_size}, at least the tokenizer's "
             f"{tokenizer.vocab_size} allowed."
         )
-    length = data.length or config.context
+    length = window(run, config)
+    part = evaluation.rows_at_once(run)
     stream = formats.language_model(train, tokenizer)
     # also refuses a stream that is too short, before anything is written
     rows = batches.windows_per_epoch(len(stream.tokens), length)
@@ -36,14 +40,19 @@ def make(run: Run, start: Start) -> Feed:
     def train_from(number, roles):
         del roles
         return batches.lm_batches(
-            stream.tokens, length, data.batch, run.seed, start=number
+            stream.tokens,
+            length,
+            data.batch,
+            run.seed,
+            start=number,
+            weights=stream.weights,
         )
 
     evaluate: Evaluate | None = None
     if valid:
         held_out = formats.language_model(valid, tokenizer)
         dataset, _ = batches.eval_windows(
-            held_out.tokens, length, data.batch, stride=max(length // 2, 1)
+            held_out.tokens, length, part, weights=held_out.weights
         )
         sums = evaluation.make_evaluate(run.objective)
 
@@ -63,26 +72,18 @@ def make(run: Run, start: Start) -> Feed:
         tokenizer,
         lambda roles: None,
         show,
+        _fingerprint(data, tokenizer),
     )
 
 
-def documents(data: Data) -> tuple[list[str], list[str]]:
-    """The training and the evaluation documents of a Run's `data`, cleaned."""
+def window(run: Run, config) -> int:
+    """The tokens of one example: `data.length`, or by default the model's context.
 
-    def read(spec, split="train"):
-        return [cleaning.clean(d, data.clean) for d in sources.documents(spec, split)]
-
-    train = read(data.source)
-    if data.valid:
-        return train, read(data.valid)
-    if data.source == "kjv":
-        return train, read("kjv", "valid")
-    if not data.hold_out:
-        return train, []
-    try:
-        return sources.hold_out(train, data.hold_out)
-    except ValueError as error:
-        raise ValueError(f"{data.source}: {error} Or set hold_out to 0.") from None
+    A model of `init_from` may have a context that no training step has memory for.
+    """
+    if run.data.length or not run.init_from:
+        return run.data.length or config.context
+    return min(config.context, _WINDOW)
 
 
 def _check_model(run, config):
@@ -103,10 +104,29 @@ def _check_model(run, config):
 def _tokenizer(run, start, documents):
     """The Run's own tokenizer, that of `init_from`, or a new one."""
     if run.data.tokenizer:
-        return tokenizers.load(run.data.tokenizer)
-    if start.tokenizer is not None:
-        return start.tokenizer
-    return tokenizers.train(documents, start.config.vocab_size)
+        found = directory.read_tokenizer(run.data.tokenizer)
+    elif start.pretrained is not None:
+        found = start.tokenizer
+    else:
+        found = tokenizers.train(documents, start.config.vocab_size)
+    if found is None:
+        raise ValueError(
+            f"config.init_from: {run.init_from} has no tokenizer; give one as "
+            "config.data.tokenizer."
+        )
+    if found.end_id is None:
+        raise ValueError(
+            f"{run.data.tokenizer or run.init_from}: no token ends a text, and "
+            "training needs one between documents; name it as eos_token."
+        )
+    return found
+
+
+def _fingerprint(data, tokenizer):
+    """The fingerprint of the sources and of the tokenizer."""
+    text = tokenizer.json.encode()
+    entry = {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
+    return fingerprints.of_run(data.source, data.valid) | {"tokenizer": entry}
 
 
 def _sample(model, tokenizer) -> str:

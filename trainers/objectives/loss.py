@@ -1,6 +1,22 @@
-"""The type that the loss of every objective returns."""
+"""The types that the loss of every objective returns."""
 
 from typing import Any, NamedTuple
+
+
+class Mean(NamedTuple):
+    """A weighted mean that is not divided yet; `float()` divides.
+
+    Attributes:
+      sum: the weighted sum.
+      weight: the sum of the weights.
+    """
+
+    sum: Any
+    weight: Any
+
+    def __float__(self) -> float:
+        weight = float(self.weight)
+        return float(self.sum) / weight if weight else float("nan")
 
 
 class Loss(NamedTuple):

@@ -1,9 +1,10 @@
 """From raw text and tables to batches.
 
-sources    where text comes from: a spec such as `kjv` or `text:PATH` to documents
-cleaning   steps that clean a text
-splits     which documents are held out for evaluation
-formats    documents to token ids
-tables     a spec such as `csv:PATH` to features and labels
-batches    token ids or table rows to `tf.data.Dataset`s of fixed shapes
+sources       where text comes from: a spec such as `kjv` or `text:PATH` to documents
+cleaning      steps that clean a text
+tables        a spec such as `csv:PATH` to features and labels
+splits        which documents or rows a run learns from, and which are held out
+fingerprints  whether data changed since a run began
+formats       documents to token ids
+batches       token ids or table rows to `tf.data.Dataset`s of fixed shapes
 """

@@ -1,59 +1,80 @@
-"""Splits documents into a part for training and a part for evaluation."""
+"""Which data a run learns from, and which data are held out for its evaluation.
 
-import hashlib
-import re
-from collections.abc import Iterable
+Training and every later evaluation call the same function, so both agree on what is
+held out. The seed is a constant and not the run's: runs that differ in their seed hold
+out the same data.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from zoo.data import cleaning, compressed, sources, tables
+
+_SEED = 0
 
 
-def hold_out(
-    documents: Iterable[str], fraction: float, seed: int = 0
+def documents(
+    source: str, valid: str = "", hold_out: float = 0.0, clean: Iterable[str] = ()
 ) -> tuple[list[str], list[str]]:
-    """Splits documents by a hash of their text, so equal documents stay together.
+    """The training documents and the held-out documents, both cleaned.
 
-    The function cuts a single document at the line end that leaves about `fraction`
-    of the text.
+    What is held out is the first that there is of: the documents of `valid`, the
+    source's own split `valid`, the share `hold_out` of the documents, nothing.
 
     Args:
-      documents: texts.
-      fraction: how much to hold out, between 0 and 1.
-      seed: another seed holds out other documents.
-
-    Returns:
-      (kept, held out), both in the given order and neither empty.
+      source: a spec of `zoo.data.sources`.
+      valid: another spec, or empty.
+      hold_out: a share between 0 and 1; 0 holds out nothing.
+      clean: names of cleaning steps, in order.
 
     Raises:
-      ValueError: the fraction is not between 0 and 1, there is no document, or the
-        only document has no line end.
+      ValueError: a source that is missing, broken or too small to hold out a part.
     """
-    if not 0 < fraction < 1:
-        raise ValueError(f"fraction: {fraction}, between 0 and 1 allowed.")
-    documents = list(documents)
-    if not documents:
-        raise ValueError("There is no document to hold out from.")
-    draws = {text: _draw(text, seed) for text in documents}
-    if len(draws) == 1:
-        head, tail = _cut(documents[0], fraction)
-        return [head] * len(documents), [tail]
-    # Neither side may be empty, however small the corpus is.
-    low, high = min(draws.values()), max(draws.values())
-    held = {t for t, x in draws.items() if x == low or x < fraction and x < high}
-    return (
-        [text for text in documents if text not in held],
-        [text for text in documents if text in held],
-    )
+    steps = tuple(clean)
+
+    def read(spec: str, split: str = "train") -> list[str]:
+        return [cleaning.clean(text, steps) for text in sources.documents(spec, split)]
+
+    training = read(source)
+    if valid:
+        return training, read(valid)
+    if "valid" in sources.splits(source):
+        return training, read(source, "valid")
+    if not hold_out:
+        return training, []
+    try:
+        return sources.hold_out(training, hold_out, _SEED)
+    except ValueError as error:
+        raise ValueError(
+            f"'{compressed.shown(source)}': {error} Or set hold_out to 0."
+        ) from None
 
 
-def _draw(text: str, seed: int) -> float:
-    """A number in [0, 1) that depends on the text and the seed alone."""
-    digest = hashlib.sha256(f"{seed}\n{text}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+def table(
+    source: str,
+    valid: str = "",
+    hold_out: float = 0.0,
+    label_names: Sequence[str] = (),
+    classes: int | None = None,
+) -> tuple[tables.Table, tables.Table | None]:
+    """The training table and the held-out table, or None.
 
+    Args:
+      source: a spec of `zoo.data.tables`.
+      valid: another spec, or empty. Where both name the same features in another
+        order, the columns follow `source`.
+      hold_out: a share of the rows between 0 and 1, where `valid` is empty; 0 holds
+        out nothing.
+      label_names: of the model's classes; empty takes those of `source`.
+      classes: as in `tables.table`.
 
-def _cut(text: str, fraction: float) -> tuple[str, str]:
-    """Cuts a text in two at a line end; the second part has about `fraction`."""
-    ends = [m.end() for m in re.finditer(r"\n+", text) if 0 < m.start()]
-    ends = [end for end in ends if end < len(text)]
-    if not ends:
-        raise ValueError("The only document has one line: nothing to hold out.")
-    cut = min(ends, key=lambda end: abs(end - (1 - fraction) * len(text)))
-    return text[:cut], text[cut:]
+    Raises:
+      ValueError: as `tables.table`, or a table too small to hold out a part.
+    """
+    training = tables.table(source, label_names, classes)
+    if valid:
+        count = classes if training.label_names else 0
+        held_out = tables.table(valid, training.label_names, count)
+        return training, tables.reorder(held_out, training.feature_names)
+    if not hold_out:
+        return training, None
+    return tables.hold_out_rows(training, hold_out, _SEED)

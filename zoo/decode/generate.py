@@ -11,7 +11,7 @@ import tensorflow as tf
 from zoo.decode import loop
 from zoo.decode.sampling import Knobs
 from zoo.decode.stop_strings import Stops
-from zoo.generation_config import GenerationConfig
+from zoo.generation_config import GenerationConfig, row_seed
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 from zoo.text.tokenizer import Tokenizer
 
@@ -35,49 +35,68 @@ class Generated(NamedTuple):
 def generate(
     model: Any,
     tokenizer: Tokenizer,
-    prompts: Sequence[str | list[int]],
-    generation: GenerationConfig,
+    prompts: str | Sequence[str | list[int]],
+    generation: GenerationConfig | None = None,
+    fit: bool = False,
 ) -> list[Generated]:
     """Continues each prompt.
 
     Args:
       model: a language model of the zoo.
       tokenizer: its `Tokenizer`.
-      prompts: texts, or token ids such as those of a chat. An empty text starts from
-        the end token, as a new document does.
-      generation: the knobs of all prompts; row i has seed + i.
+      prompts: texts, or token ids such as those of a chat; or one text. An empty text
+        starts from the end token, as a new document does.
+      generation: the knobs of all prompts; row i has the seed `row_seed(seed, i)`.
+        Without it the defaults apply, and `fit` is on.
+      fit: whether to lower max_new_tokens to the room in the model's context, and top_k
+        to the vocabulary. If off, larger values are errors.
 
     Raises:
-      ValueError: a prompt and its new tokens exceed the model's context, or there are
-        stop strings and the tokenizer cannot be put in a graph.
+      ValueError: there is no prompt, a prompt and its new tokens exceed the model's
+        context, or there are stop strings and the tokenizer cannot be put in a graph.
     """
-    rows = [
-        tokenizer.prefix + tokenizer.encode(p) if isinstance(p, str) else list(p)
-        for p in prompts
-    ]
-    rows = [row or [tokenizer.end_id] for row in rows]
+    if isinstance(prompts, str):
+        prompts = [prompts]
+    if not prompts:
+        raise ValueError("prompts: none, at least 1 allowed.")
+    rows = [_start(tokenizer, prompt) for prompt in prompts]
     longest = max(map(len, rows))
+    if fit or generation is None:
+        generation = generation or GenerationConfig()
+        room = model.limit - longest if model.limit else generation.max_new_tokens
+        generation = generation.fitted(max(room, 1), tokenizer.vocab_size)
     _check(model, tokenizer, longest, generation)
     tokens_BT = np.zeros((len(rows), longest), np.int32)
     for i, row in enumerate(rows):
         tokens_BT[i, : len(row)] = row
     lengths_B = tf.constant([len(row) for row in rows], tf.int32)
-    seeds = generation.seed + np.arange(len(rows), dtype=np.int64)
-    knobs = Knobs.filled(generation, len(rows))._replace(seed=tf.constant(seeds))
+    seeds = [row_seed(generation.seed, i) for i in range(len(rows))]
+    knobs = Knobs.filled(generation, len(rows))
+    knobs = knobs._replace(seed=tf.constant(seeds, tf.int64))
     stop = generation.stop
     stop_BS = tf.constant([stop] * len(rows), tf.string, [len(rows), len(stop)])
     run = _compiled(model, tokenizer, bool(stop))
     out = run(tf.constant(tokens_BT), lengths_B, knobs, stop_BS)
     answers = []
-    for i in range(len(rows)):
+    for i, prompt in enumerate(prompts):
         count = int(out.num_tokens[i])
         ids = out.tokens[i, :count].numpy().tolist()
         reason = "stop" if out.stopped[i] else "length"
         logprob = float(tf.reduce_sum(out.logprobs[i]))
-        text = tokenizer.decode(ids)
+        text = tokenizer.decode(ids, continuing=prompt != "")
         text = text[: min((text.find(s) for s in stop if s in text), default=None)]
         answers.append(Generated(text, ids, reason, logprob))
     return answers
+
+
+def _start(tokenizer, prompt) -> list[int]:
+    """The ids of a prompt; those of an empty one begin a document."""
+    ids = list(prompt)
+    if isinstance(prompt, str):
+        ids = tokenizer.prefix + tokenizer.encode(prompt)
+    if not ids and tokenizer.end_id is None:
+        raise ValueError("prompt: empty, and the tokenizer has no token to begin with.")
+    return ids or [tokenizer.end_id]
 
 
 def _check(model, tokenizer, longest, generation):

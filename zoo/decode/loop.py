@@ -20,7 +20,8 @@ class Decoded(NamedTuple):
       tokens: int32 [B, N], with the end token; 0 after a row's last token.
       num_tokens: int32 [B].
       stopped: bool [B], whether an end token or a stop string ended the row.
-      logprobs: float32 [B, N], of the model before any knob; 0 after the last token.
+      logprobs: float32 [B, N], from the softmax over all logits of the model before any
+        knob; 0 after the last token.
     """
 
     tokens: Any
@@ -66,8 +67,7 @@ def decode(
     )
     penalised = tf.reduce_any(knobs.repetition_penalty != 1)
     logits_BV, state = model.start(tokens_BT, lengths_B, T + N)
-    padded = 0 < vocab_size < logits_BV.shape[-1]
-    V = vocab_size if padded else logits_BV.shape[-1]
+    V = min(vocab_size or logits_BV.shape[-1], logits_BV.shape[-1])
     seen_BV = tf.cond(
         penalised,
         lambda: _seen(tokens_BT, lengths_B, V),
@@ -75,14 +75,14 @@ def decode(
     )
 
     def pick(i, logits_BV, seen_BV):
-        if padded:
-            logits_BV = logits_BV[:, :V]
-        adjusted = tf.cond(
+        # only the choice leaves out the rows behind the tokenizer's tokens
+        known_BV = logits_BV[:, :V]
+        adjusted_BV = tf.cond(
             penalised,
-            lambda: sampling.penalise(logits_BV, seen_BV, knobs.repetition_penalty),
-            lambda: logits_BV,
+            lambda: sampling.penalise(known_BV, seen_BV, knobs.repetition_penalty),
+            lambda: known_BV,
         )
-        token_B = sampling.choose(adjusted, knobs, uniform_BN[:, i])
+        token_B = sampling.choose(adjusted_BV, knobs, uniform_BN[:, i])
         chosen_B = tf.gather(logits_BV, token_B, batch_dims=1)
         logprob_B = chosen_B - batch_invariant.log_sum_exp(logits_BV)
         seen_BV = tf.cond(

@@ -2,6 +2,7 @@
 
     config.json              the family and its fields
     model.safetensors        the weights, float32
+    SHA256SUMS               the digests of both, see `checksums`
     tokenizer.json           for models of text
     tokenizer_config.json
     generation_config.json   the defaults of generation
@@ -16,7 +17,7 @@ in one file or in shards, in float32, float16 or bfloat16, and with any of the u
 tokenizer files. GGUF files, files of Keras and checkpoints of TensorFlow are read too.
 """
 
-import functools
+import math
 import os
 import pathlib
 from typing import Any
@@ -24,11 +25,19 @@ from typing import Any
 import numpy as np
 
 from zoo import files
-from zoo.directory import assemble, config_json, hf, hub, safetensors_file
+from zoo.directory import (
+    assemble,
+    checked_tokenizer,
+    checksums,
+    config_json,
+    folder,
+    hub,
+    safetensors_file,
+)
 from zoo.directory.hf import bert, sentence_transformers
 from zoo.directory.pretrained import Loaded, Pretrained
 from zoo.generation_config import GenerationConfig
-from zoo.text.importers import hf_files
+from zoo.text.tokenizer import Tokenizer
 
 __all__ = [
     "GenerationConfig",
@@ -37,6 +46,7 @@ __all__ = [
     "fields_of",
     "load",
     "read",
+    "read_tokenizer",
     "save",
 ]
 
@@ -56,7 +66,7 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
       replace: whether to replace an older model directory.
 
     Raises:
-      ValueError: the folder is not empty.
+      ValueError: the folder is not empty, or cannot be written.
     """
     config = config_json.to_json(model.config)
     mappings = assemble.weight_mappings(model, config["model_type"])
@@ -71,18 +81,20 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
             value = np.asarray(variables[mapping.path].value, np.float32)
             yield from mapping.to_hf(value).items()
 
+    files.check_room(directory, 4 * sum(map(math.prod, shapes.values())))
     special_ids = {} if tokenizer is None else _special_ids(tokenizer)
     config |= special_ids
-    with files.staged(directory, replace) as folder:
+    with files.staged(directory, replace) as new:
         if config.pop(bert.SENTENCE, None):
-            sentence_transformers.write(folder, model.config)
-        files.write_json(folder / "config.json", config)
-        safetensors_file.write(folder / safetensors_file.FILE, shapes, arrays())
+            sentence_transformers.write(new, model.config)
+        files.write_json(new / "config.json", config)
+        safetensors_file.write(new / safetensors_file.FILE, shapes, arrays())
+        checksums.write(new, (folder.CONFIG, safetensors_file.FILE))
         if tokenizer is not None:
-            tokenizer.save(folder)
+            tokenizer.save(new)
             value = (generation or GenerationConfig()).to_json(tokenizer.end_id)
             value["eos_token_id"] = special_ids["eos_token_id"]
-            files.write_json(folder / "generation_config.json", value)
+            files.write_json(new / "generation_config.json", value)
 
 
 def load(source, revision: str | None = None) -> Loaded:
@@ -110,29 +122,101 @@ def read(source, revision: str | None = None) -> Pretrained:
     Raises:
       ValueError: there is no such source, or a file of it is missing or broken.
     """
-    preset = str(source).partition(_PRESET)[2] if _is_preset(source) else ""
-    path = pathlib.Path(source)
-    on_hub = not preset and not path.exists() and hub.is_id(source)
-    if revision is not None and not on_hub:
-        raise ValueError(f"revision {revision!r}: {source} is not a name on the Hub.")
-    if preset:
+    found = _read(source, revision)
+
+    def tokenizer():
+        result = found.tokenizer() if callable(found.tokenizer) else found.tokenizer
+        if result is None:
+            return None
+        rows = getattr(assemble.config_of(found), "vocab_size", None)
+        return checked_tokenizer.check(result, rows, found.where)
+
+    return found._replace(tokenizer=tokenizer)
+
+
+def _read(source, revision) -> Pretrained:
+    """Reads a source of any kind; its tokenizer is not checked yet."""
+    kind = _kind(source, revision)
+    if kind == "preset":
         from zoo.directory.keras import presets
 
-        return presets.read(preset)
-    if on_hub:
-        return _folder(hub.fetch(source, revision))
-    if path.is_dir():
-        return _folder(path) if _has_config(path) else _gpt2_checkpoint(path)
-    if not path.exists():
-        raise ValueError(f"{path}: there is no such model directory.")
-    if path.suffix == ".gguf":
+        return presets.read(source.removeprefix(_PRESET))
+    if kind == "hub":
+        return folder.read(hub.fetch(source, revision))
+    path = pathlib.Path(source)
+    if kind == "folder":
+        return folder.read(path)
+    if kind == "checkpoint":
+        from zoo.directory.tensorflow import checkpoint
+
+        return checkpoint.read(path)
+    if kind == "gguf":
         from zoo.directory.gguf import reader as gguf
 
         return gguf.read(path)
-    if path.name.endswith((".keras", ".weights.h5")):
-        from zoo.directory.keras import files as keras_files
+    from zoo.directory.keras import files as keras_files
 
-        return keras_files.read(path)
+    return keras_files.read(path)
+
+
+def read_tokenizer(source, revision: str | None = None) -> Tokenizer:
+    """Reads the tokenizer of a pretrained model, and no weights.
+
+    Args:
+      source: as in `read`, or a folder that has tokenizer files only.
+      revision: as in `read`.
+
+    Raises:
+      ValueError: there is no such source, a file of it is broken, or it has no
+        tokenizer.
+    """
+    found, rows = _tokenizer(source, revision)
+    if found is None:
+        raise ValueError(f"{source}: has no tokenizer; {folder.TOKENIZERS} allowed.")
+    return checked_tokenizer.check(found, rows, str(source))
+
+
+def _tokenizer(source, revision) -> tuple[Tokenizer | None, int | None]:
+    """Reads the tokenizer of a source, and the number of rows of its model."""
+    kind = _kind(source, revision)
+    if kind == "preset":
+        from zoo.directory.keras import presets
+
+        return presets.read_tokenizer(source.removeprefix(_PRESET)), None
+    path = pathlib.Path(source)
+    if kind == "hub":
+        path = hub.fetch_tokenizer(source, revision)
+    elif kind == "keras":
+        if path.suffix == ".keras":
+            return None, None
+        path = path.parent
+    elif kind != "folder":
+        found = _read(source, None).tokenizer
+        return found() if callable(found) else found, None
+    return folder.read_tokenizer(path), folder.rows(path)
+
+
+def _kind(source, revision) -> str:
+    """Returns the format of a source, and refuses what has none."""
+    preset = isinstance(source, str) and source.startswith(_PRESET)
+    path = pathlib.Path(source)
+    on_hub = not preset and not os.path.lexists(path) and hub.is_id(source)
+    if revision is not None and not on_hub:
+        raise ValueError(f"revision {revision!r}: {source} is not a name on the Hub.")
+    if preset:
+        return "preset"
+    if on_hub:
+        return "hub"
+    if path.is_dir():
+        return "folder" if _has_config(path) else "checkpoint"
+    if not path.exists():
+        raise ValueError(f"{path}: there is no such model directory.")
+    if not path.is_file():
+        raise ValueError(f"{path}: is not a regular file or a directory.")
+    if path.suffix == ".gguf":
+        return "gguf"
+    if path.name.endswith((".keras", ".weights.h5")):
+        return "keras"
     safetensors_file.refuse_pickle(path)
     raise ValueError(
         f"{path}: is a file; a model directory, a file *.gguf, *.keras or "
@@ -140,68 +224,10 @@ def read(source, revision: str | None = None) -> Pretrained:
     )
 
 
-def _is_preset(source) -> bool:
-    return isinstance(source, str) and source.startswith(_PRESET)
-
-
-def _has_config(folder) -> bool:
+def _has_config(path) -> bool:
     """Returns False only for a folder in the layout that GPT-2 was published in."""
     names = ("config.json", "hparams.json")
-    return [os.path.lexists(folder / name) for name in names] != [False, True]
-
-
-def _gpt2_checkpoint(folder) -> Pretrained:
-    from zoo.directory.tensorflow import checkpoint
-
-    return checkpoint.read(folder)
-
-
-def _folder(folder: pathlib.Path) -> Pretrained:
-    """Reads a model directory."""
-    config = files.read_json(files.inside(folder, "config.json"))
-    if "auto_map" in config:
-        raise ValueError(
-            f"{folder / 'config.json'}: auto_map {config['auto_map']!r} asks for code "
-            "of the folder's own, and none of it is run here."
-        )
-    if config.get("model_type") in list(hf.ENCODERS):
-        config[bert.SENTENCE] = sentence_transformers.read(folder)
-    tensors = _tensors(folder, config)
-    settings, generation = {}, GenerationConfig()
-    if os.path.lexists(folder / "generation_config.json"):
-        path = files.inside(folder, "generation_config.json")
-        settings = files.read_json(path)
-        generation = GenerationConfig.from_json(settings, str(path))
-    for name in hf_files.FILES:
-        if os.path.lexists(folder / name):
-            files.inside(folder, name)
-    end_ids = [
-        *_end_ids(config, folder / "config.json"),
-        *_end_ids(settings, folder / "generation_config.json"),
-    ]
-    tokenizer = functools.partial(hf_files.load, str(folder), end_ids)
-    return Pretrained(str(folder), config, tensors, tokenizer, generation)
-
-
-def _tensors(folder, config):
-    """Opens the weights of a model directory: safetensors, or else tf_model.h5."""
-    names = (safetensors_file.FILE, safetensors_file.INDEX)
-    if not any(os.path.lexists(folder / name) for name in names):
-        from zoo.directory.tensorflow import checkpoint
-
-        if os.path.lexists(folder / checkpoint.H5):
-            return checkpoint.h5(folder, config.get("model_type"))
-    return safetensors_file.read(folder)
-
-
-def _end_ids(value, path) -> list[int]:
-    """Returns `eos_token_id` as a list; it may be a number, a list or absent."""
-    ids = value.get("eos_token_id")
-    ids = [] if ids is None else ids if isinstance(ids, list) else [ids]
-    for number in ids:
-        if type(number) is not int or not 0 <= number < 2**31:
-            raise ValueError(f"{path}: eos_token_id {number!r}, a token id allowed.")
-    return ids
+    return [os.path.lexists(path / name) for name in names] != [False, True]
 
 
 def _special_ids(tokenizer) -> dict[str, Any]:
@@ -212,5 +238,5 @@ def _special_ids(tokenizer) -> dict[str, Any]:
     ends = tokenizer.end_ids
     return {
         "bos_token_id": ids[0] if len(ids) == 1 else tokenizer.end_id,
-        "eos_token_id": ends if ends[1:] else ends[0],
+        "eos_token_id": ends if ends[1:] else tokenizer.end_id,
     }

@@ -20,7 +20,9 @@ _CHUNK = 2**18  # numbers that are copied at once: a megabyte
 _RELEASE_AFTER = 32 * 2**20  # bytes to copy before pages of the files are released
 
 
-def assemble(pretrained: Pretrained, config: Any = None) -> Loaded:
+def assemble(
+    pretrained: Pretrained, config: Any = None, dtype_policy: str = "float32"
+) -> Loaded:
     """Builds the model and sets its weights from the tensors.
 
     Names and shapes are checked before a tensor is read. No second model is built, so
@@ -28,29 +30,29 @@ def assemble(pretrained: Pretrained, config: Any = None) -> Loaded:
 
     Args:
       pretrained: what an importer read.
-      config: a Config that differs from the pretrained one in `dropout` only. The
-        model is then built with this Config, under the current dtype policy. If None,
-        the model has the pretrained Config and computes in float32.
+      config: the Config to build, which may differ from the pretrained one in
+        `dropout` only; None takes the pretrained one.
+      dtype_policy: the name of Keras' policy for the layers of the model.
 
     Raises:
       ValueError: an unknown family; a tensor that is missing, unknown, not finite, or
-        of another shape or dtype; a tokenizer with more tokens than the model; or a
-        `config` of another model.
+        of another shape or dtype; a wrong digest; or a `config` of another model.
     """
     where, tensors = pretrained.where, pretrained.tensors
-    found = read_config(pretrained)
+    found = config_of(pretrained)
     if config is not None:
         _check_config(config, found, where)
-    shapes = _shapes(tensors)
+    shapes = pretrained.shapes
     if getattr(found, "layers", 0) > len(shapes):
         raise ValueError(
             f"{where}: the config says {found.layers} layers, but there are "
             f"{len(shapes)} tensors."
         )
     # The threads mostly wait for the system, which allocates the pages of a copy.
-    pool = concurrent.futures.ThreadPoolExecutor(2)
+    pool = concurrent.futures.ThreadPoolExecutor(3)
+    checked = pool.submit(pretrained.check)
     try:
-        with _float32() if config is None else contextlib.nullcontext():
+        with _policy(dtype_policy):
             model, pending = uninitialized.build(found if config is None else config)
             family = pretrained.config["model_type"]
             mappings, variables = weight_mappings(model, family), by_path(model)
@@ -63,19 +65,22 @@ def assemble(pretrained: Pretrained, config: Any = None) -> Loaded:
             tokenizer = pretrained.tokenizer
             if callable(tokenizer):
                 tokenizer = tokenizer()
-            _check_tokenizer(tokenizer, found, where)
             for mapping, copy in zip(mappings, copies, strict=True):
                 uninitialized.initialise(variables[mapping.path], copy)
             loaded = {id(variables[mapping.path]) for mapping in mappings}
             for variable in pending:
                 if id(variable) not in loaded:
                     uninitialized.initialise(variable)
+        checked.result()
+    except ValueError:
+        checked.result()  # a wrong digest explains any other error
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
     return Loaded(model, tokenizer, pretrained.generation)
 
 
-def read_config(pretrained: Pretrained) -> Any:
+def config_of(pretrained: Pretrained) -> Any:
     """Returns the Config of the model.
 
     Raises:
@@ -108,10 +113,10 @@ def by_path(model) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _float32() -> Iterator[None]:
-    """Sets the global dtype policy to float32, and restores it."""
+def _policy(name) -> Iterator[None]:
+    """Sets the global dtype policy, and restores it."""
     policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
+    keras.config.set_dtype_policy(name)
     try:
         yield
     finally:
@@ -123,23 +128,16 @@ def _float32() -> Iterator[None]:
 
 def _check_config(config, found, where):
     """Refuses a Config that differs from the pretrained one in more than dropout."""
-    ours, theirs = (
+    given, allowed = (
         config_json.to_json(dataclasses.replace(c, dropout=0.0))
         for c in (config, found)
     )
-    fields = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
-    if fields:
-        field = fields[0]
-        raise ValueError(
-            f"{where}: {field} {ours.get(field)!r}; {theirs.get(field)!r} allowed, the "
-            "value of the pretrained model."
-        )
-
-
-def _shapes(tensors):
-    if isinstance(tensors, Tensors):
-        return tensors.shapes
-    return {name: tensor.shape for name, tensor in tensors.items()}
+    for field in {**given, **allowed}:
+        if given.get(field) != allowed.get(field):
+            raise ValueError(
+                f"{where}: {field} {given.get(field)!r}; {allowed.get(field)!r} "
+                "allowed, the value of the pretrained model."
+            )
 
 
 def _file_names(family, config, tensors, shapes, mappings, where) -> dict[str, str]:
@@ -194,15 +192,6 @@ def _check_shapes(mappings, variables, names, shapes, where):
                     f"{where}: the tensor {names[name]} has shape "
                     f"{shapes[names[name]]}, expected {shape}."
                 )
-
-
-def _check_tokenizer(tokenizer, config, where):
-    size = getattr(config, "vocab_size", 0)
-    if tokenizer is not None and tokenizer.vocab_size > size:
-        raise ValueError(
-            f"{where}: the tokenizer has {tokenizer.vocab_size} tokens, the model "
-            f"{size}."
-        )
 
 
 # ------------------------------------------------------------------ copies

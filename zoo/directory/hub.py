@@ -11,6 +11,7 @@ from zoo.directory import safetensors_file
 from zoo.directory.hf import sentence_transformers
 from zoo.text.importers import hf_files
 
+TF_FILE = "tf_model.h5"  # of transformers 4, where a model has no safetensors
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FIRST = (
     "config.json",
@@ -24,7 +25,7 @@ _FIRST = (
 )
 _LAYOUT = (
     f"config.json, {safetensors_file.FILE} (or {safetensors_file.INDEX} and the files "
-    "that it names), "
+    f"that it names, or {TF_FILE}), "
     "tokenizer.json (or vocab.json and merges.txt, tokenizer.model, vocab.txt), and "
     "if there are any tokenizer_config.json and generation_config.json"
 )
@@ -49,26 +50,47 @@ def fetch(name: str, revision: str | None = None) -> pathlib.Path:
       ValueError: the model is neither on the Hub nor in the cache, or the download
         failed. The message lists the files to provide by hand.
     """
-    folder = _snapshot(name, revision, _FIRST)
-    commit = folder.name  # a branch could move on between two downloads
-    more = [n for n in hf_files.FILES if n not in _FIRST]
-    if (folder / "tokenizer.json").exists():
-        more = []
+    folder = fetch_tokenizer(name, revision)
+    weights = [safetensors_file.FILE]
     if (folder / safetensors_file.INDEX).exists():
-        more += safetensors_file.shards(folder)
-    else:
-        more.append(safetensors_file.FILE)
-    absent = [n for n in more if not (folder / n).exists()]
-    if absent:
-        _snapshot(name, commit, absent)
-    needed = ["config.json", *(n for n in more if n.endswith(".safetensors"))]
-    missing = [n for n in needed if not (folder / n).exists()]
+        weights = safetensors_file.shards(folder)
+    _add(name, folder, weights)
+    missing = [n for n in ("config.json", *weights) if not (folder / n).exists()]
+    if missing == [safetensors_file.FILE]:
+        _add(name, folder, [TF_FILE])
+        missing = [] if (folder / TF_FILE).exists() else missing
     if missing:
         reason = f"{folder} has no {missing[0]}"
         if missing[0] == safetensors_file.FILE:
             reason += "; pickles (*.bin) can run code and are not fetched"
         raise ValueError(_advice(name, reason))
     return folder
+
+
+def fetch_tokenizer(name: str, revision: str | None = None) -> pathlib.Path:
+    """Downloads the small files of a model into the cache: all but its weights.
+
+    Args:
+      name, revision: as in `fetch`.
+
+    Returns:
+      The folder of the snapshot; all its files are of one commit.
+
+    Raises:
+      ValueError: the model is neither on the Hub nor in the cache, or the download
+        failed.
+    """
+    folder = _snapshot(name, revision, _FIRST)
+    if not (folder / "tokenizer.json").exists():
+        _add(name, folder, [n for n in hf_files.FILES if n not in _FIRST])
+    return folder
+
+
+def _add(name, folder, wanted):
+    """Downloads more files of the commit of a snapshot; a branch could move on."""
+    absent = [n for n in wanted if not (folder / n).exists()]
+    if absent:
+        _snapshot(name, folder.name, absent)
 
 
 def _snapshot(name, revision, wanted) -> pathlib.Path:

@@ -213,6 +213,8 @@ class TransformerLM(LanguageModel):
         if self.position is not None:
             offset = c.position_offset
             rows_N = positions_N + offset if offset else positions_N
+            # While other rows of a batch go on, a finished row passes the context.
+            rows_N = tf.minimum(rows_N, offset + c.context - 1)
             x_ND = x_ND + self.position.call(rows_N)
         x_ND = self.dropout(x_ND, training=training)
         rotations = self._rotations(positions_N)

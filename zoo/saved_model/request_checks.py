@@ -13,7 +13,8 @@ from zoo.decode.sampling import Knobs
 from zoo.generation_config import KNOBS, NUMBERS, GenerationConfig
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 
-_MOST_STOPS, _MOST_STOP_BYTES = 8, 256  # stop strings of a row, bytes of one
+MOST_STOPS, _MOST_STOP_BYTES = 8, 256  # stop strings of a row, bytes of one
+_MOST_SHOWN = 200  # bytes of a text in a message
 MOST_BYTES = 2**20  # of one text: a longer one is an error, not a long wait
 SPECS = {
     knob.name: tf.TensorSpec([None] if knob.range else [None, None], knob.dtype)
@@ -42,7 +43,7 @@ def checked(given: dict[str, Any], rows, vocab_size: int, most: int) -> Knobs:
     high = {"max_new_tokens": most, "top_k": vocab_size}
     values = {}
     for knob in NUMBERS:
-        value_B = _broadcast(knob.name, given[knob.name], rows)
+        value_B = broadcast(knob.name, given[knob.name], rows)
         range_ = knob.range._replace(high=high.get(knob.name, knob.range.high))
         holds_B = range_.holds(value_B)
         values[knob.name] = require(holds_B, knob.name, value_B, f"{range_} allowed")
@@ -62,17 +63,13 @@ def stops(stop, rows) -> tf.Tensor:
     stop = _shaped(stop)
     count = tf.shape(stop)[1]
     few = tf.debugging.Assert(
-        count <= _MOST_STOPS,
-        [
-            tf.strings.format(
-                f"stop: {{}} strings, at most {_MOST_STOPS} allowed", count
-            )
-        ],
+        count <= MOST_STOPS,
+        [tf.strings.format(f"stop: {{}} strings, at most {MOST_STOPS} allowed", count)],
     )
     with tf.control_dependencies([few]):
-        stop_BS = _broadcast("stop", stop, rows)
-        filling = tf.fill([rows, tf.maximum(_MOST_STOPS - count, 0)], "")
-    stop_BS = tf.ensure_shape(tf.concat([stop_BS, filling], 1), [None, _MOST_STOPS])
+        stop_BS = broadcast("stop", stop, rows)
+        filling = tf.fill([rows, tf.maximum(MOST_STOPS - count, 0)], "")
+    stop_BS = tf.ensure_shape(tf.concat([stop_BS, filling], 1), [None, MOST_STOPS])
     size_B = tf.reduce_max(tf.strings.length(stop_BS), 1)
     allowed = f"bytes, at most {_MOST_STOP_BYTES} allowed"
     stop_BS = require(size_B <= _MOST_STOP_BYTES, "stop", size_B, allowed, stop_BS)
@@ -111,6 +108,13 @@ def at_most(name: str, count_B, most: int, what: str, result):
         return tf.nest.map_structure(tf.identity, result)
 
 
+def at_least_one(name: str, count_B, what: str, result):
+    """Returns tensors only after the check that no row counts 0."""
+    passed = require(count_B > 0, name, count_B, f"{what}, at least 1 allowed")
+    with tf.control_dependencies([passed]):
+        return tf.nest.map_structure(tf.identity, result)
+
+
 def below(name: str, value_B, size: int, result=None):
     """Returns the integers, or `result`, if all of them are from 0 to `size` - 1."""
     inside_B = (value_B >= 0) & (value_B < size)
@@ -131,13 +135,21 @@ def require(holds_B, name: str, value_B, allowed: str, result=None):
     def first():
         row = tf.argmin(tf.cast(holds_B, tf.int32), output_type=tf.int32)
         return tf.strings.format(
-            f"{name}: row {{}} has {{}}, {allowed}", (row, value_B[row])
+            f"{name}: row {{}} has {{}}, {allowed}", (row, _shown(value_B[row]))
         )
 
     passed = tf.reduce_all(holds_B)
     shown = tf.cond(passed, lambda: tf.constant(""), first)
     with tf.control_dependencies([tf.debugging.Assert(passed, [shown])]):
         return tf.identity(value_B if result is None else result)
+
+
+def _shown(value):
+    """A value for a message: of a text its beginning, in valid UTF-8."""
+    if value.dtype != tf.string:
+        return value
+    start = tf.strings.substr(value, 0, _MOST_SHOWN)
+    return tf.strings.unicode_transcode(start, "UTF-8", "UTF-8")
 
 
 def rows_of(name: str, value):
@@ -149,7 +161,7 @@ def rows_of(name: str, value):
         return tf.identity(value)
 
 
-def _broadcast(name, value, rows):
+def broadcast(name, value, rows):
     """The value itself, or its one row for all."""
     value = _shaped(value)
     size = tf.shape(value)[0]

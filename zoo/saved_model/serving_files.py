@@ -48,6 +48,7 @@ def write(
     functions: dict[str, Callable[..., dict]],
     batch_sizes: tuple[int, ...] = (1, 8),
     server_batching: bool = True,
+    report: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Writes the files into the folder of a version.
 
@@ -60,6 +61,7 @@ def write(
       batch_sizes: the rows of the warm-up requests.
       server_batching: whether to write batching_params.pbtxt. A SavedModel that batches
         in its graph must not have that file: without it the server does not batch.
+      report: gets a line before each request is answered.
 
     Raises:
       ValueError: a size is below 1, there would be more than 1000 requests, or a
@@ -74,7 +76,10 @@ def write(
             f"batch_sizes: {len(requests)} warm-up requests, at most {_MOST_RECORDS} "
             "allowed."
         )
-    recorded = [_answered(name, rows, functions[name]) for name, rows in requests]
+    recorded = []
+    for number, (name, inputs) in enumerate(requests, 1):
+        report(f"answering the warm-up request {number} of {len(requests)}: {name}")
+        recorded.append(_answered(name, inputs, functions[name]))
     extra = folder / "assets.extra"
     extra.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(extra / WARMUP)) as writer:

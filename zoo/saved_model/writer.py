@@ -7,9 +7,12 @@
 Core TensorFlow operations only, no XLA, no Python, no state; see docs/serving.md.
 """
 
+import functools
 import inspect
 import os
 import pathlib
+import shutil
+from collections.abc import Callable
 
 import tensorflow as tf
 from absl import logging
@@ -17,26 +20,25 @@ from absl import logging
 from zoo import files, registry
 from zoo.directory import Loaded
 from zoo.generation_config import KNOBS
-from zoo.saved_model import serving_files
+from zoo.saved_model import request_examples, serving_files
 from zoo.saved_model.checker.graph import Graph
 from zoo.saved_model.signatures.language_model import TextGenerator
 from zoo.saved_model.signatures.table import TableModel
 from zoo.saved_model.signatures.text_encoder import TextEncoderModule
 
-_EXAMPLES = {
-    "prompt": "In the beginning",
-    "completion": " was the Word",
-    "text": "In the beginning was the Word",
-    "tokens": [1, 2, 3],
-    "lengths": 3,
-    "token": 1,
-    "roles": ["user"],
-    "contents": ["What is the capital of France?"],
-}
+Module = TableModel | TextEncoderModule | TextGenerator
+_SPARE = 2**20  # bytes of a version beside the weights, at least
 
 
 def write(
-    base, loaded: Loaded, version: int = 0, batch: int = 0, capacity: int = 1024
+    base,
+    loaded: Loaded,
+    version: int = 0,
+    batch: int = 0,
+    capacity: int = 1024,
+    most_new_tokens: int = 0,
+    date_string: str = "",
+    report: Callable[[str], None] = lambda line: None,
 ) -> pathlib.Path:
     """Exports a model.
 
@@ -47,6 +49,10 @@ def write(
       batch: the most rows of an in-graph batch; 0 leaves batching to the server.
       capacity: the number of positions in the state of `start` and `step`, at most the
         model's context.
+      most_new_tokens: the largest max_new_tokens of a request; 0 is the context.
+      date_string: the default date of `chat`, for a chat template that writes a date;
+        "" is today, as the template writes it.
+      report: gets a line at each stage of the export.
 
     Returns:
       The folder of the version.
@@ -54,19 +60,38 @@ def write(
     Raises:
       ValueError: the version exists already, or the model or its tokenizer cannot be
         exported.
+      OSError: the folder cannot be written, or the disk is full.
     """
     base = pathlib.Path(base)
     if base.exists() and not base.is_dir():
         raise ValueError(f"{base}: is a file; a folder for versions allowed.")
     numbers = [int(p.name) for p in base.glob("*") if p.name.isdecimal()]
     folder = base / str(version or max(numbers, default=0) + 1)
-    module = _module(loaded, batch, capacity)
+    files.refuse_full(folder)
+    _check_disk(base, loaded.model)
+    report("building the tokenizer and the signatures")
+    module = _module(loaded, batch, capacity, most_new_tokens, date_string)
     with files.staged(folder) as new:
-        _save(module, loaded.model.config, new, batch)
+        try:
+            _save(module, loaded, new, batch, report)
+        except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as e:
+            raise OSError(f"{base}: {e.message.splitlines()[0]}") from None
     return folder
 
 
-def _module(loaded, batch, capacity) -> TableModel | TextEncoderModule | TextGenerator:
+def _check_disk(base: pathlib.Path, model) -> None:
+    """Refuses a folder without room for the weights, before the work of an export."""
+    there = next(path for path in (base, *base.absolute().parents) if path.exists())
+    if not os.access(there, os.W_OK):
+        raise OSError(f"{there}: no permission to write.")
+    weights = [v.value for v in model.weights]
+    needed = _SPARE + sum(w.dtype.size * w.shape.num_elements() for w in weights)
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise OSError(f"{there}: {free:,} bytes are free, an export needs {needed:,}.")
+
+
+def _module(loaded, batch, capacity, most_new_tokens, date_string) -> Module:
     """The signatures of a model, by its task."""
     config = loaded.model.config
     name = registry.name_of(config)
@@ -79,22 +104,52 @@ def _module(loaded, batch, capacity) -> TableModel | TextEncoderModule | TextGen
     if config.task == "embed":
         return TextEncoderModule(loaded.model, loaded.tokenizer, batch)
     module = TextGenerator(
-        loaded.model, loaded.tokenizer, loaded.generation, batch, capacity
+        loaded.model,
+        loaded.tokenizer,
+        loaded.generation,
+        batch,
+        capacity,
+        most_new_tokens,
+        date_string,
     )
     if loaded.tokenizer.chat_template and module.no_chat:
         logging.warning("no signature chat: %s", module.no_chat)
+    for knob in KNOBS:
+        given = getattr(loaded.generation, knob.name)
+        used = getattr(module.generation, knob.name)
+        if given != used:
+            logging.warning(
+                "%s: %s does not fit, the default is %s", knob.name, given, used
+            )
     return module
 
 
-def _save(module, config, folder, batch) -> None:
+def _examples(module: Module, loaded) -> dict:
+    """One row of example inputs."""
+    if isinstance(module, TableModel):
+        return request_examples.of_features(loaded.model.config.features)
+    if isinstance(module, TextEncoderModule):
+        return request_examples.of_text(loaded.tokenizer, loaded.model.limit)
+    return request_examples.of_language(
+        loaded.tokenizer,
+        module.limit,
+        module.generation.max_new_tokens,
+        module.capacity,
+        not module.no_chat,
+    )
+
+
+def _save(module: Module, loaded, folder, batch, report) -> None:
     """Writes every file of a version."""
     parts = module.signatures()
-    functions = {name: _function(*part) for name, part in parts.items()}
+    functions = {}
+    for name, (method, specs, defaults) in parts.items():
+        line = f"tracing the signature {name}"
+        traced = functools.partial(report, line)
+        functions[name] = _function(method, specs, defaults, traced)
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, os.fspath(folder), functions, options)
-    examples = dict(_EXAMPLES)
-    if config.reads == "features":
-        examples["features"] = [0.0] * config.features
+    examples = _examples(module, loaded)
     about = {knob.name: knob.about() for knob in KNOBS}
     described = {}
     for name, signature in Graph(os.fspath(folder)).signatures.items():
@@ -111,17 +166,20 @@ def _save(module, config, folder, batch) -> None:
     extra.mkdir()
     files.write_json(extra / "signature.json", {"format": 1, "signatures": described})
     sizes = 1, min(8, batch or 8)
+    report("loading the graph again")
     served = tf.saved_model.load(os.fspath(folder)).signatures
-    serving_files.write(folder, described, served, sizes, server_batching=not batch)
+    serving_files.write(folder, described, served, sizes, not batch, report)
 
 
-def _function(method, specs, defaults):
+def _function(method, specs, defaults, traced):
     """A tf.function whose inputs have their names, and defaults for gRPC.
 
+    `tf.saved_model.save` traces it, and calls `traced` by this.
     TensorFlow stores the default of a Python parameter if that default is a tensor.
     """
 
     def call(*values):
+        traced()
         return method(**dict(zip(specs, values, strict=True)))
 
     parameters = [

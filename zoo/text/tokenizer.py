@@ -23,6 +23,9 @@ TEMPLATE_FILE = "chat_template.jinja"
 NAMED_TOKENS = (
     "bos_token eos_token unk_token sep_token pad_token cls_token mask_token"
 ).split()
+# Gemma 3 has the largest tokenizer.json of all families: 33 MB and 2 merges a token.
+LARGEST = 48 * 2**20
+_MERGES, _MERGES_PER_TOKEN = 2**18, 8
 
 
 class Tokenizer:
@@ -31,13 +34,14 @@ class Tokenizer:
     Args:
       json_text: the content of a tokenizer.json.
       config: the fields of a tokenizer_config.json. `eos_token` names the token that
-        ends a text; `<|endoftext|>` is the default. `end_tokens` may list more names.
+        ends a text; `<|endoftext|>` is the default, and None means that no token does.
+        `end_tokens` may list more names.
 
     Attributes:
       json: the content of the tokenizer.json.
       config: the fields of the tokenizer_config.json.
-      end_token: the name of the end token.
-      end_id: the id of the end token.
+      end_token: the name of the end token, or None.
+      end_id: the id of the end token, or None.
       end_ids: the ids of all tokens that end a text, `end_id` first.
       vocab_size: the highest id and 1.
 
@@ -48,15 +52,17 @@ class Tokenizer:
     def __init__(self, json_text: str, config: dict[str, Any] | None = None):
         self.json = json_text
         self.config = {"eos_token": END, **(config or {})}
-        self._plain = _engine(json_text)
+        self._plain = library_tokenizer(json_text)
         self._plain.encode_special_tokens = True
         end = self.config["eos_token"]
-        self.end_token: str = end["content"] if isinstance(end, dict) else end
-        end_id = self._plain.token_to_id(self.end_token)
-        if end_id is None:
+        self.end_token: str | None = end["content"] if isinstance(end, dict) else end
+        end_ids = []
+        if self.end_token is not None:
+            end_ids.append(self._plain.token_to_id(self.end_token))
+        if None in end_ids:
             raise ValueError(f"eos_token: {self.end_token!r} is not in the vocabulary.")
-        self.end_id: int = end_id
-        self.end_ids: list[int] = list(dict.fromkeys([end_id, *self._more_ends()]))
+        self.end_ids: list[int] = list(dict.fromkeys([*end_ids, *self._more_ends()]))
+        self.end_id: int | None = self.end_ids[0] if self.end_ids else None
         self.vocab_size: int = max(self._plain.get_vocab().values()) + 1
 
     @property
@@ -79,7 +85,7 @@ class Tokenizer:
 
         That is a state of the library's object, and text of a user must never meet it.
         """
-        return _engine(self.json)
+        return library_tokenizer(self.json)
 
     def encode(self, text: str, special: bool = False) -> list[int]:
         """The ids of one text, without a start or end token.
@@ -98,11 +104,13 @@ class Tokenizer:
         encodings = engine.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[int], continuing: bool = False) -> str:
         """The text of ids; special and unknown ids have no text.
 
         Args:
           ids: 0 or above.
+          continuing: whether the ids follow other text. The first space of a text that
+            follows another one is kept, which Llama 2 drops at the start of a text.
 
         Raises:
           ValueError: an id is negative.
@@ -112,7 +120,13 @@ class Tokenizer:
             raise ValueError(
                 f"Token id {min(ids)}, 0 to {self.vocab_size - 1} allowed."
             )
-        return self._plain.decode(ids, skip_special_tokens=True)
+        text = self._plain.decode(ids, skip_special_tokens=True)
+        if not continuing:
+            return text
+        before = self.encode("a")
+        start = self._plain.decode(before)
+        joined = self._plain.decode([*before, *ids], skip_special_tokens=True)
+        return joined.removeprefix(start) if joined.startswith(start) else text
 
     def _more_ends(self):
         """The ids of the field `end_tokens`."""
@@ -208,15 +222,43 @@ def train(
     return Tokenizer(engine.to_str(pretty=True), ends)
 
 
-def _engine(json_text: str) -> tokenizers.Tokenizer:
-    """The library's tokenizer, which neither cuts nor fills up a text."""
+def library_tokenizer(json_text: str) -> tokenizers.Tokenizer:
+    """The library's tokenizer of a tokenizer.json, which neither cuts nor fills a text.
+
+    Raises:
+      ValueError: the text is not a tokenizer, or too large, or two tokens have one id.
+    """
+    _check_size(json_text)
     try:
         engine = tokenizers.Tokenizer.from_str(json_text)
     except Exception as error:  # the library raises plain Exception
         raise ValueError(f"not a tokenizer: {error}.") from None
     engine.no_truncation()
     engine.no_padding()
+    tokens = {}
+    for token, number in engine.get_vocab().items():
+        if tokens.setdefault(number, token) != token:
+            first, second = sorted([tokens[number], token])
+            raise ValueError(
+                f"the tokens {first!r:.80} and {second!r:.80} have one id, {number}."
+            )
     return engine
+
+
+def _check_size(json_text):
+    """Refuses what costs gigabytes to parse, such as merges that repeat."""
+    if len(json_text) > LARGEST:
+        raise ValueError(f"{len(json_text)} characters, up to {LARGEST} allowed.")
+    # A merge has 2 or 4 quotes, an entry of the vocabulary 2.
+    start = json_text.find('"merges"')
+    vocabulary = json_text.count('"', 0, max(start, 0)) // 2
+    merges = json_text.count('"', max(start, 0)) // 4
+    most = max(_MERGES, _MERGES_PER_TOKEN * vocabulary)
+    if start >= 0 and merges > most:
+        raise ValueError(
+            f"model.merges: {merges} or more for {vocabulary} tokens, up to {most} "
+            "allowed."
+        )
 
 
 def _read_config(path: str) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Batches: restart by number, and each window or row exactly once an epoch."""
 
+import ast
 import itertools
+import pathlib
+import re
 import time
 
 import numpy as np
@@ -133,6 +136,18 @@ def test_eval_predicts_each_token_once(size, stride):
         )
 
 
+def test_weights_belong_to_targets():
+    weights = STREAM % 3 != 0
+    dataset, count = batches.eval_windows(STREAM, LENGTH, BATCH, 3, weights)
+    seen = [batch["targets"][batch["weights"] == 1] for batch in take(dataset, count)]
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate(seen)), STREAM[1:][weights[1:]]
+    )
+    trained = batches.lm_batches(STREAM, LENGTH, BATCH, seed=1, weights=weights)
+    for batch in take(trained, 10):
+        np.testing.assert_array_equal(batch["weights"], batch["targets"] % 3 != 0)
+
+
 def test_eval_gives_context():
     dataset, count = batches.eval_windows(STREAM, LENGTH, 1, stride=2)
     rows = [batch["weights"][0] for batch in take(dataset, count)]
@@ -162,6 +177,9 @@ def test_table_eval_is_one_pass():
     labels_seen = np.concatenate([r["label"] for r in rows])
     assert labels_seen[:5].tolist() == [0, 1, 2, 3, 4]
     assert rows[0]["label"].dtype == np.int32
+    dataset, _ = batches.table_eval(features, labels > 2, 5)
+    (row,) = take(dataset, 1)
+    assert row["label"].tolist() == [0, 0, 0, 1, 1] and row["label"].dtype == np.int32
 
 
 @pytest.mark.parametrize(
@@ -172,8 +190,10 @@ def test_table_eval_is_one_pass():
         (lambda: batches.lm_batches(STREAM, 8, 0, 0), "batch: 0"),
         (lambda: batches.lm_batches(STREAM, 8, 1, 0, start=-1), "start: -1"),
         (lambda: batches.lm_batches(-STREAM, 8, 2, 0), "at least 0"),
+        (lambda: batches.lm_batches(STREAM.astype(int) * 10**7, 8, 2, 0), "2.31"),
         (lambda: batches.lm_batches(STREAM / 1, 8, 2, 0), "expected integers"),
         (lambda: batches.eval_windows(STREAM[:1], 8, 2), "1 tokens"),
+        (lambda: batches.eval_windows(STREAM, 8, 2, weights=STREAM[1:]), "N=230"),
         (lambda: batches.eval_windows(STREAM, 8, 2, 9), "stride: 9"),
         (lambda: batches.table_batches(np.ones((3, 2)), [0, 1], 2, 0), "expected .N=3"),
         (lambda: batches.table_eval(np.ones((0, 2)), [], 2), "no rows"),
@@ -189,6 +209,37 @@ def test_large_vocabularies_keep_their_ids():
     stream = np.arange(100, dtype=np.int64) + 100_000
     (batch,) = take(batches.lm_batches(stream, 10, 2, seed=0), 1)
     assert batch["tokens"].min() >= 100_000
+
+
+FEATURES = np.ones((6, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: batches.lm_batches(STREAM, LENGTH, BATCH, seed=1),
+        lambda: batches.lm_batches(STREAM, LENGTH, BATCH, seed=1, shuffle=False),
+        lambda: batches.eval_windows(STREAM, LENGTH, BATCH)[0],
+        lambda: batches.table_batches(FEATURES, np.ones(6), BATCH, seed=1),
+        lambda: batches.table_eval(FEATURES, np.ones(6), BATCH)[0],
+    ],
+)
+def test_autotuning_is_off(make):
+    # With autotuning, a finite pass ends up to twice as late (TensorFlow 2.21).
+    assert make().options().autotune.enabled is False
+
+
+def test_all_data_sets_are_made_where_autotuning_is_off():
+    root = pathlib.Path(__file__).parents[3]
+    makers = {
+        path.relative_to(root).as_posix()
+        for folder in ("zoo", "trainers")
+        for path in (root / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and re.search(r"data\.Dataset\.|as_dataset$", ast.unparse(node.func))
+    }
+    assert makers == {"zoo/data/batches/pipeline.py", "zoo/data/sources/tfds.py"}
 
 
 def test_a_batch_costs_little():

@@ -4,11 +4,12 @@ import gzip
 import hashlib
 import json
 import lzma
+import os
 
 import numpy as np
 import pytest
 
-from zoo.data import sources
+from zoo.data import fingerprints, sources, splits
 from zoo.data.sources import kjv
 
 
@@ -53,6 +54,51 @@ def test_text_names_file_and_byte_of_broken_utf8(tmp_path):
         sources.documents(f"text:{path}")
 
 
+def test_byte_order_marks_are_dropped(tmp_path):
+    mark, rows = b"\xef\xbb\xbf", b'{"text": "a"}\n'
+    (tmp_path / "a.txt").write_bytes(mark + b"In the beginning")
+    (tmp_path / "two.jsonl").write_bytes(2 * (mark + rows) + b'{"text": "\\ufeffa"}')
+    assert sources.documents(f"text:{tmp_path}/a.txt") == ["In the beginning"]
+    assert sources.documents(f"jsonl:{tmp_path}/two.jsonl") == ["a", "a", "a"]
+    (tmp_path / "a.txt").write_bytes(mark + b"ab\xff")
+    with pytest.raises(ValueError, match="byte 5 .0xff. is not UTF-8"):
+        sources.documents(f"text:{tmp_path}/a.txt")
+    (tmp_path / "a.txt").write_bytes("gr\u00fc\u00df".encode("utf-16"))
+    with pytest.raises(ValueError, match="looks like UTF-16"):
+        sources.documents(f"text:{tmp_path}/a.txt")
+
+
+@pytest.mark.parametrize(
+    "kind, content",
+    [
+        ("text", None),
+        ("text", b""),
+        ("text", b"\xff"),
+        ("jsonl", None),
+        ("jsonl", b"\xff"),
+        ("jsonl", b"[]"),
+    ],
+)
+def test_messages_escape_the_bytes_of_a_path(tmp_path, kind, content):
+    path = os.path.join(os.fsencode(tmp_path), b"gr\xfc\xdf")
+    if content is not None:
+        with open(path, "wb") as file:
+            file.write(content)
+    with pytest.raises(ValueError) as error:
+        sources.documents(f"{kind}:{os.fsdecode(path)}")
+    assert "gr\\xfc\\xdf" in str(error.value)
+    assert str(error.value).isprintable()  # also: nothing that UTF-8 cannot encode
+
+
+@pytest.mark.parametrize("spec", ["\udcff", "a\udcff/b", "kjv:\udcff", "tfds:\udcff"])
+def test_messages_escape_the_bytes_of_a_spec(spec):
+    with pytest.raises(ValueError) as error:
+        sources.documents(spec)
+    assert "\\xff" in str(error.value) and str(error.value).isprintable()
+    with pytest.raises(ValueError, match="ud800"):
+        sources.documents("text:\ud800")
+
+
 @pytest.mark.parametrize("ending, opener", [("", open), (".gz", gzip.open)])
 def test_jsonl_reads_the_field(tmp_path, ending, opener):
     path = tmp_path / f"a.jsonl{ending}"
@@ -80,8 +126,10 @@ def test_jsonl_xz_and_its_damage(tmp_path):
         (b'["a"]', "line 2: a list, expected a JSON object"),
         (b'{"txet": "a"}', "line 2: no field 'text'. Did you mean txet"),
         (b'{"text": 3}', "line 2: field 'text' is a int, expected a string"),
-        (b'{"text": "\xff"}', "line 2: byte 10 of the line is not valid UTF-8"),
+        (b'{"text": "\xff"}', "line 2: byte 10 (0xff) is not UTF-8"),
+        (b'{"\\ud800": "a"}', "line 2: field '\\ud800' holds half a surrogate"),
         (b'{"text": "\\ud800"}', "line 2: field 'text' holds half a surrogate"),
+        (b'{"text": "a", "n": ' + b"1" * 5000 + b"}", "line 2: not JSON (Exceeds"),
         (b"[" * 100_000, "line 2: not JSON"),
     ],
 )
@@ -97,7 +145,11 @@ def test_jsonl_names_file_and_line(tmp_path, line, message):
     "spec, split, message",
     [
         ("kjb", "train", "Unknown source 'kjb'. Did you mean kjv"),
-        ("corpus.txt", "train", "Unknown source"),
+        ("corpus.txt", "train", "Did you mean text:corpus.txt?"),
+        ("a/rows.jsonl.gz", "train", "Did you mean jsonl:a/rows.jsonl.gz?"),
+        ("FOLDER", "train", "/**/*.txt? Allowed: jsonl, kjv, text, tfds."),
+        ("BLANK", "train", "Did you mean text:/"),
+        ("https://a/b.txt", "train", "'https://a/b.txt'. Allowed: jsonl"),
         ("text:", "train", "must follow text:"),
         ("text:no/such.txt", "train", "'no/such.txt': no such file"),
         ("text:no/*.txt", "train", "'no/*.txt': no such file"),
@@ -118,6 +170,13 @@ def test_errors_are_clear(tmp_path, spec, split, message):
     with pytest.raises(ValueError) as error:
         sources.documents(spec.replace("FOLDER", str(tmp_path)), split)
     assert message in str(error.value)
+
+
+def test_a_pipe_is_refused_before_it_is_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for kind in ("text", "jsonl"):
+        with pytest.raises(ValueError, match="pipe' is not a regular file"):
+            sources.documents(f"{kind}:{tmp_path}/pipe")
 
 
 def test_hold_out_is_deterministic_disjoint_and_by_text():
@@ -170,7 +229,12 @@ def tiny_texts(tmp_path_factory):
         VERSION = tfds.core.Version("1.0.0")
 
         def _info(self):
-            features = {"text": tfds.features.Text(), "n": np.int64}
+            features = {
+                "text": tfds.features.Text(),
+                "n": np.int64,
+                "raw": tfds.features.Text(),
+                "label": tfds.features.ClassLabel(names=["no", "yes"]),
+            }
             return tfds.core.DatasetInfo(
                 builder=self, features=tfds.features.FeaturesDict(features)
             )
@@ -183,7 +247,8 @@ def tiny_texts(tmp_path_factory):
 
         def _rows(self, first, end):
             for i in range(first, end):
-                yield i, {"text": f"é {i}", "n": i}
+                row = {"text": f"é {i}", "n": i, "raw": b"\xff" * i, "label": i % 2}
+                yield i, row
 
     folder = tmp_path_factory.mktemp("tfds")
     tfds.disable_progress_bar()
@@ -207,15 +272,53 @@ def test_tfds_reads_splits(tiny_texts):
     [
         ("", "test", "tfds:tiny_texts split: 'test'. Allowed: train, validation"),
         (":nope", "train", "split 'nope'"),
+        (":train[:x]", "train", "split 'train[:x]'"),
         (":train", "valid", "only 'train' allowed"),
         ("#n", "train", "field 'n' is a int"),
         ("#body", "train", "no field 'body'"),
+        ("#raw", "train", ", field 'raw': byte 0 (0xff) is not UTF-8"),
     ],
 )
 def test_tfds_errors(tiny_texts, spec, split, message):
     with pytest.raises(ValueError) as error:
         sources.documents(tiny_texts + spec, split)
     assert message in str(error.value)
+
+
+def test_tfds_has_its_own_validation_split(tiny_texts):
+    assert set(sources.splits(tiny_texts)) == {"train", "validation", "valid"}
+    assert sources.splits(f"{tiny_texts}:train[:50%]") == ("train",)
+    training, held_out = splits.documents(tiny_texts, hold_out=0.5)
+    assert sorted(training) == [f"é {i}" for i in range(6)]
+    assert sorted(held_out) == ["é 6", "é 7"]
+    training, held_out = splits.documents(f"{tiny_texts}:train", hold_out=0.5)
+    assert sorted(training + held_out) == [f"é {i}" for i in range(6)]
+
+
+def test_tfds_fingerprint_is_of_the_files_of_both_splits(tiny_texts):
+    found = fingerprints.of_run(tiny_texts)
+    assert len(found) == 2
+    assert all(name.startswith("tiny_texts/1.0.0/tiny_texts-") for name in found)
+    assert fingerprints.of_run(f"{tiny_texts}:all") == found
+    half = fingerprints.of_run(f"{tiny_texts}:train[:50%]")
+    assert [name for name in found if "train" in name] == list(half)
+
+
+def test_tfds_passes_end_in_time(tiny_texts, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    given = []
+    monkeypatch.setattr(tfds, "as_numpy", lambda dataset: given.append(dataset) or [])
+    assert not list(sources.read(tiny_texts))
+    assert given[0].options().autotune.enabled is False
+
+
+def test_tfds_names_classes(tiny_texts):
+    assert sources.label_names(tiny_texts) == ("no", "yes")
+    assert sources.label_names(tiny_texts, "n") == ()
+    assert sources.label_names("kjv") == ()
+    with pytest.raises(ValueError, match="field: 'lable'. Did you mean label"):
+        sources.label_names(tiny_texts, "lable")
 
 
 def test_tfds_failing_download_gives_one_message(tiny_texts, monkeypatch):

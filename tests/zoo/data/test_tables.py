@@ -43,6 +43,65 @@ def test_csv_takes_the_classes_of_another_table(tmp_path):
         tables.table(spec, ("ant", "bee"))
 
 
+def test_csv_bytes_that_are_not_utf8(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes("\ufeffa,label\n1,gr".encode() + b"\xfc\xdf\n")
+    with pytest.raises(ValueError, match="t.csv: byte 15 .0xfc. is not UTF-8"):
+        tables.table(f"csv:{path}")
+    with pytest.raises(ValueError, match="Did you mean csv:/"):
+        tables.table(str(path))
+
+
+@pytest.mark.parametrize("names", [("malignant", "benign"), ("benign", "malignant")])
+def test_the_names_of_the_model_decide(tmp_path, names):
+    rows = ["malignant", "benign", "benign"]
+    spec = write(tmp_path, "a,label\n" + "".join(f"0,{row}\n" for row in rows))
+    wanted = [names.index(row) for row in rows]
+    assert tables.table(spec, names, 2).labels_N.tolist() == wanted
+    cancer = tables.table("sklearn:breast_cancer", names, 2)
+    assert np.bincount(cancer.labels_N)[names.index("benign")] == 357
+    assert cancer.label_names == names
+
+
+def test_a_table_without_one_class_shifts_no_other(tmp_path):
+    spec = write(tmp_path, "a,label\n0,cat\n0,ant\n")
+    got = tables.table(spec, ("ant", "bee", "cat"), 3)
+    assert got.labels_N.tolist() == [2, 0]
+    spec = write(tmp_path, "a,label\n0,0\n0,2\n")
+    got = tables.table(spec, classes=3)
+    assert got.labels_N.tolist() == [0, 2] and got.label_names == ("0", "1", "2")
+    # The names of a model may be words where a table has indices.
+    assert tables.table(spec, ("ant", "bee", "cat")).labels_N.tolist() == [0, 2]
+    with pytest.raises(ValueError, match="line 2, column 'label': '0'. Allowed: 1, 2"):
+        tables.table(spec, ("1", "2"))
+
+
+@pytest.mark.parametrize(
+    "labels, names, classes, message",
+    [
+        ("1 2.5", (), 3, "line 3, column 'label': '2.5' is a value to regress"),
+        ("1 2.5", ("a", "b"), 2, "line 3, column 'label': '2.5' is a value to regress"),
+        ("1 2", ("a", "b"), 2, "line 2, column 'label': '1'. Allowed: a, b"),
+        ("no yes", (), 3, "the table has 2 classes (no, yes), the model has 3"),
+        ("1 no", (), 0, "line 3, column 'label': 'no', expected a finite number"),
+        ("0 1", ("a", "a"), 2, "a class name appears twice"),
+    ],
+)
+def test_labels_that_do_not_fit_the_model(tmp_path, labels, names, classes, message):
+    spec = write(tmp_path, "a,label\n" + "".join(f"0,{x}\n" for x in labels.split()))
+    with pytest.raises(ValueError) as error:
+        tables.table(spec, names, classes)
+    assert message in str(error.value)
+
+
+def test_a_model_that_regresses_takes_integers_as_values(tmp_path):
+    spec = write(tmp_path, "a,label\n0,30\n0,10\n")
+    got = tables.table(spec, classes=0)
+    assert got.labels_N.tolist() == [30.0, 10.0] and got.labels_N.dtype == np.float32
+    with pytest.raises(ValueError, match="classes .setosa, versicolor, virginica."):
+        tables.table("sklearn:iris", classes=0)
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
@@ -57,10 +116,12 @@ def test_csv_takes_the_classes_of_another_table(tmp_path):
         ("a,a,label\n1,2,x\n", "line 1: a column name appears twice"),
         ("a,b,lable\n1,2,x\n", "no column 'label'. Did you mean lable"),
         ("a,b,label\n", "no rows under the header"),
-        ("3,1,x,y\n1,0\n2,1\n", "line 1 says 3 rows, there are 2"),
+        ("3,1,x,y\n1,0\n2,1\n", "2 rows, but line 1 expects 3"),
         ("2,1,x,y\n1,0\n2,2\n", "line 3, column 'label': '2'"),
         ("2,1,x,y\n1,0\nz,1\n", "line 3, column 'x0': 'z'"),
         ("", "the file is empty"),
+        ("1" * 5000 + ",1,x\n1,0\n", "no column 'label'"),
+        ("a,label\n0,10\n0," + "9" * 5000, "line 3, column 'label': '99"),
     ],
 )
 def test_csv_errors_name_file_line_and_column(tmp_path, text, message):
@@ -75,8 +136,8 @@ def test_csv_in_the_layout_of_scikit_learn(tmp_path):
     np.testing.assert_array_equal(got.features_NF, [[1, 2], [3, 4], [5, 6]])
     assert got.labels_N.tolist() == [0, 1, 0]
     assert got.label_names == ("malignant", "benign")
-    with pytest.raises(ValueError, match="the classes are"):
-        tables.table(spec, ("benign", "malignant"))
+    got = tables.table(spec, ("benign", "malignant"))
+    assert got.labels_N.tolist() == [1, 0, 1]
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="needs the shared data")

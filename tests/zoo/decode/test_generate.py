@@ -8,7 +8,9 @@ import tensorflow as tf
 
 from zoo import models
 from zoo.decode import generate, loop, sampling
+from zoo.decode.sampling import Knobs
 from zoo.directory import GenerationConfig
+from zoo.generation_config import row_seed
 
 V, END = 7, 6
 
@@ -26,7 +28,7 @@ class Counting:
         return 9 * tf.one_hot((token_B + 1) % V, V), state
 
 
-def decode(lasts, limits, stop=None, end_ids=(END,), **values):
+def decode(lasts, limits, stop=None, end_ids=(END,), vocab_size=0, **values):
     rows = len(lasts)
     given = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
     given |= {"repetition_penalty": 1.0, "seed": 0, **values}
@@ -40,7 +42,9 @@ def decode(lasts, limits, stop=None, end_ids=(END,), **values):
     )
     prompts = tf.constant([[last, 0, 0] for last in lasts])
     lengths = tf.ones([rows], tf.int32)
-    return loop.decode(Counting(), prompts, lengths, knobs, end_ids, stop=stop)
+    return loop.decode(
+        Counting(), prompts, lengths, knobs, end_ids, vocab_size, stop=stop
+    )
 
 
 def test_any_of_several_tokens_ends_a_row():
@@ -96,6 +100,14 @@ def test_logprobs_are_those_before_any_knob():
     np.testing.assert_allclose(out.logprobs[:, 0], [wanted, wanted], atol=1e-6)
 
 
+def test_rows_behind_the_tokenizer_are_never_chosen_but_have_probability():
+    out = decode([4], [2], end_ids=(), vocab_size=5)
+    # after 4 the model wants 5, which is no token: then 0, the first of equals
+    np.testing.assert_array_equal(out.tokens, [[0, 1]])
+    wanted = tf.nn.log_softmax(9 * tf.one_hot([5, 1], V)).numpy()
+    np.testing.assert_allclose(out.logprobs[0], [wanted[0, 0], wanted[1, 1]], atol=1e-6)
+
+
 def test_the_penalty_knows_prompt_and_answer():
     # 9 / 1e6 falls below 0, the logit of all others... which are seen in their turn
     out = decode([0], [6], end_ids=(), repetition_penalty=1e6)
@@ -128,7 +140,7 @@ def test_a_prompt_is_sampled_by_its_place(model, tokenizer):
     many = generate(model, tokenizer, ["abc", "abc", "abc"], HOT)
     assert many[0].tokens != many[1].tokens
     assert generate(model, tokenizer, ["abc", "abc", "abc"], HOT) == many
-    later = dataclasses.replace(HOT, seed=6)
+    later = dataclasses.replace(HOT, seed=row_seed(5, 1))
     assert generate(model, tokenizer, ["abc"], later)[0].tokens == many[1].tokens
 
 
@@ -146,6 +158,37 @@ def test_what_exceeds_the_context_is_refused(model, tokenizer):
         generate(model, tokenizer, ["", ""], GenerationConfig(max_new_tokens=32))
     assert "max_new_tokens 32" in str(error.value)
     assert "context is 32" in str(error.value)
+
+
+def test_defaults_shrink_to_the_room_in_the_context(model, tokenizer):
+    for answers in (
+        generate(model, tokenizer, ["ab"]),  # 64 new tokens by default
+        generate(model, tokenizer, ["ab"], GenerationConfig(top_k=999), fit=True),
+    ):
+        room = 32 - len(tokenizer.encode("ab"))
+        (one,) = answers
+        assert len(one.tokens) == room or one.finish_reason == "stop"
+    with pytest.raises(ValueError, match="context is 32"):
+        generate(model, tokenizer, ["ab" * 32], fit=True)
+
+
+def test_a_long_row_ends_while_a_short_one_goes_on(tokenizer):
+    model = models.build(
+        "transformer_lm", vocab_size=300, context=16, width=8, layers=1, heads=2
+    )
+    both = Knobs.filled(GenerationConfig(max_new_tokens=12), 2)
+    knobs = both._replace(max_new_tokens=tf.constant([12, 1]))
+    prompts = tf.constant([[5] + [0] * 14, [7] * 15])
+    out = loop.decode(model, prompts, tf.constant([1, 15]), knobs, ())
+    assert out.num_tokens.numpy().tolist() == [12, 1]
+
+
+def test_one_text_is_one_prompt(model, tokenizer):
+    assert generate(model, tokenizer, "abc", HOT) == generate(
+        model, tokenizer, ["abc"], HOT
+    )
+    with pytest.raises(ValueError, match="prompts: none"):
+        generate(model, tokenizer, [], HOT)
 
 
 def test_a_recurrent_model_has_no_limit(tokenizer):

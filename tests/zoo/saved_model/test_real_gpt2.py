@@ -16,6 +16,7 @@ import safetensors.numpy
 import zoo
 from zoo.decode import generate
 from zoo.directory import GenerationConfig
+from zoo.generation_config import row_seed
 from zoo.saved_model.checker import c_api
 
 PROMPT = "Once upon a time"
@@ -213,7 +214,7 @@ def test_three_continuations(folder, loaded, session, commands):
     assert done.out.endswith(printed.replace("\r\n", "\n").replace("\r", "\n"))
     # the SavedModel
     inputs = {name: [value] * 3 for name, value in KNOBS.items()}
-    inputs |= {"prompt": [PROMPT] * 3, "seed": [SEED, SEED + 1, SEED + 2]}
+    inputs |= {"prompt": [PROMPT] * 3, "seed": [row_seed(SEED, i) for i in range(3)]}
     answer = session.run("generate", inputs)
     assert answer["tokens"].tolist() == [one.tokens for one in wanted]
     assert [text.decode() for text in answer["text"].tolist()] == texts

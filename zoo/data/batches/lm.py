@@ -16,6 +16,7 @@ def lm_batches(
     seed: int,
     start: int = 0,
     shuffle: bool = True,
+    weights: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Endless batches for a language model out of one stream of tokens.
 
@@ -29,6 +30,7 @@ def lm_batches(
       seed: decides shifts and orders.
       start: the number of the first batch.
       shuffle: False takes windows in their order, without a shift.
+      weights: of each token as a target, numbers or booleans [N]; None is all 1.
 
     Returns:
       Batches of tokens [B,T] int32, targets [B,T] int32, weights [B,T] float32.
@@ -39,15 +41,17 @@ def lm_batches(
     count = windows_per_epoch(len(tokens), length, shuffle)
     # How far the windows of an epoch can move without leaving the stream.
     shifts = min(length, len(tokens) - count * length) if shuffle else 1
-    stream_N = _stream(tokens)
+    stream_N, weights_N = _stream(tokens), _weights(weights, len(tokens))
     offsets = tf.range(length + 1, dtype=tf.int64)
 
     def rows(epoch_B, place_B) -> Batch:
         shift_B = shuffling.number(seed, "shift", epoch_B, shifts)
         first_B = place_B * length + shift_B
-        window_BT = tf.gather(stream_N, first_B[:, None] + offsets)
-        window_BT = tf.cast(window_BT, tf.int32)
+        at_BT = first_B[:, None] + offsets
+        window_BT = tf.cast(tf.gather(stream_N, at_BT), tf.int32)
         weights_BT = tf.ones_like(window_BT[:, 1:], tf.float32)
+        if weights_N is not None:
+            weights_BT *= tf.cast(tf.gather(weights_N, at_BT[:, 1:]), tf.float32)
         return _batch(window_BT[:, :-1], window_BT[:, 1:], weights_BT)
 
     return endless(rows, count, batch, seed, start, shuffle)
@@ -71,7 +75,11 @@ def windows_per_epoch(tokens: int, length: int, shuffle: bool = True) -> int:
 
 
 def eval_windows(
-    tokens: np.ndarray, length: int, batch: int, stride: int = 0
+    tokens: np.ndarray,
+    length: int,
+    batch: int,
+    stride: int = 0,
+    weights: np.ndarray | None = None,
 ) -> tuple[tf.data.Dataset, int]:
     """One pass over a stream that predicts each token but the first exactly once.
 
@@ -84,6 +92,7 @@ def eval_windows(
       batch: B, rows. Rows of weight 0 fill the last batch; they repeat the last token,
         as the last window does beyond the end.
       stride: 1 to `length`; 0 is half the length.
+      weights: as in `lm_batches`.
 
     Returns:
       The batches as `lm_batches` makes them, and how many there are.
@@ -99,7 +108,7 @@ def eval_windows(
         raise ValueError(f"tokens: {len(tokens)} tokens, at least 2 needed.")
     last = len(tokens) - 1
     count = 1 + -(-max(last - length, 0) // stride)
-    stream_N = _stream(tokens)
+    stream_N, weights_N = _stream(tokens), _weights(weights, len(tokens))
     offsets = tf.range(length, dtype=tf.int64)
 
     def rows(row_B) -> Batch:
@@ -109,10 +118,14 @@ def eval_windows(
         predicted_B = tf.where(row_B > 0, first_B - stride + length, 0)
         wanted_BT = (target_BT > predicted_B[:, None]) & (target_BT <= last)
         wanted_BT &= (row_B < count)[:, None]
+        at_BT, target_BT = tf.minimum(at_BT, last), tf.minimum(target_BT, last)
+        weights_BT = tf.cast(wanted_BT, tf.float32)
+        if weights_N is not None:
+            weights_BT *= tf.cast(tf.gather(weights_N, target_BT), tf.float32)
         return _batch(
-            tf.cast(tf.gather(stream_N, tf.minimum(at_BT, last)), tf.int32),
-            tf.cast(tf.gather(stream_N, tf.minimum(target_BT, last)), tf.int32),
-            tf.cast(wanted_BT, tf.float32),
+            tf.cast(tf.gather(stream_N, at_BT), tf.int32),
+            tf.cast(tf.gather(stream_N, target_BT), tf.int32),
+            weights_BT,
         )
 
     return one_pass(rows, count, batch)
@@ -128,8 +141,18 @@ def _stream(tokens: np.ndarray) -> tf.Tensor:
     shapes.check("tokens", tokens, "N")
     if not np.issubdtype(tokens.dtype, np.integer):
         raise ValueError(f"tokens: {tokens.dtype}, expected integers.")
-    if tokens.min() < 0:
-        raise ValueError(f"tokens: {tokens.min()}, at least 0 allowed.")
+    for token in (tokens.min(), tokens.max()):
+        if not 0 <= token < 2**31:
+            raise ValueError(f"tokens: {token}, at least 0 and below 2^31 allowed.")
     with tf.device("CPU:0"):  # where tf.data reads it
         small = tokens.max() < 2**16
         return tf.constant(tokens.astype(np.uint16 if small else np.int32))
+
+
+def _weights(weights, count: int) -> tf.Tensor | None:
+    """The weights as a tensor where tf.data reads it, or None."""
+    if weights is None:
+        return None
+    shapes.check("weights", weights, "N", N=count)
+    with tf.device("CPU:0"):
+        return tf.constant(weights)

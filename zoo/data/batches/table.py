@@ -19,7 +19,7 @@ def table_batches(
 
     Args:
       features_NF: numbers [N,F], finite.
-      labels_N: integers (classes) or floats (values) [N].
+      labels_N: integers or booleans (classes) or floats (values) [N].
       batch: B, rows of the global batch.
       seed: decides the orders.
       start: the number of the first batch.
@@ -78,7 +78,7 @@ def _tensors(features_NF, labels_N) -> tuple[tf.Tensor, tf.Tensor]:
     shapes.check("labels", labels_N, "N", N=len(features_NF))
     if not len(features_NF):
         raise ValueError("features: the table has no rows.")
-    integers = np.issubdtype(labels_N.dtype, np.integer)
+    integers = labels_N.dtype.kind in "biu"
     labels_N = labels_N.astype(np.int32 if integers else np.float32)
     for name, values in (("features", features_NF), ("labels", labels_N)):
         if not np.isfinite(values).all():

@@ -15,13 +15,18 @@ class Stream:
     """Documents as one sequence of token ids.
 
     Attributes:
-      tokens: int32 [N]: the end token, then each document and the end token.
+      tokens: int32 [N]: the tokenizer's prefix (such as `<s>`), the document and the
+        end token, for each document. Without a prefix, an end token comes first, so
+        that an end token stands before each document.
+      weights: bool [N], False for the tokens of the prefix: every prompt has them, so
+        no model needs to predict them. None where all tokens count.
       bytes: UTF-8 bytes of the documents joined by a newline: the divisor of bits
         per byte.
       documents: how many.
     """
 
     tokens: np.ndarray
+    weights: np.ndarray | None
     bytes: int
     documents: int
 
@@ -32,16 +37,25 @@ def language_model(documents: Iterable[str], tokenizer: Tokenizer) -> Stream:
     Raises:
       ValueError: there is no document.
     """
-    end = np.array([tokenizer.end_id], np.int32)
-    parts, size, count = [end], 0, 0
+    end, prefix = tokenizer.end_id, tokenizer.prefix
+    first = [] if prefix and prefix[0] != end else [end]
+    # An end token that starts a prefix is there already: it ends what comes before.
+    start = np.array(prefix[len(first) :], np.int32)
+    last = np.array([end], np.int32)
+    parts, lengths, size = [np.array(first, np.int32)], [], 0
     for chunk in _chunks(documents):
         for text, ids in zip(chunk, tokenizer.encode_batch(chunk), strict=True):
-            parts += [np.array(ids, np.int32), end]
+            parts += [start, np.array(ids, np.int32), last]
+            lengths.append(len(start) + len(ids) + 1)
             size += len(text.encode())
-            count += 1
-    if not count:
+    if not lengths:
         raise ValueError("There is no document to learn from.")
-    return Stream(np.concatenate(parts), size + count - 1, count)
+    tokens, weights = np.concatenate(parts), None
+    if len(start):
+        weights = np.ones(len(tokens), bool)
+        starts_D = len(first) + np.cumsum([0, *lengths[:-1]])
+        weights[starts_D[:, None] + np.arange(len(start))] = False
+    return Stream(tokens, weights, size + len(lengths) - 1, len(lengths))
 
 
 def _chunks(documents: Iterable[str]) -> Iterator[list[str]]:

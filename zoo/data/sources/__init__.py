@@ -5,19 +5,31 @@
     jsonl:PATH[#field]       JSON objects, one a line; the text is in `field`
     tfds:NAME[:split][#field]  a data set of TensorFlow Datasets
 
-Files may be compressed (.gz, .xz). `kjv` and `tfds` have several splits; the others
-have one, `train`: name validation data as a source of its own, or `hold_out` a part.
+Files may be compressed (.gz, .xz). A byte order mark at the start of a text is dropped.
+`kjv` and `tfds` have several splits. The others have one, `train`: name validation data
+as a source of its own, or hold out a part (`zoo.data.splits`).
 Tables (`csv:`, `sklearn:`) have no text: `zoo.data.tables` reads them.
 """
 
+import os
 from collections.abc import Callable, Iterator
 
+from zoo.data import compressed
+from zoo.data.compressed import shown
 from zoo.data.sources import jsonl, kjv, text, tfds
-from zoo.data.sources.examples import Example
-from zoo.data.splits import hold_out
+from zoo.data.sources.examples import Example, only_train
+from zoo.data.sources.held_out import hold_out
 from zoo.fields import suggest
 
-__all__ = ["Example", "documents", "hold_out", "read"]
+__all__ = [
+    "Example",
+    "documents",
+    "files",
+    "hold_out",
+    "label_names",
+    "read",
+    "splits",
+]
 
 # A reader a source: (what follows the colon, split, field or "") -> examples.
 _READERS: dict[str, Callable[[str, str, str], Iterator[Example]]] = {
@@ -49,22 +61,76 @@ def documents(spec: str, split: str = "train") -> list[str]:
     """
     kind, rest, field = _parse(spec)
     field = field or "text"
-    texts = [example[field] for example in _READERS[kind](rest, split, field)]
+    mark = compressed.BYTE_ORDER_MARK
+    texts = [
+        example[field].removeprefix(mark)
+        for example in _READERS[kind](rest, split, field)
+    ]
     if not any(texts):
-        raise ValueError(f"{spec}: the split {split!r} has no text.")
+        raise ValueError(f"'{shown(spec)}': the split {split!r} has no text.")
     return texts
+
+
+def splits(spec: str) -> tuple[str, ...]:
+    """The names of a source's splits; `train` alone where a source has one.
+
+    Raises:
+      ValueError: an unknown source, or a data set that cannot be prepared.
+    """
+    kind, rest, _ = _parse(spec)
+    if kind == "kjv":
+        return kjv.SPLITS
+    return tfds.splits(rest) if kind == "tfds" else ("train",)
+
+
+def files(spec: str, split: str = "train") -> dict[str, str]:
+    """The files of a split: a name for messages, to the path.
+
+    Empty where the text does not come from files of its own.
+
+    Raises:
+      ValueError: an unknown source or split, or a missing file.
+    """
+    kind, rest, _ = _parse(spec)
+    if kind == "tfds":
+        return tfds.files(rest, split)
+    if kind == "kjv":
+        return {}
+    only_train(kind, split)
+    return {shown(path): path for path in compressed.find(rest)}
+
+
+def label_names(spec: str, field: str = "label") -> tuple[str, ...]:
+    """The names of the classes that the integers of a field stand for.
+
+    Raises:
+      ValueError: an unknown source, or a data set without the field.
+    """
+    kind, rest, _ = _parse(spec)
+    return tfds.label_names(rest, field) if kind == "tfds" else ()
 
 
 def _parse(spec: str) -> tuple[str, str, str]:
     """Splits a spec into the kind of source, what follows the colon, and the field."""
     kind, _, rest = spec.partition(":")
     if kind in _TABLES:
-        raise ValueError(f"{spec}: a table of numbers has no text.")
+        raise ValueError(f"'{shown(spec)}': a table of numbers has no text.")
     if kind not in _READERS:
-        raise ValueError(f"Unknown source {spec!r}.{suggest(kind, _READERS)}")
+        raise ValueError(f"Unknown source '{shown(spec)}'.{_allowed(spec, kind)}")
     if kind != "kjv" and not rest:
-        raise ValueError(f"{spec!r}: a file or name must follow {kind}:")
+        raise ValueError(f"'{shown(spec)}': a file or name must follow {kind}:")
     field = ""
     if kind in _WITH_FIELD:
         rest, _, field = rest.partition("#")
     return kind, rest, field
+
+
+def _allowed(spec: str, kind: str) -> str:
+    """The end of the message about an unknown source; a path gets its kind."""
+    if not compressed.is_path(spec):
+        return suggest(kind, _READERS)
+    name = shown(spec)
+    if os.path.isdir(spec):
+        name = os.path.join(name, "**", "*.txt")
+    likely = "jsonl" if ".json" in os.path.basename(name) else "text"
+    return f" Did you mean {likely}:{name}? Allowed: {', '.join(sorted(_READERS))}."

@@ -24,26 +24,25 @@ def read(patterns: str, split: str, field: str) -> Iterator[Example]:
 
 
 def _rows(paths: list[str], field: str) -> Iterator[Example]:
+    """The objects of all lines that are not blank."""
     for path in paths:
         for number, line in enumerate(compressed.lines(path), 1):
             if line.strip():
-                yield _row(line, field, f"{path}, line {number}")
+                where = f"{compressed.shown(path)}, line {number}"
+                yield _row(line, field, where)
 
 
 def _row(line: bytes, field: str, where: str) -> Example:
     """Parses one line and checks every string in the object."""
+    text = compressed.decode(line, where)
     try:
-        row = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{where}: byte {error.start} of the line is not valid UTF-8."
-        ) from None
-    except (json.JSONDecodeError, RecursionError) as error:
+        row = json.loads(text)
+    except (ValueError, RecursionError) as error:  # of JSON, or a very long number
         raise ValueError(f"{where}: not JSON ({error}).") from None
     if not isinstance(row, dict):
         raise ValueError(f"{where}: a {type(row).__name__}, expected a JSON object.")
     for key, value in row.items():
-        if isinstance(value, str) and not _is_unicode(value):
+        if not _is_unicode(key) or isinstance(value, str) and not _is_unicode(value):
             raise ValueError(f"{where}: field {key!r} holds half a surrogate pair.")
     return check_text(row, field, where)
 

@@ -1,10 +1,13 @@
 """The King James Bible of the package `pythonbible[kjv]`, split by whole books."""
 
+import functools
 from collections.abc import Iterator
 
+from zoo.data.compressed import shown
 from zoo.data.sources.examples import Example
 from zoo.fields import one_of
 
+SPLITS = ("train", "valid", "test")
 # Whole books, so that no test sentence stands beside a training sentence.
 TEST = ("Ruth", "Proverbs", "Jonah", "Mark", "Hebrews")
 VALID = ("Nahum", "Haggai", "2 Thessalonians", "Philemon", "3 John")
@@ -22,10 +25,11 @@ def read(rest: str, split: str, field: str) -> Iterator[Example]:
       ValueError: `rest` is not empty, or an unknown split.
     """
     if rest:
-        raise ValueError(f"kjv:{rest}: kjv takes nothing after its name.")
+        raise ValueError(f"kjv:{shown(rest)}: kjv takes nothing after its name.")
     return ({"title": title, "text": text} for title, text in books(split).items())
 
 
+@functools.cache
 def books(split: str) -> dict[str, str]:
     """The books of a split in the order of the Bible, title to text.
 
@@ -40,7 +44,7 @@ def books(split: str) -> dict[str, str]:
     """
     wanted = split.split("+")
     for part in wanted:
-        one_of("kjv split", part, ("train", "valid", "test"))
+        one_of("kjv split", part, SPLITS)
 
     import pythonbible
 

@@ -19,15 +19,5 @@ def read(patterns: str, split: str, field: str) -> Iterator[Example]:
         file, or bytes that are not UTF-8 (when the reader reaches the file).
     """
     only_train("text", split)
-    return ({"path": path, "text": _decode(path)} for path in compressed.find(patterns))
-
-
-def _decode(path: str) -> str:
-    """The content of a UTF-8 file."""
-    data = compressed.read(path)
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}: byte {error.start} (0x{data[error.start]:02x}) is not UTF-8."
-        ) from None
+    paths = compressed.find(patterns)
+    return ({"path": path, "text": compressed.text(path)} for path in paths)

@@ -40,6 +40,22 @@ def hold_out_rows(table: Table, fraction: float, seed: int = 0) -> tuple[Table, 
     return _take(table, sorted(order[count:])), _take(table, sorted(order[:count]))
 
 
+def reorder(table: Table, feature_names: tuple[str, ...]) -> Table:
+    """The table with its features in another order.
+
+    Where `feature_names` are not the same names, the table stays as it is: the layout
+    of scikit-learn has no names of features.
+    """
+    if sorted(table.feature_names) != sorted(feature_names):
+        return table
+    columns = [table.feature_names.index(name) for name in feature_names]
+    return dataclasses.replace(
+        table,
+        features_NF=table.features_NF[:, columns],
+        feature_names=feature_names,
+    )
+
+
 def _take(table: Table, rows: list[int]) -> Table:
     """A table of the given rows alone."""
     return dataclasses.replace(

@@ -2,14 +2,17 @@
 
 import numpy as np
 
-from zoo.data.tables.rows import Table
+from zoo.data.tables.labels import Column
 from zoo.fields import one_of
 
 NAMES = ("breast_cancer", "diabetes", "digits", "iris", "wine")
 
 
-def read(name: str) -> Table:
-    """One of the tables.
+def read(name: str) -> tuple[np.ndarray, tuple[str, ...], Column]:
+    """Reads one of the tables.
+
+    Returns:
+      The features as float32 [N, F], their names, and the labels.
 
     Raises:
       ValueError: an unknown name.
@@ -19,9 +22,8 @@ def read(name: str) -> Table:
 
     data = getattr(datasets, f"load_{name}")()
     classes = tuple(map(str, data.get("target_names", ())))
-    return Table(
-        data.data.astype(np.float32),
-        data.target.astype(np.int32 if classes else np.float32),
-        tuple(map(str, data.feature_names)),
-        classes,
-    )
+    labels = data.target.tolist()
+    cells = [classes[label] if classes else repr(float(label)) for label in labels]
+    column = Column(cells, lambda i: f"sklearn:{name}, row {i}", classes)
+    features_NF = data.data.astype(np.float32)
+    return features_NF, tuple(map(str, data.feature_names)), column

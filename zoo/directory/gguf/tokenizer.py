@@ -35,8 +35,8 @@ def read(fields: dict[str, Any], where: str) -> Tokenizer:
       where: the start of error messages.
 
     Raises:
-      ValueError: an unknown type of tokenizer or of words; fields that are missing or
-        do not fit each other; or no token that ends a text.
+      ValueError: an unknown type of tokenizer or of words, or fields that are missing
+        or do not fit each other.
     """
     model = _get(fields, "model", str, where)
     if model not in _MODELS:
@@ -111,13 +111,9 @@ def _settings(fields, tokens, where) -> dict[str, Any]:
 
     settings = {hf_name: named(name) for hf_name, name in NAMED.items()}
     settings = {name: token for name, token in settings.items() if token is not None}
-    if "eos_token" not in settings:
-        raise ValueError(
-            f"{where}: no token ends a text: the field tokenizer.ggml.eos_token_id is "
-            "missing."
-        )
-    ends = [settings["eos_token"], *(named(name) for name in MORE_ENDS)]
+    ends = [settings.get("eos_token"), *(named(name) for name in MORE_ENDS)]
     ends = list(dict.fromkeys(end for end in ends if end is not None))
+    settings["eos_token"] = ends[0] if ends else None
     if ends[1:]:
         settings["end_tokens"] = ends
     for name in ("add_bos_token", "add_eos_token"):
@@ -167,10 +163,9 @@ def _sentencepiece(fields, tokens, kinds, settings, where):
     if "tokenizer.ggml.add_bos_token" not in fields:
         settings["add_bos_token"] = True  # llama.cpp's default
     unknown = [t for t, kind in zip(tokens, kinds, strict=True) if kind == _UNKNOWN]
-    order = np.argsort(-scores[: len(tokens)], kind="stable")
     engine = sentencepiece.pipeline(
         tokens,
-        [tokens[number] for number in order],
+        scores[: len(tokens)].tolist(),
         unknown[0] if unknown else None,
         byte_fallback=_BYTE in kinds,
         prefix_space=_get(fields, "add_space_prefix", bool, where, True),

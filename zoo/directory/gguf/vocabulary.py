@@ -4,7 +4,6 @@ A file has the name of the rule that splits a text into words (byte-level BPE), 
 score for each token (SentencePiece's BPE). The fields are read back and compared.
 """
 
-import itertools
 import json
 from typing import Any
 
@@ -104,7 +103,7 @@ def _settings(tokenizer, ids):
         if token in ids:
             values[name] = ids[token]
     ends = [tokenizer.end_token, *tokenizer.config.get("end_tokens", ())]
-    first, *more = dict.fromkeys(ids[end] for end in ends if end in ids)
+    first, *more = [*dict.fromkeys(ids[end] for end in ends if end in ids)] or [None]
     if len(more) > len(gguf_tokenizer.MORE_ENDS):
         raise _refusal(
             f"with {len(more) + 1} tokens that end a text",
@@ -137,10 +136,25 @@ def _ids(spec) -> dict[str, int]:
 def _scores(model, ids, size):
     """Returns a score for each token; tokens that merge first have the best ones."""
     scores = np.zeros(size, np.float32)
-    merged = dict.fromkeys(map("".join, model["merges"]))
-    for rank, token in enumerate(merged, 1):
-        scores[ids[token]] = -rank
+    for rank, merges in enumerate(_blocks(model["merges"]), 1):
+        for merge in merges:
+            scores[ids["".join(merge)]] = -rank
     return scores
+
+
+def _blocks(merges) -> list[list[tuple[str, str]]]:
+    """Cuts merges where no piece has some before and some behind.
+
+    A block of several pieces is of equal scores, as Gemma's runs of spaces are.
+    """
+    last = {"".join(merge): place for place, merge in enumerate(merges)}
+    blocks, end = [], -1
+    for place, merge in enumerate(merges):
+        if place > end:
+            blocks.append([])
+        end = max(end, last["".join(merge)])
+        blocks[-1].append(tuple(merge))
+    return blocks
 
 
 def _words(spec) -> str | None:
@@ -174,12 +188,15 @@ def _steps(part) -> list[dict]:
 def _essence(spec) -> dict[str, Any]:
     """Returns all parts of a tokenizer.json that affect ids."""
     model = spec["model"]
-    groups = itertools.groupby(map(tuple, model["merges"]), "".join)
     flags = ("special", "lstrip", "rstrip", "single_word")
     flags += ("normalized",) if spec["normalizer"] else ()
     return {
         "tokens": _ids(spec),
-        "merges": [(token, {*pairs}) for token, pairs in groups],
+        # the order of merges that make one piece changes no id
+        "merges": [
+            {*block} if len({*map("".join, block)}) == 1 else block
+            for block in _blocks(model["merges"])
+        ],
         "words": _rule(spec),
         "added tokens": {
             token["id"]: [token[flag] for flag in flags]

@@ -63,12 +63,7 @@ def read(name: str) -> Pretrained:
         supported.
     """
     where = f"keras_hub:{name}"
-    try:
-        import keras_hub
-    except ImportError:
-        raise ValueError(
-            f"{where}: reading it needs the package keras-hub (pip install keras-hub)."
-        ) from None
+    keras_hub = _keras_hub(where)
     kind = _kind(keras_hub, name, where)
     try:
         backbone = getattr(keras_hub.models, f"{kind}Backbone").from_preset(name)
@@ -105,12 +100,30 @@ def read(name: str) -> Pretrained:
 
     shapes = {hf_name: source.shape for hf_name, source in sources.items()}
     tensors = Tensors(shapes, value)
-    tokenizer = None
-    if not pathlib.Path(name).is_dir() or (
-        pathlib.Path(name, "tokenizer.json").exists()
-    ):
-        tokenizer = _tokenizer(keras_hub, name, kind, where)
+    tokenizer = _tokenizer(keras_hub, name, kind, where)
     return Pretrained(where, config, tensors, tokenizer, GenerationConfig())
+
+
+def read_tokenizer(name: str) -> Tokenizer | None:
+    """Reads the tokenizer of a preset; None if its folder has none.
+
+    Raises:
+      ValueError: as in `read`.
+    """
+    where = f"keras_hub:{name}"
+    keras_hub = _keras_hub(where)
+    return _tokenizer(keras_hub, name, _kind(keras_hub, name, where), where)
+
+
+def _keras_hub(where):
+    """Imports KerasHub, which is an optional package."""
+    try:
+        import keras_hub
+    except ImportError:
+        raise ValueError(
+            f"{where}: reading it needs the package keras-hub (pip install keras-hub)."
+        ) from None
+    return keras_hub
 
 
 def _wrapped(backbone, kind, where):
@@ -163,8 +176,11 @@ def _kind(keras_hub, name, where) -> str:
 # ------------------------------------------------------------------ tokenizers
 
 
-def _tokenizer(keras_hub, name, kind, where) -> Tokenizer:
+def _tokenizer(keras_hub, name, kind, where) -> Tokenizer | None:
     """Builds the tokenizer of a preset from the files that KerasHub writes."""
+    folder = pathlib.Path(name)
+    if folder.is_dir() and not (folder / "tokenizer.json").exists():
+        return None
     if kind not in _WORDS and kind not in _SENTENCEPIECE:
         raise ValueError(
             f"{where}: the word rule of a {kind} tokenizer is not known; "

@@ -1,0 +1,70 @@
+"""Example inputs of the signatures, short enough for the model."""
+
+from collections.abc import Callable
+from typing import Any
+
+from zoo.text.chat import rendering
+from zoo.text.tokenizer import Tokenizer
+
+_PROMPT, _COMPLETION = "In the beginning", " was the Word"
+_QUESTION = "What is the capital of France?"
+
+
+def of_features(width: int) -> dict[str, Any]:
+    """One row for a model of features."""
+    return {"features": [0.0] * width}
+
+
+def of_text(tokenizer: Tokenizer, limit: int) -> dict[str, Any]:
+    """One row for a text encoder.
+
+    Args:
+      tokenizer: its Tokenizer.
+      limit: the most tokens of a text.
+    """
+    return {"text": _cut(_PROMPT + _COMPLETION, limit - 2, _counts(tokenizer))}
+
+
+def of_language(
+    tokenizer: Tokenizer, limit: int, new_tokens: int, capacity: int, chat: bool
+) -> dict[str, Any]:
+    """One row for a language model.
+
+    Args:
+      tokenizer: its Tokenizer.
+      limit: the most tokens of a prompt and its answer.
+      new_tokens: the tokens of an answer.
+      capacity: the most tokens of a prompt of `start`.
+      chat: whether there is a signature `chat`.
+    """
+    count, room = _counts(tokenizer), limit - new_tokens
+    prompt = _cut(_PROMPT, min(room, capacity), count)
+    examples = {
+        "prompt": prompt,
+        "completion": _cut(_COMPLETION, limit - count(prompt), count),
+        "text": _cut(_PROMPT + _COMPLETION, limit, count),
+        "tokens": [1, 2, 3],
+        "lengths": 3,
+        "token": 1,
+    }
+    if chat:
+        content = _cut(_QUESTION, room, lambda text: _chat_tokens(tokenizer, text))
+        examples |= {"roles": ["user"], "contents": [content]}
+    return examples
+
+
+def _counts(tokenizer) -> Callable[[str], int]:
+    """Counts the tokens of a text, with those before it."""
+    before = len(tokenizer.prefix)
+    return lambda text: before + len(tokenizer.encode(text))
+
+
+def _chat_tokens(tokenizer, text) -> int:
+    messages = [{"role": "user", "content": text}]
+    return len(rendering.encode(tokenizer, messages))
+
+
+def _cut(text: str, room: int, count: Callable[[str], int]) -> str:
+    """The longest beginning of a text that fits, of one letter at least."""
+    sizes = range(len(text), 1, -1)
+    return next((text[:n] for n in sizes if count(text[:n]) <= room), text[:1])
