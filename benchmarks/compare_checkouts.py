@@ -122,9 +122,10 @@ def _results(checkout, families, work) -> dict[str, np.ndarray | str]:
             overrides = [*overrides, f"--config.data.source=text:{corpus}"]
         config = f"--config=configs/{config}.py"
         python("-m", "trainers.train", config, f"--workdir={work / name}", *overrides)
-        for i, line in enumerate((work / name / "metrics.jsonl").open()):
-            kept = {k: v for k, v in json.loads(line).items() if not _is_time(k)}
-            found[f"trained {name}: metrics {i:02d}"] = _text_of(kept)
+        for line in (work / name / "metrics.jsonl").open():
+            kept = {k: v for k, v in json.loads(line).items() if not k.endswith(_TIMES)}
+            title = f"{kept['split']} metrics of step {kept['step']:02d}"
+            found[f"trained {name}: {title}"] = _text_of(kept)
         for i, (_, value) in enumerate(_tensors(work / name / "model")):
             found[f"trained {name}: weight {i:03d} {value.shape}"] = value
     knobs = ["--temperature=0.9", "--seed=3", "--max_new_tokens=24", "--prompt=ab"]
@@ -158,10 +159,6 @@ def _results(checkout, families, work) -> dict[str, np.ndarray | str]:
 def _text_of(value) -> str:
     """A JSON value as text that does not depend on the order of keys."""
     return json.dumps(value, sort_keys=True)
-
-
-def _is_time(name) -> bool:
-    return name.endswith(_TIMES)
 
 
 def _text() -> str:

@@ -1,5 +1,7 @@
 """CausalLMs of KerasHub as language models: the same logits, with cache and without."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -36,7 +38,9 @@ SETTINGS["Gemma3"] |= {"use_sliding_window_attention": True, "sliding_window_siz
 SETTINGS["Phi3"] |= {"pretraining_sequence_length": CONTEXT}
 
 
+@functools.cache
 def build(kind):
+    """A model of a kind, one for all tests, which change nothing of it."""
     model = zoo.build(
         "keras_hub", kind=kind, settings=SETTINGS[kind], context=CONTEXT, dropout=0.0
     )
