@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from absl import logging
+
 from zoo import files
 from zoo.directory import checksums, hf, safetensors_file
 from zoo.directory.hf import bert, sentence_transformers
@@ -96,6 +98,8 @@ def _tokenizer_reader(folder, config, settings) -> Callable[[], Tokenizer | None
                 f"{TOKENIZERS}.",
                 stacklevel=2,
             )
+        elif found is None and rows(folder) is not None:  # a model of text
+            logging.warning("%s: has no tokenizer: none of %s.", folder, TOKENIZERS)
         return found
 
     return tokenizer

@@ -424,12 +424,10 @@ def test_a_file_that_is_too_large(folder, monkeypatch):
         hf_files.load(str(folder), [2])
 
 
-def test_a_folder_without_a_tokenizer_says_what_is_missing(tmp_path, caplog):
+def test_a_pipe_is_no_tokenizer(tmp_path):
     os.mkfifo(tmp_path / "tokenizer.json")  # opening it would wait for ever
     os.mkfifo(tmp_path / "tokenizer_config.json")
-    with caplog.at_level("WARNING", logger="absl"):
-        assert hf_files.load(str(tmp_path)) is None
-    assert "no tokenizer: none of the files tokenizer.json, vocab.json" in caplog.text
+    assert hf_files.load(str(tmp_path)) is None
     with pytest.raises(ValueError, match="no such file"):
         tokenizer.load(str(tmp_path))
 

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import tokenizers
-from absl import logging
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from zoo.text.importers import sentencepiece, special_tokens
@@ -63,11 +62,6 @@ def load(folder: str, end_ids: Sequence[int] = ()) -> Tokenizer | None:
     """
     present = {name for name in FILES if os.path.isfile(os.path.join(folder, name))}
     if not present & {TOKENIZER_FILE, *_VOCABULARIES}:
-        logging.warning(
-            "%s: no tokenizer: none of the files %s is there.",
-            folder,
-            ", ".join([TOKENIZER_FILE, *_VOCABULARIES]),
-        )
         return None
     settings = _object(folder, CONFIG_FILE) if CONFIG_FILE in present else {}
     if "auto_map" in settings:
