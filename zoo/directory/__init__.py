@@ -2,10 +2,10 @@
 
     config.json              the family and its fields
     model.safetensors        the weights, float32
-    SHA256SUMS               the digests of both, see `checksums`
     tokenizer.json           for models of text
     tokenizer_config.json
     generation_config.json   the defaults of generation
+    SHA256SUMS               the digests of all these, see `checksums`
     modules.json, ...        for text encoders, see `hf.sentence_transformers`
 
 If a Hugging Face family can express a model, its directory is one of that family, and
@@ -89,12 +89,14 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
             sentence_transformers.write(new, model.config)
         files.write_json(new / "config.json", config)
         safetensors_file.write(new / safetensors_file.FILE, shapes, arrays())
-        checksums.write(new, (folder.CONFIG, safetensors_file.FILE))
         if tokenizer is not None:
             tokenizer.save(new)
             value = (generation or GenerationConfig()).to_json(tokenizer.end_id)
             value["eos_token_id"] = special_ids["eos_token_id"]
-            files.write_json(new / "generation_config.json", value)
+            files.write_json(new / folder.GENERATION, value)
+        checksums.write(
+            new, sorted(path.name for path in new.iterdir() if path.is_file())
+        )
 
 
 def load(source, revision: str | None = None) -> Loaded:

@@ -1,14 +1,16 @@
 """The digests of a model directory, in the format of the command `sha256sum`.
 
-`save` writes SHA256SUMS beside config.json and the weights, and loading compares them.
-So a flipped bit is found. A directory from another program has no such file, and loads
-without the check.
+`save` writes SHA256SUMS, and loading compares the digests. So a flipped bit is found.
+It is an error in config.json and the weights, a warning in the files that users edit. A
+directory from another program has no SHA256SUMS, and loads without the check.
 """
 
 import hashlib
 import os
 import pathlib
 import re
+
+from absl import logging
 
 from zoo import files
 
@@ -29,8 +31,40 @@ def check(folder: pathlib.Path, name: str) -> None:
     Raises:
       ValueError: the digest is another one, or SHA256SUMS is broken.
     """
-    if not os.path.lexists(folder / FILE):
+    digests = _read(folder)
+    if digests is None:
         return
+    if name not in digests:
+        raise ValueError(f"{folder / FILE}: has no digest of {name}; {_ADVICE}.")
+    if _digest(files.inside(folder, name)) != digests[name]:
+        raise ValueError(
+            f"{folder / name}: was changed after it was written; its digest is not "
+            f"that of {FILE}. Copy the directory again; {_ADVICE}."
+        )
+
+
+def warn(folder: pathlib.Path, names) -> None:
+    """Warns of files that users edit, such as tokenizer.json, if they were changed.
+
+    Raises:
+      ValueError: SHA256SUMS is broken.
+    """
+    digests = _read(folder) or {}
+    for name in names:
+        if name in digests and os.path.lexists(folder / name):
+            if _digest(files.inside(folder, name)) != digests[name]:
+                logging.warning(
+                    "%s: was edited or damaged after it was written; its digest is not "
+                    "that of %s.",
+                    folder / name,
+                    FILE,
+                )
+
+
+def _read(folder) -> dict[str, str] | None:
+    """The digests by file name, or None without SHA256SUMS."""
+    if not os.path.lexists(folder / FILE):
+        return None
     path = files.inside(folder, FILE)
     if path.stat().st_size > _LARGEST:
         raise ValueError(f"{path}: larger than {_LARGEST} bytes.")
@@ -40,13 +74,7 @@ def check(folder: pathlib.Path, name: str) -> None:
         if match is None:
             raise ValueError(f"{path}: {line[:80]!r}; lines of `sha256sum` allowed.")
         digests[match[2]] = match[1]
-    if name not in digests:
-        raise ValueError(f"{path}: has no digest of {name}; {_ADVICE}.")
-    if _digest(files.inside(folder, name)) != digests[name]:
-        raise ValueError(
-            f"{folder / name}: was changed after it was written; its digest is not "
-            f"that of {FILE}. Copy the directory again; {_ADVICE}."
-        )
+    return digests
 
 
 _ADVICE = f"after a change of your own, delete {FILE}"

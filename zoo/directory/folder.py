@@ -49,6 +49,7 @@ def read(folder: pathlib.Path) -> Pretrained:
             f"{path}: the fields {', '.join(unused)} are not used, as in transformers.",
             stacklevel=3,
         )
+    checksums.warn(folder, (GENERATION, *hf_files.FILES))
     settings = _optional(folder, GENERATION)
     generation = GenerationConfig.from_json(settings, str(folder / GENERATION))
     return Pretrained(

@@ -36,6 +36,18 @@ def test_a_flipped_bit_is_found(name, folder):
     directory.load(folder)
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "generation_config.json"])
+def test_a_file_that_users_edit_gives_a_warning(name, tokenizer, tmp_path, caplog):
+    folder = tmp_path / "m"
+    directory.save(folder, models.build("gru_lm", **SMALL, units=8), tokenizer)
+    with caplog.at_level("WARNING", logger="absl"):
+        directory.load(folder)
+        assert not caplog.text
+        (folder / name).write_text((folder / name).read_text() + "\n")
+        directory.load(folder)
+    assert f"{folder / name}: was edited or damaged" in caplog.text
+
+
 def test_a_flipped_bit_of_the_digests_is_found(folder):
     path = folder / checksums.FILE
     first, size = path.read_bytes(), 8 * path.stat().st_size
