@@ -6,9 +6,12 @@ python -m zoo.convert --source=DIR --output=FILE.gguf --format=gguf
 
 from absl import flags
 
-from zoo import command, directory, files
-from zoo.directory.assemble import assemble
-from zoo.directory.gguf import writer as gguf_writer
+from zoo import command, files
+
+with command.quiet_imports():
+    from zoo import directory
+    from zoo.directory.assemble import assemble
+    from zoo.directory.gguf import writer as gguf_writer
 
 _SOURCE = flags.DEFINE_string(
     "source",
