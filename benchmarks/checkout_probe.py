@@ -1,7 +1,7 @@
 """What `benchmarks.compare_checkouts` asks the Python API of a checkout.
 
-The source is fed to a Python process whose working directory is the checkout, and uses
-only names that every checkout has: zoo.build, zoo.load and zoo.save.
+`compare_checkouts` feeds this source to a Python process in the checkout's folder. The
+source uses only names that every checkout has: zoo.build, zoo.load and zoo.save.
 """
 
 import json

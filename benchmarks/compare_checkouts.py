@@ -76,12 +76,20 @@ def _difference(before, after) -> str:
     if before is None or after is None:
         return "only after" if before is None else "only before"
     if isinstance(before, str):
-        return "" if before == after else "DIFFERS"
+        return "" if before == after else _first_difference(before, after)
     if before.dtype != after.dtype or before.shape != after.shape:
         return f"DIFFERS {before.shape} {after.shape}"
     if before.tobytes() == after.tobytes():
         return ""
     return f"DIFFERS by {np.abs(before - after).max():.3g}"
+
+
+def _first_difference(before: str, after: str) -> str:
+    """The first place where two texts differ."""
+    pairs = enumerate(zip(before, after, strict=False))
+    at = next((i for i, (a, b) in pairs if a != b), min(len(before), len(after)))
+    start = max(at - 30, 0)
+    return f"DIFFERS {before[start : at + 30]!r} {after[start : at + 30]!r}"
 
 
 def _results(checkout, families, work) -> dict[str, np.ndarray | str]:
@@ -114,9 +122,10 @@ def _results(checkout, families, work) -> dict[str, np.ndarray | str]:
             overrides = [*overrides, f"--config.data.source=text:{corpus}"]
         config = f"--config=configs/{config}.py"
         python("-m", "trainers.train", config, f"--workdir={work / name}", *overrides)
-        for i, line in enumerate((work / name / "metrics.jsonl").open()):
-            kept = {k: v for k, v in json.loads(line).items() if not _is_time(k)}
-            found[f"trained {name}: metrics {i:02d}"] = json.dumps(kept)
+        for line in (work / name / "metrics.jsonl").open():
+            kept = {k: v for k, v in json.loads(line).items() if not k.endswith(_TIMES)}
+            title = f"{kept['split']} metrics of step {kept['step']:02d}"
+            found[f"trained {name}: {title}"] = _text_of(kept)
         for i, (_, value) in enumerate(_tensors(work / name / "model")):
             found[f"trained {name}: weight {i:03d} {value.shape}"] = value
     knobs = ["--temperature=0.9", "--seed=3", "--max_new_tokens=24", "--prompt=ab"]
@@ -139,16 +148,17 @@ def _results(checkout, families, work) -> dict[str, np.ndarray | str]:
         extra = base / "1/assets.extra"
         described = json.loads((extra / "signature.json").read_text(encoding="utf-8"))
         for key, value in described["signatures"].items():
-            found[f"exported {name}: signature {key}"] = json.dumps(value)
+            found[f"exported {name}: signature {key}"] = _text_of(value)
         answers = json.loads((extra / "requests.json").read_text(encoding="utf-8"))
         for i, answer in enumerate(answers):
             title = f"exported {name}: answer {i:02d} of {answer['signature']}"
-            found[title] = json.dumps(answer)
+            found[title] = _text_of(answer)
     return found
 
 
-def _is_time(name) -> bool:
-    return name.endswith(_TIMES)
+def _text_of(value) -> str:
+    """A JSON value as text that does not depend on the order of keys."""
+    return json.dumps(value, sort_keys=True)
 
 
 def _text() -> str:

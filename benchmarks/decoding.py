@@ -1,11 +1,12 @@
-"""Decoding speed of an exported GPT-2 small beside KerasHub's generate.
+"""Decoding speed of an exported GPT-2 small, compared with KerasHub's generate.
 
     python -m benchmarks.decoding --batch=1
 
-Ours: the SavedModel, text in and text out, through the C API without XLA. Theirs:
-`GPT2CausalLM.generate` of ids, greedy, `jit_compile=False`. Both: 124M parameters,
-float32, 16 prompt tokens, 128 new ones. Each side runs in processes of its own, in
-turn; milliseconds a step, the best of a process's repetitions, the median of processes.
+Our side calls the SavedModel through the C API without XLA, text in and text out. Their
+side calls `GPT2CausalLM.generate` on ids, greedy, with `jit_compile=False`. Both have
+124M parameters in float32, 16 prompt tokens and 128 new tokens. The sides run in turn,
+each in its own processes. The figure is milliseconds per step: the best repetition of a
+process, and the median over processes.
 """
 
 import json

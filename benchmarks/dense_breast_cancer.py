@@ -1,13 +1,13 @@
-"""The dense net against logistic regression on scikit-learn's breast cancer data.
+"""The dense net and logistic regression on scikit-learn's breast cancer data.
 
     python -m benchmarks.dense_breast_cancer [--neighbours]
 
-Both see the same folds: 5-fold stratified cross-validation with each of three seeds.
-The net is the model of configs/dense_breast_cancer.py, trained by the project's own
-Step, batches and optimizer: one setting for all folds; no test row is looked at before
-the last step. Its scaling is its own (`DenseNet.adapt`, on the training rows).
-The setting was chosen on the folds of other seeds (100 to 119); --neighbours shows how
-little the choice matters.
+Both sides use the same folds: 5-fold stratified cross-validation with three seeds. The
+net is the model of configs/dense_breast_cancer.py, trained by the project's own Step,
+batches and optimizer, with one setting for all folds. `DenseNet.adapt` scales the
+features by the training rows. No test row is used before the last step. The setting was
+chosen on the folds of other seeds (100 to 119). --neighbours shows how little the
+choice matters.
 """
 
 import dataclasses

@@ -1,14 +1,15 @@
-"""Loading a model directory beside transformers' from_pretrained.
+"""Loading a model directory, compared with from_pretrained of transformers.
 
     python -m benchmarks.loading --model=DIR --peer_python=PYTHON
 
 Both sides read the same directory of a causal language model, with its tokenizer, into
-float32. Each process loads twice: the first time with what the libraries import on the
-way, and again. transformers maps a float32 file and reads it where the model is used,
-so the time until every weight was read once is measured too, and what that took of the
-processor. Each side runs in processes of its own, in turn; the ratios are those of the
-medians. PYTHON has torch and transformers; the file is in the cache of the system from
-the first round on.
+float32. Each process loads twice: the first time includes the imports of the libraries,
+the second does not. transformers maps a float32 file into memory, and reads a weight at
+its first use. So the benchmark also measures the time until every weight was read once,
+and the processor time of that.
+
+The sides run in turn, each in its own processes. The ratios are those of the medians.
+PYTHON has torch and transformers. The system caches the file in the first round.
 """
 
 import json

@@ -1,10 +1,10 @@
-"""What a SavedModel costs a server: latency, long texts, and many clients at once.
+"""The cost of a SavedModel in a server: latency, long texts, many clients at once.
 
     python -m benchmarks.serving
 
-Through the C API with XLA off, as TF Serving calls it. A GPT-2 of 124M parameters for
-latency, one of 14M for load; random weights, a real tokenizer. Each ratio is of calls
-made in turn in one process.
+All calls go through the C API with XLA off, as in TF Serving. A GPT-2 of 124M
+parameters measures latency, one of 14M load. Weights are random, the tokenizer is real.
+A ratio compares calls that take turns in one process.
 """
 
 import concurrent.futures

@@ -1,18 +1,20 @@
-"""The tokenizer in the graph beside the `tokenizers` library.
+"""The tokenizer in the graph, compared with the `tokenizers` library.
 
     python -m benchmarks.tokenizer [--tokenizer=MODEL/tokenizer.json]
     python -m benchmarks.tokenizer --families
 
-Without a file, a byte-level vocabulary of GPT-2's kind is trained on the King James
-Bible and Python's own library, without the half megabyte of each that is then encoded.
-Short requests go through a SavedModel and TensorFlow's C API, as to a server. Of texts
-of many kinds, words without a space among them, `growth` is what a byte costs in a
-megabyte over what it costs in ten thousand, less the cost of a text of one letter: 1 is
-linear. It is counted in time of the processor; with --families it is the highest one of
-each family that the tests know.
+Without a file, the benchmark trains a byte-level vocabulary, as GPT-2 has. Its texts
+are the King James Bible and Python's own library. Half a megabyte of each is left out
+of the training and encoded later. Short requests go through a SavedModel and
+TensorFlow's C API, as in a server.
 
-Both sides see the same texts in turn; ids are compared first, and the best time counts.
-Ours has one thread.
+`growth` compares the cost of a byte in a megabyte with its cost in ten thousand bytes.
+Both are without the cost of a text of one letter, so a linear tokenizer has growth 1.
+It is measured in processor time, on texts of many kinds. --families prints the highest
+growth of each family of the tests.
+
+Both sides encode the same texts in turn. The ids are compared first, and the best time
+counts. Our side has one thread.
 """
 
 import functools
@@ -46,7 +48,7 @@ _SHORT = (
 _CORES = os.cpu_count() or 1
 _CLIENT = """
 import json, sys, time
-from zoo.saved_model import c_api
+from zoo.saved_model.checker import c_api
 session, times = c_api.Session(sys.argv[1]), []
 for text in json.loads(sys.argv[2]):
     taken = []

@@ -10,6 +10,8 @@ import pytest
 
 from trainers import loop, objectives
 from trainers import run as config
+from zoo import directory, models
+from zoo.text import tokenizer
 
 ROOT = pathlib.Path(__file__).parents[1]
 NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem != "__init__")
@@ -52,11 +54,24 @@ def test_says_how_it_is_run(name):
     assert f"trainers.train --config=configs/{name}.py" in ast.get_docstring(tree)
 
 
+def pretrained(corpus, folder):
+    """A model directory that a run can start from."""
+    fields = {
+        k: SMALL[k] for k in ("vocab_size", "context", "width", "layers", "heads")
+    }
+    model = models.build("transformer_lm", **fields)
+    directory.save(folder, model, tokenizer.train([corpus.read_text()], 300))
+    return str(folder)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_learns(name, corpus, tmp_path, float32):
     run = run_of(name)
-    fields = {f.name for f in dataclasses.fields(run.model)} & SMALL.keys()
-    run.model = dataclasses.replace(run.model, **{k: SMALL[k] for k in fields})
+    if run.model is None:
+        run.init_from = pretrained(corpus, tmp_path / "pretrained")
+    else:
+        fields = {f.name for f in dataclasses.fields(run.model)} & SMALL.keys()
+        run.model = dataclasses.replace(run.model, **{k: SMALL[k] for k in fields})
     if name == "lm_keras_hub":
         run.model.settings["vocabulary_size"] = 300
     if type(run.objective).feed == "text":

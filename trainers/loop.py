@@ -4,13 +4,12 @@ A run is a function of its Run: the same Run in the same place goes on where it 
 stopped, however it was stopped, and ends with the same bits.
 """
 
-import json
 import time
 from typing import NamedTuple
 
 import keras
 
-from trainers import checkpoint, feeds, optimizers, workdir
+from trainers import checkpoint, feeds, memory, optimizers, workdir
 from trainers import roles as roles_lib
 from trainers import strategy as strategy_lib
 from trainers.loop_state import LoopState, finite
@@ -47,6 +46,7 @@ def train(run: Run, path) -> Result:
       ValueError: the Run cannot be done; nothing was written then.
     """
     check(run)
+    workdir.check(path, run)
 
     # ---- data, models, optimizer: all that can be refused comes first ----
     keras.utils.set_random_seed(run.seed)
@@ -58,6 +58,7 @@ def train(run: Run, path) -> Result:
     with strategy.scope():
         roles = roles_lib.make(run, start)
         variables = roles_lib.learning(run, roles)
+        memory.check(run, start.config, variables, feed.units[1] // run.data.batch)
         optimizer = optimizers.build(run.optimizer, steps, variables)
     folder = workdir.begin(path, run)
     feed.prepare(roles)
@@ -80,24 +81,29 @@ def train(run: Run, path) -> Result:
     )
     strategy_lib.separate_random_streams(strategy, saved.values())
     state = LoopState(**remembered)
-    if state.done:
+    stopped = bool(run.patience) and state.worse >= run.patience
+    if state.done and (first >= steps or stopped):
         return Result(first, state.last)
+    state.done = False  # a finished run may get more steps
     batches = strategy_lib.distribute(strategy, feed.train(first, roles))
 
     def write_checkpoint(step):
-        checkpoint.save(
-            folder / "checkpoints", step, saved, state.to_json(), feed.fingerprint
-        )
+        place = folder / "checkpoints"
+        with workdir.writing(place):
+            checkpoint.save(place, step, saved, state.to_json(), feed.fingerprint)
 
     def write_model():
         model = roles[run.objective.trains[0]]
-        directory.save(
-            folder / "model", model, feed.tokenizer, start.generation, replace=True
-        )
+        place = folder / "model"
+        with workdir.writing(place):
+            directory.save(place, model, feed.tokenizer, start.generation, replace=True)
 
-    text = json.dumps(to_json(run), indent=2)
     unit, units = feed.units
-    with MetricWriter(folder, first, steps, unit, text) as writer, Signals() as signals:
+    fields = to_json(run)
+    with (
+        MetricWriter(folder, first, steps, unit, fields) as writer,
+        Signals() as signals,
+    ):
 
         def evaluate(step, metrics_of):
             metrics = metrics_of(roles)
@@ -120,6 +126,8 @@ def train(run: Run, path) -> Result:
             waited += time.perf_counter() - asked
             pending.append(step_of(batch))
             timed += 1
+            if step == 1:
+                writer.graph(step_of, batch)
 
             # ---- log: means over the steps since the last line ----
             if _due(step, run.log_every, steps):

@@ -3,10 +3,28 @@
 import json
 import math
 import pathlib
+from typing import Any
 
 import rich.console
 import rich.progress
 import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+
+from trainers import event_files, metrics_file
+
+_ABOUT = {
+    "accuracy": "The share of examples whose label has the highest probability.",
+    "bits_per_byte": "The loss of the whole text in bits, by its bytes in UTF-8.",
+    "data_wait": "The share of time that steps waited for data.",
+    "grad_norm": "The global norm of the gradient before clipping.",
+    "loss": "The weighted mean of the loss, in nats; in training with penalties.",
+    "lr": "The learning rate.",
+    "perplexity": "e to the loss a token.",
+    "rows_per_second": "Rows of training, without evaluation and checkpoints.",
+    "skipped": "The share of steps that changed nothing: no weight, or not finite.",
+    "tokens_per_second": "Tokens of training, without evaluation and checkpoints.",
+    "weight": "The sum of the weights of a batch.",
+}
 
 
 class MetricWriter:
@@ -14,17 +32,21 @@ class MetricWriter:
 
     Args:
       workdir: gets metrics.jsonl and tensorboard/.
-      step: how many steps are done; later lines are removed, at 0 all lines.
+      step: how many steps are done; what was written later is removed, at 0 all.
       steps: the last step of the run.
       unit: "tokens" or "rows".
-      run: the Run as JSON text, shown in TensorBoard.
+      run: the Run as JSON, shown in TensorBoard as a text and as hyperparameters.
+
+    Raises:
+      ValueError: metrics.jsonl is broken; the message names the file and the line.
     """
 
-    def __init__(self, workdir, step: int, steps: int, unit: str, run: str):
+    def __init__(self, workdir, step: int, steps: int, unit: str, run: dict[str, Any]):
         folder = pathlib.Path(workdir)
         self.path = folder / "metrics.jsonl"
-        _cut(self.path, step)
+        metrics_file.cut(self.path, step)
         self.file = self.path.open("a", encoding="utf-8")
+        event_files.cut(folder / "tensorboard", step)
         self.writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
         self.console = rich.console.Console()
         self.unit, self.rate = unit, f"{unit}_per_second"
@@ -37,8 +59,10 @@ class MetricWriter:
             disable=not self.console.is_terminal,
         )
         self.task = self.bar.add_task("", total=steps, completed=step)
-        with self.writer.as_default(step):
-            tf.summary.text("run", f"```json\n{run}\n```")
+        if not step:
+            with self.writer.as_default(0):
+                tf.summary.text("run", f"```json\n{json.dumps(run, indent=2)}\n```")
+                hparams.hparams(_flat(run))
 
     def __enter__(self):
         self.bar.start()
@@ -58,7 +82,8 @@ class MetricWriter:
         self.file.flush()
         with self.writer.as_default(step):
             for name, value in metrics.items():
-                tf.summary.scalar(f"{split}/{name}", value)
+                about = _ABOUT.get(name)
+                tf.summary.scalar(f"{split}/{name}", value, description=about)
         self.writer.flush()
         shown = {"loss": "{:.4f}", "bits_per_byte": "{:.4f}", "accuracy": "{:.4f}"}
         parts = [
@@ -79,19 +104,23 @@ class MetricWriter:
         with self.writer.as_default(step):
             tf.summary.text(name, value)
 
+    def graph(self, step_of, batch) -> None:
+        """Writes the graph of the Step, a tf.function, to TensorBoard."""
+        with self.writer.as_default(0):
+            tf.summary.graph(step_of.get_concrete_function(batch).graph)
+
     def say(self, line: str) -> None:
         """Prints a line above the progress bar."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _cut(path, step: int) -> None:
-    """Removes the lines after a step, and a last line that is not complete."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if step and line.endswith("\n") and json.loads(line)["step"] <= step:
-            kept.append(line)
-    new = path.with_suffix(".new")
-    new.write_text("".join(kept), encoding="utf-8")
-    new.rename(path)
+def _flat(value: dict[str, Any], prefix="") -> dict[str, Any]:
+    """The fields of a Run by their paths, with values that HParams can show."""
+    found = {}
+    for key, item in value.items():
+        if isinstance(item, dict):
+            found |= _flat(item, f"{prefix}{key}.")
+        else:
+            simple = isinstance(item, bool | int | float | str)
+            found[f"{prefix}{key}"] = item if simple else json.dumps(item)
+    return found

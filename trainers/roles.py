@@ -46,13 +46,14 @@ def start(run: Run) -> Start:
     read = directory.read(run.init_from)
     config = assemble.config_of(read)
     if run.model is not None:
-        lines = differences(_stored(run.model), _stored(config))
+        given = _with_labels(run.model, config)
+        lines = differences(_stored(given), _stored(config))
         if lines:
             raise ValueError(
                 f"config.init_from: {run.init_from} is another model than "
                 f"config.model; it differs in: {'; '.join(lines)}"
             )
-        config = run.model
+        config = given
     tokenizer = read.tokenizer
     if callable(tokenizer):
         tokenizer = tokenizer()
@@ -131,6 +132,14 @@ def changing(run: Run, roles: dict[str, keras.Model], learning) -> dict[str, lis
         name: [v for v in roles[name].variables if id(v) in learn or not v.trainable]
         for name in run.objective.trains
     }
+
+
+def _with_labels(given, found):
+    """The Run's Config; where it names no classes, it takes those of the directory."""
+    classifies = given.task == found.task == "classify"
+    if classifies and not given.labels and given.classes == found.classes:
+        return dataclasses.replace(given, labels=found.labels)
+    return given
 
 
 def _stored(config):

@@ -27,7 +27,8 @@ class Data:
         `init_from` may be; empty means that of `init_from`, or a new one, trained on
         the source for the model's vocab_size.
       batch: examples in one optimizer step, of all replicas and accumulated parts.
-      length: tokens in one example; 0 means the model's context.
+      length: tokens in one example; 0 means the model's context, of which a model of
+        `init_from` takes at most 1,024.
       format: how examples become tokens, of `zoo.data.formats`: "lm" joins documents;
         "chat", "instruction" and "prompt" make one row of each example.
       fields: entries "field=column", where a format's field has another column.
@@ -188,9 +189,9 @@ def check(run: Run) -> None:
     one_of("config.data.too_long", run.data.too_long, formats.rows.TOO_LONG)
     check_fraction("config.data.hold_out", run.data.hold_out)
     if bool(run.steps) == bool(run.epochs):
+        wrong = "set one of the two to 0" if run.steps else "one must be above 0"
         raise ValueError(
-            f"config.steps: {run.steps}, config.epochs: {run.epochs}; one of the two "
-            "must be above 0."
+            f"config.steps: {run.steps}, config.epochs: {run.epochs}; {wrong}."
         )
     if run.data.batch % (max(run.replicas, 1) * run.accumulate):
         raise ValueError(

@@ -1,15 +1,16 @@
-"""Runs an absl command with a --config flag; mistakes become one line."""
+"""The flag --config: a file that makes a Run, and what is wrong with it in one line."""
 
+import dataclasses
 import os
 import re
 import sys
 import traceback
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
-from trainers import objectives
-from trainers.run import Run, from_json, to_json
+from trainers.run import Data, Optimizer, Run, from_json, to_json
+from zoo import command
 from zoo.fields import suggest
 
 
@@ -18,15 +19,36 @@ def define_config():
 
     Fields are overridden by --config.a.b=value.
     """
-    return config_flags.DEFINE_config_file(
-        "config", None, "A file of configs/; fields follow as --config.a.b=value."
+    holder = config_flags.DEFINE_config_file("config", None, _help())
+    # shows it under --help, as a flag of the command
+    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS["config"])
+    return holder
+
+
+def _help() -> str:
+    """The help of --config: all fields of a Run with their defaults."""
+    names = []
+    for prefix, cls in (("", Run), ("data.", Data), ("optimizer.", Optimizer)):
+        for field in dataclasses.fields(cls):
+            if field.name not in ("model", "objective", "data", "optimizer"):
+                names.append(f"{prefix}{field.name}={field.default!r}")
+    return (
+        "A file of configs/, whose get_config() returns a Run. Override its fields by "
+        "--config.NAME=VALUE. The names, with the defaults of a Run: "
+        f"{', '.join(names)}; model.NAME and objective.NAME, their own fields."
     )
 
 
 def run_of(flag) -> Run:
     """The Run of the flag, checked as if it had been read from JSON."""
+    with command.quiet_imports():
+        from trainers import objectives
+
     if flag.value is None:
         raise ValueError("--config: missing; give a file of configs/.")
+    path = _config_path(sys.argv)
+    if path and not os.path.isfile(path):
+        raise ValueError(f"--config: {path}: there is no such file.")
     if not isinstance(flag.value, Run):
         raise ValueError(f"--config: get_config() gave {type(flag.value)}, not a Run.")
     if type(flag.value.objective) not in objectives.BY_NAME.values():
@@ -38,41 +60,26 @@ def run_of(flag) -> Run:
 
 
 def run_app(main) -> None:
-    """`app.run(main)`; an error of input becomes one line and exit code 1."""
-
-    def parse(argv):
-        path = _config_path(argv)
-        if path and not os.path.isfile(path):
-            _fail(f"--config: {path}: there is no such file.")
-        try:
-            return flags.FLAGS(argv)
-        except Exception as error:  # a config file may raise anything
-            message = path and _in_file(path, error)
-            if message:
-                _fail(message)
-            if path and isinstance(error, KeyError):
-                _fail(_unknown_field(argv, path, error))
-            if isinstance(error, SyntaxError):
-                _fail(f"--config: {error}")
-            if isinstance(error, flags.Error):
-                _fail(str(error))
-            raise
-
-    def guarded(argv):
-        try:
-            if len(argv) > 1:
-                raise ValueError(f"Unknown argument {argv[1]!r}; flags begin with --.")
-            return main(argv)
-        except ValueError as error:
-            _fail(str(error))
-
-    app.run(guarded, flags_parser=parse)
+    """`zoo.command.run_app`, which also explains errors in the file of --config."""
+    if _config_path(sys.argv):
+        with command.quiet_imports():  # what every such file imports
+            import trainers.objectives  # noqa: F401
+    command.run_app(main, _explain)
 
 
-def _fail(message: str):
-    """Prints the message and ends the process with exit code 1."""
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(1)
+def _explain(argv, error) -> str:
+    """The message for an exception of the flag parser, or ""."""
+    path = _config_path(argv)
+    if path and not os.path.isfile(path):
+        return f"--config: {path}: there is no such file."
+    message = _in_file(path, error) if path else ""
+    if message:
+        return message
+    if path and isinstance(error, KeyError):
+        return _unknown_field(argv, path, error)
+    if path and isinstance(error, AttributeError) and "get_config" in str(error):
+        return f"--config: {path} has no function get_config() that returns a Run."
+    return f"--config: {error}" if isinstance(error, SyntaxError) else ""
 
 
 def _config_path(argv) -> str:
@@ -110,14 +117,18 @@ def _hint(frame, error) -> str:
 
 def _unknown_field(argv, path, error) -> str:
     """Names the --config.a.b that no Run has, and the fields at that place."""
-    holder_of = flags.FLAGS["config"].parser.parse(path)
+    run = flags.FLAGS["config"].parser.parse(path)
     for argument in argv:
         match = re.match(r"--config\.([\w.]+)", argument)
-        holder = holder_of
-        path_in_run = match[1] if match else ""
-        for part in path_in_run.split(".") if path_in_run else ():
+        holder, name = run, match[1] if match else ""
+        for part in name.split(".") if name else ():
+            if holder is None:
+                return (
+                    f"--config.{name}: the model is that of config.init_from; its "
+                    "fields cannot be set."
+                )
             fields = getattr(type(holder), "__dataclass_fields__", {})
             if part not in fields:
-                return f"Unknown --config.{path_in_run}.{suggest(part, fields)}"
+                return f"Unknown --config.{name}.{suggest(part, fields)}"
             holder = getattr(holder, part)
     return str(error)

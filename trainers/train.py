@@ -4,10 +4,10 @@ import sys
 
 from absl import flags
 
-from trainers import loop
-from trainers import run_flags as flags_lib
+from trainers import run_flags
+from zoo import command
 
-_CONFIG = flags_lib.define_config()
+_CONFIG = run_flags.define_config()
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The folder of the run; the same command continues it."
 )
@@ -15,10 +15,14 @@ _WORKDIR = flags.DEFINE_string(
 
 def main(argv):
     del argv
-    run_config = flags_lib.run_of(_CONFIG)
+    run_config = run_flags.run_of(_CONFIG)
+    with command.quiet_imports():
+        from trainers import loop, workdir
+
     if not _WORKDIR.value:
         raise ValueError("--workdir: missing; give a new or an empty folder.")
-    result = loop.train(run_config, _WORKDIR.value)
+    with workdir.writing(_WORKDIR.value):
+        result = loop.train(run_config, _WORKDIR.value)
     if result.interrupted:
         sys.exit(128 + result.interrupted)
     numbers = "  ".join(f"{k} {v:.6g}" for k, v in result.metrics.items())
@@ -26,7 +30,7 @@ def main(argv):
 
 
 def run():
-    flags_lib.run_app(main)
+    run_flags.run_app(main)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,10 @@ import rich.console
 import rich.table
 from absl import flags
 
-from zoo import command, models, registry
+from zoo import command
+
+with command.quiet_imports():
+    from zoo import models, registry
 
 _DESCRIBE = flags.DEFINE_string("describe", None, "The name of a model to describe.")
 

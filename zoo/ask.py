@@ -26,7 +26,8 @@ def main(argv):
     rows = range(len(prompts))
     knobs = {name: [value] for name, value in command.given(_KNOBS).items()}
     if "seed" in knobs:
-        knobs["seed"] = [row_seed(*knobs["seed"], row) for row in rows]
+        (seed,) = knobs["seed"]
+        knobs["seed"] = [row_seed(seed, row) for row in rows]
     signature, inputs = "generate", {"prompt": prompts}
     if _CHAT.value:
         signature, inputs = "chat", {"contents": [[text] for text in prompts]}

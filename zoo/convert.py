@@ -6,8 +6,12 @@ python -m zoo.convert --source=DIR --output=FILE.gguf --format=gguf
 
 from absl import flags
 
-from zoo import command, directory, files
-from zoo.directory.gguf import writer as gguf_writer
+from zoo import command, files
+
+with command.quiet_imports():
+    from zoo import directory
+    from zoo.directory.assemble import assemble
+    from zoo.directory.gguf import writer as gguf_writer
 
 _SOURCE = flags.DEFINE_string(
     "source",
@@ -38,7 +42,10 @@ def main(argv):
     del argv
     gguf = _FORMAT.value == "gguf"
     (gguf_writer.check_name if gguf else files.refuse_full)(_OUTPUT.value)
-    loaded = directory.load(_SOURCE.value, _REVISION.value)
+    files.check_room(_OUTPUT.value, 0)
+    found = directory.read(_SOURCE.value, _REVISION.value)
+    files.check_room(_OUTPUT.value, found.size)
+    loaded = assemble(found)
     if gguf:
         gguf_writer.write(_OUTPUT.value, loaded.model, loaded.tokenizer)
     else:

@@ -27,6 +27,11 @@ _MOST_NEW_TOKENS = flags.DEFINE_integer(
     "The largest max_new_tokens of a request; 0 is the context.",
     lower_bound=0,
 )
+_DATE = flags.DEFINE_string(
+    "date_string",
+    "",
+    "The default date of chat, for a chat template with a date; empty is today.",
+)
 # the defaults of the exported signatures; by default those of generation_config.json
 _KNOBS = command.define_knobs()
 
@@ -51,6 +56,7 @@ def main(argv):
         _BATCH.value,
         _CAPACITY.value,
         _MOST_NEW_TOKENS.value,
+        _DATE.value,
         report,
     )
     print(folder)

@@ -1,14 +1,46 @@
-"""Writes folders and files that appear only when complete; checks those it reads."""
+"""Writes folders and files that appear only when complete; checks those it reads.
+
+An error of the system, such as a full disk, becomes a `FileError`: one line with the
+path and the reason.
+"""
 
 import contextlib
 import json
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator
 from typing import Any
+
+import safetensors
 
 # A parsed file needs up to 24 times its size: `{},` is an empty dict.
 _LARGEST_JSON = 8 * 2**20
+
+
+class FileError(OSError, ValueError):
+    """A file or folder cannot be read or written."""
+
+
+@contextlib.contextmanager
+def system_errors(path) -> Iterator[None]:
+    """Turns errors of the system into a `FileError`.
+
+    Args:
+      path: the path for the message, if the error does not have one.
+
+    Raises:
+      FileError: the block raised an OSError or a SafetensorError.
+    """
+    try:
+        yield
+    except FileError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise FileError(f"{error.filename or path}: {reason}.") from error
+    except safetensors.SafetensorError as error:
+        raise FileError(f"{path}: {error}.") from error
 
 
 @contextlib.contextmanager
@@ -24,23 +56,25 @@ def staged(path, replace: bool = False):
 
     Raises:
       ValueError: the folder is not empty and `replace` is off.
+      FileError: the system cannot write, in the block too.
     """
     path = pathlib.Path(path)
     if not replace:
         refuse_full(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir()
     try:
-        yield new
-        flush(new)
-        old = path.with_name(f".{path.name}.{os.getpid()}.old")
-        if path.exists():
-            path.rename(old)
-        new.rename(path)
-        _flush_one(path.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        with system_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir()
+            yield new
+            flush(new)
+            old = path.with_name(f".{path.name}.{os.getpid()}.old")
+            if path.exists():
+                path.rename(old)
+            new.rename(path)
+            _flush_one(path.parent)
+            shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
@@ -51,18 +85,43 @@ def staged_file(path):
 
     Raises:
       ValueError: `path` exists.
+      FileError: the system cannot write, in the block too.
     """
     path = pathlib.Path(path)
     refuse_existing(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        yield new
-        _flush_one(new)
-        new.rename(path)
-        _flush_one(path.parent)
+        with system_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield new
+            _flush_one(new)
+            new.rename(path)
+            _flush_one(path.parent)
     finally:
-        new.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+
+
+def check_room(path, size: int) -> None:
+    """Checks, before the work, that an output can be written.
+
+    Args:
+      path: the file or folder to write; it need not exist.
+      size: the number of bytes to write.
+
+    Raises:
+      FileError: its folder is a file, is not writable, or the disk lacks room.
+    """
+    path = pathlib.Path(path).absolute()
+    with system_errors(path):
+        parent = next(folder for folder in path.parents if folder.exists())
+        if not parent.is_dir():
+            raise FileError(f"{parent}: is a file; a folder for {path.name} allowed.")
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise FileError(f"{parent}: is not writable.")
+        free = shutil.disk_usage(parent).free
+    if size > free:
+        raise FileError(f"{path}: needs {size:,} bytes, but the disk has {free:,}.")
 
 
 def sweep(folder) -> None:
@@ -75,7 +134,9 @@ def sweep(folder) -> None:
 def refuse_full(path) -> None:
     """Raises a ValueError if an output folder is not empty, or is a file."""
     path = pathlib.Path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    with system_errors(path):
+        full = path.exists() and (not path.is_dir() or any(path.iterdir()))
+    if full:
         raise ValueError(f"{path}: is not empty; give a new or an empty folder.")
 
 
@@ -139,14 +200,17 @@ def read_json(path, kind: type = dict) -> Any:
 
     Raises:
       ValueError: the file is missing, too large, not JSON, or has another kind.
+      FileError: the system cannot read it.
     """
     path = pathlib.Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: there is no such file.")
-    if path.stat().st_size > _LARGEST_JSON:
-        raise ValueError(f"{path}: larger than {_LARGEST_JSON} bytes.")
+    with system_errors(path):
+        if not path.is_file():
+            raise ValueError(f"{path}: there is no such file.")
+        if path.stat().st_size > _LARGEST_JSON:
+            raise ValueError(f"{path}: larger than {_LARGEST_JSON} bytes.")
+        content = path.read_bytes()
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # from UTF-8, JSON or a long number
         raise ValueError(f"{path}: is not JSON: {error}") from None
     if not isinstance(value, kind):
@@ -158,4 +222,5 @@ def read_json(path, kind: type = dict) -> Any:
 def write_json(path, value) -> None:
     """Writes JSON, indented, with a newline at the end; refuses NaN."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    pathlib.Path(path).write_text(text + "\n", encoding="utf-8")
+    with system_errors(path):
+        pathlib.Path(path).write_text(text + "\n", encoding="utf-8")

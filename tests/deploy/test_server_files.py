@@ -20,6 +20,9 @@ FLAGS = {
     "monitoring_config_file",
     "per_process_gpu_memory_fraction",
     "rest_api_timeout_in_ms",
+    "ssl_config_file",
+    "tensorflow_inter_op_parallelism",
+    "tensorflow_intra_op_parallelism",
 }
 FILES = [p for p in sorted(DEPLOY.iterdir()) if p.is_file()]
 FILES += [ROOT / "docs/serving.md", ROOT / ".github/workflows/serving.yml"]
@@ -37,8 +40,9 @@ def without_comments(text):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_flag_is_one_of_the_server(path):
     used = re.findall(r"--([a-z]+_[a-z_]+)\b", path.read_text(encoding="utf-8"))
-    knobs = "max_new_tokens|top_k|top_p|min_p|repetition_penalty|saved_model"
-    assert {flag for flag in used if not re.fullmatch(knobs, flag)} <= FLAGS
+    ours = "max_new_tokens|top_k|top_p|min_p|repetition_penalty|saved_model"
+    ours += "|most_new_tokens|date_string"
+    assert {flag for flag in used if not re.fullmatch(ours, flag)} <= FLAGS
 
 
 def test_compose_and_kubernetes_start_the_server_alike():

@@ -1,15 +1,20 @@
 """The loop: what it writes, keeps, stops at, and survives."""
 
 import dataclasses
+import errno
 import json
 import math
+import shutil
 import signal
+import threading
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.util import event_pb2
 
-from trainers import evaluation, feeds, loop, optimizers, roles
+from trainers import checkpoint, evaluation, feeds, loop, optimizers, roles, workdir
 from trainers import step as step_lib
 from trainers.objectives import Classify, LanguageModel
 from trainers.run import Data, Optimizer, Run
@@ -114,6 +119,7 @@ def stop_at(monkeypatch, number, act):
                 act()
             return metrics
 
+        call.get_concrete_function = step.get_concrete_function
         return call
 
     monkeypatch.setattr(loop, "make_step", counting)
@@ -121,6 +127,53 @@ def stop_at(monkeypatch, number, act):
 
 def crash():
     raise Stop
+
+
+def events(folder):
+    """(step, tag, description) of each summary, in the order of the files."""
+    found = []
+    for path in sorted((folder / "tensorboard").iterdir()):
+        data = tf.data.TFRecordDataset(str(path))
+        for record in data.with_options(no_autotuning()).as_numpy_iterator():
+            event = event_pb2.Event.FromString(record)
+            if event.graph_def:
+                found.append((event.step, "graph", ""))
+            for value in event.summary.value:
+                about = value.metadata.summary_description
+                found.append((event.step, value.tag, about))
+    return found
+
+
+def no_autotuning():
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
+
+
+def test_tensorboard_has_each_step_once(whole, tmp_path, monkeypatch):
+    """Also after two kills, one of them in the middle of a record."""
+    for number in (8, 4):
+        with monkeypatch.context() as patch:
+            stop_at(patch, number, crash)
+            with pytest.raises(Stop):
+                loop.train(TABLE, tmp_path / "w")
+        newest = sorted((tmp_path / "w/tensorboard").iterdir())[-1]
+        half = (64).to_bytes(8, "little") + b"half a record"
+        newest.write_bytes(newest.read_bytes() + half)
+    loop.train(TABLE, tmp_path / "w")
+    found, wanted = events(tmp_path / "w"), events(whole[1])
+    assert found == wanted and len(set(found)) == len(found)
+    assert [step for step, tag, _ in found if tag == "train/loss"] == [5, 10, 12]
+    assert [step for step, _, _ in found] == sorted(step for step, _, _ in found)
+
+
+def test_tensorboard_explains(whole):
+    found = events(whole[1])
+    tags = {tag for _, tag, _ in found}
+    assert {"run", "graph", "_hparams_/session_start_info"} <= tags
+    scalars = [(tag, about) for _, tag, about in found if "/" in tag and tag[0] != "_"]
+    assert {"train/loss", "eval/accuracy", "train/lr"} <= {tag for tag, _ in scalars}
+    assert all(len(about) > 10 for _, about in scalars)
 
 
 @pytest.mark.parametrize("number", [2, 5, 11])
@@ -146,10 +199,70 @@ def test_a_signal_saves_and_changes_nothing(whole, tmp_path, monkeypatch, name):
     assert ending(tmp_path / "w") == whole[2]
 
 
+def test_trains_in_a_thread_and_restores_the_dtype_policy(tmp_path):
+    """Where Python allows no signal handlers; the policy is the caller's."""
+    results = []
+
+    def work():
+        results.append(loop.train(but(precision="bfloat16", steps=2), tmp_path / "w"))
+
+    before = keras.config.dtype_policy().name
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert [r.step for r in results] == [2]
+    assert keras.config.dtype_policy().name == before
+    with pytest.raises(ValueError, match="config.replicas: 16"):
+        loop.train(but(precision="bfloat16", replicas=16), tmp_path / "x")
+    assert keras.config.dtype_policy().name == before
+
+
 def test_a_finished_run_returns_at_once(whole):
     result, folder, end = whole
     assert loop.train(TABLE, folder) == result
     assert ending(folder) == end
+
+
+def test_a_finished_run_goes_on_with_more_steps(tmp_path):
+    """At a constant rate; the weights are those of one longer run."""
+    constant = but(optimizer=Optimizer(lr=0.01, decay="constant"), eval_every=0)
+    loop.train(constant, tmp_path / "w")
+    longer = dataclasses.replace(constant, steps=20)
+    assert loop.train(longer, tmp_path / "w").step == 20
+    assert loop.train(longer, tmp_path / "w").step == 20
+    loop.train(longer, tmp_path / "whole")
+    assert ending(tmp_path / "w")[0] == ending(tmp_path / "whole")[0]
+    with pytest.raises(ValueError, match="steps: 20 -> 12"):
+        loop.train(constant, tmp_path / "w")
+
+
+def test_a_cosine_says_how_to_go_on(whole):
+    _, folder, end = whole
+    with pytest.raises(ValueError, match="steps: 12 -> 20. Only .*init_from=.*/model"):
+        loop.train(but(steps=20), folder)
+    assert ending(folder) == end
+
+
+def test_a_folder_without_permission_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(feeds, "make", lambda *_: crash())
+    monkeypatch.setattr(workdir.os, "access", lambda place, _: place != tmp_path)
+    with pytest.raises(ValueError, match="a/w: cannot be written: no permission in"):
+        loop.train(TABLE, tmp_path / "a/w")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/x").write_text("x")
+    with pytest.raises(ValueError, match="full: is not empty"):
+        loop.train(TABLE, tmp_path / "full")
+
+
+@pytest.mark.parametrize("place", ["checkpoints", "model"])
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch, place):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    owner = {"checkpoints": checkpoint, "model": directory}[place]
+    monkeypatch.setattr(owner, "save", full)
+    with pytest.raises(ValueError, match=f"w/{place}: cannot be written: No space"):
+        loop.train(TABLE, tmp_path / "w")
 
 
 def test_a_finished_run_without_logs_does_so_too(tmp_path):
@@ -157,6 +270,17 @@ def test_a_finished_run_without_logs_does_so_too(tmp_path):
     assert loop.train(run, tmp_path / "w") == loop.Result(1, {})
     assert loop.train(run, tmp_path / "w") == loop.Result(1, {})
     assert not lines(tmp_path / "w") and (tmp_path / "w/model").is_dir()
+
+
+@pytest.mark.parametrize("line", ["{broken", "[1]", '{"loss": 1}'])
+def test_a_broken_log_is_named(whole, tmp_path, line):
+    shutil.copytree(whole[1], tmp_path / "w")
+    path = tmp_path / "w/metrics.jsonl"
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join([rows[0], line, *rows[2:], ""]))
+    (tmp_path / "w/checkpoints/00000012/state.json").write_text("{}")
+    with pytest.raises(ValueError, match="metrics.jsonl, line 2: is broken"):
+        loop.train(TABLE, tmp_path / "w")
 
 
 def test_data_that_changed_between_two_starts(tmp_path, monkeypatch):

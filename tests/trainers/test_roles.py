@@ -9,7 +9,7 @@ import pytest
 import safetensors
 import tensorflow as tf
 
-from trainers import checkpoint, loop, optimizers, roles
+from trainers import checkpoint, loop, objectives, optimizers, roles, workdir
 from trainers.objectives import Classify
 from trainers.objectives.loss import Loss
 from trainers.run import Data, Optimizer, Run
@@ -80,6 +80,23 @@ def test_a_copy_stays_and_the_other_learns(tmp_path):
         step({"features": tf.constant(x), "weights": tf.ones(4)})
     assert same(values(made["reference"]), before)
     assert not same(values(made["policy"]), before)
+
+
+def test_an_objective_is_added_as_the_guide_says(tmp_path, monkeypatch):
+    """A class in `BY_NAME`: the loop trains it, stops, goes on, and ends."""
+    monkeypatch.setitem(objectives.BY_NAME, "near_start", NearStart)
+    run = dataclasses.replace(RUN, objective=NearStart(), eval_every=1, save_every=2)
+    loop.train(run, tmp_path / "w")
+    assert workdir.read(tmp_path / "w") == run
+    rows = map(json.loads, (tmp_path / "w/metrics.jsonl").read_text().splitlines())
+    losses = [row["loss"] for row in rows if row["split"] == "eval"]
+    assert losses[0] == 0 and losses[-1] > 0  # near the copy, which dropout leaves
+    newest = tmp_path / "w/checkpoints/00000003"
+    (newest / "state.json").unlink()
+    end = (tmp_path / "w/model/model.safetensors").read_bytes()
+    loop.train(run, tmp_path / "w")
+    assert (tmp_path / "w/model/model.safetensors").read_bytes() == end
+    assert not any(name.startswith("reference") for name in stored(newest))
 
 
 def test_a_model_of_a_directory(tmp_path):

@@ -68,12 +68,14 @@ def refused(commands, place, *args, module="trainers.train"):
         (["optimizer.lr=nan"], "config.optimizer.lr: nan is not a finite number"),
         (["model.heads=3"], "heads: 3 does not divide width 8"),
         (["precision=float16"], "'float16'. Did you mean bfloat16?"),
-        (["steps=0"], "config.steps: 0, config.epochs: 0"),
+        (["steps=0"], "config.steps: 0, config.epochs: 0; one must be above 0"),
+        (["epochs=3"], "config.steps: 2, config.epochs: 3; set one of the two to 0"),
+        (["data.source={place}/line.txt"], "Did you mean text:{place}/line.txt?"),
         # data
         (["data.source=text:{place}/no.txt"], "/no.txt': no such file"),
         (["data.source=text:{place}/empty.txt"], "empty.txt: the file is empty"),
         (["data.source=text:{place}/latin.txt"], "byte 3 (0xe9) is not UTF-8"),
-        (["data.source=text:{place}/line.txt"], "line.txt: The only document has one"),
+        (["data.source=text:{place}/line.txt"], "line.txt': The only document has one"),
         (["data.source=file:{place}/line.txt"], "Unknown source 'file:"),
         (["data.valid=text:{place}/no.txt"], "/no.txt': no such file"),
         (["data.source=sklearn:iris"], "a table of numbers has no text"),
@@ -93,7 +95,7 @@ def refused(commands, place, *args, module="trainers.train"):
 def test_bad_field(commands, place, args, words):
     fields = [f"--config.{arg.format(place=place)}" for arg in args]
     error = refused(commands, place, f"--config={place}/good.py", *fields)
-    assert words in error
+    assert words.format(place=place) in error
 
 
 @pytest.mark.parametrize(
@@ -115,7 +117,7 @@ def test_bad_field(commands, place, args, words):
         ),
         (
             ["--config={place}/good.py", "--workdir={place}/line.txt/w"],
-            "cannot be made: Not a directory",
+            "cannot be made: {place}/line.txt is not a folder",
         ),
     ],
 )
@@ -145,6 +147,12 @@ def test_bad_config_file(commands, place, tmp_path, corpus, change, words):
     write(tmp_path / "bad.py", RUN.format(corpus=corpus).replace(*change))
     error = refused(commands, place, f"--config={tmp_path}/bad.py")
     assert words in error
+
+
+def test_a_config_file_without_get_config(commands, place, tmp_path):
+    (tmp_path / "bad.py").write_text("def config():\n    return 1\n")
+    error = refused(commands, place, f"--config={tmp_path}/bad.py")
+    assert "bad.py has no function get_config()" in error
 
 
 def test_tables(commands, place):
@@ -207,6 +215,7 @@ def test_evaluate(commands, place, corpus, trained):
     assert found and 1 < int(found[2]) == int(found[1]) < 16, done.out
     for args, words in (
         (["--model=/no/such"], "/no/such: there is no such model directory"),
+        ([f"--model={folder}"], f"Did you mean {folder}/model?"),
         (["--model={model}", "--source=text:/no"], "'/no': no such file"),
         (["--model={model}", "--source=text:{corpus}", "--split=test"], "only 'train'"),
         (["--model={model}", "--source=text:{corpus}", "--length=17"], "--length: 17"),
@@ -214,6 +223,83 @@ def test_evaluate(commands, place, corpus, trained):
     ):
         args = [a.format(model=f"{folder}/model", corpus=corpus) for a in args]
         assert words in refused(commands, place, *args, module="trainers.evaluate")
+
+
+def numbers(out):
+    return re.findall(r"\b(?:loss|bits_per_byte|accuracy) [\d.]+", out)
+
+
+def test_evaluate_what_a_run_held_out(commands, corpus, trained):
+    """The last numbers of training, not those of a source that was trained on."""
+    folder, out = trained
+    done = commands("trainers.evaluate", f"--workdir={folder}")
+    assert done.code == 0 and "warning" not in done.out, done.out
+    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["split"] == "eval"
+    assert f"bits_per_byte {last['bits_per_byte']:.4f}" in done.out, done.out
+    done = commands(
+        "trainers.evaluate", f"--model={folder}/model", f"--source=text:{corpus}"
+    )
+    assert done.code == 0
+    assert f"warning: the model was trained on {corpus}" in done.out, done.out
+    assert f"--workdir={folder} evaluates what its run held out" in done.out
+    other = corpus.with_name("other.txt")
+    other.write_text(corpus.read_text()[::-1])
+    done = commands(
+        "trainers.evaluate", f"--model={folder}/model", f"--source=text:{other}"
+    )
+    assert done.code == 0 and "warning" not in done.out, done.out
+
+
+def test_evaluate_what_a_run_of_a_table_held_out(commands, tmp_path):
+    config = "--config=configs/dense_breast_cancer.py"
+    fields = ["--config.epochs=1", "--config.eval_every=15", "--config.log_every=0"]
+    done = commands("trainers.train", config, *fields, f"--workdir={tmp_path}/w")
+    assert done.code == 0, done.out
+    last = json.loads((tmp_path / "w/metrics.jsonl").read_text().splitlines()[-1])
+    done = commands("trainers.evaluate", f"--workdir={tmp_path}/w")
+    assert "rows 114" in done.out and f"accuracy {last['accuracy']:.4f}" in done.out
+    done = commands(
+        "trainers.evaluate",
+        f"--model={tmp_path}/w/model",
+        "--source=sklearn:breast_cancer",
+    )
+    assert "rows 569" in done.out and "warning: the model was trained on" in done.out
+
+
+def test_evaluate_asks_for_one_of_two(commands, place):
+    for args in ([], ["--model=a", "--workdir=b"]):
+        error = refused(commands, place, *args, module="trainers.evaluate")
+        assert "--model, --workdir: give one of the two" in error
+    error = refused(
+        commands, place, f"--workdir={place}/full", module="trainers.evaluate"
+    )
+    assert "run.json: there is no such file" in error
+
+
+def test_plot(commands, trained, tmp_path):
+    folder, _ = trained
+    work = f"--workdir={folder}"
+    done = commands("trainers.plot", work, f"--output={tmp_path}/c.png")
+    assert done.code == 0 and (tmp_path / "c.png").stat().st_size > 5000, done.out
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "metrics.jsonl").write_text('{"step": 1, "split": "train"}\n{\n')
+    for args, words in (
+        ([work, "--output=/no/such/x.png"], "--output: /no/such: there is no such"),
+        ([work, f"--output={tmp_path}/x.bmp"], "a file *.png or *.svg allowed"),
+        ([f"--workdir={broken}", "--output=x.png"], "metrics.jsonl, line 2: is broken"),
+        (["--workdir=/no", "--output=x.png"], "/no/metrics.jsonl: there is no such"),
+    ):
+        done = commands("trainers.plot", *args)
+        assert done.code == 1 and len(done.errors) == 1, done.out
+        assert done.out.strip() == done.errors[0] and words in done.out, done.out
+
+
+def test_help(commands):
+    done = commands("trainers.train", "--help")
+    for words in ("--config", "data.batch=32", "optimizer.lr=0.001", "--workdir"):
+        assert words in done.out, done.out
 
 
 def test_generate(commands, place, trained):

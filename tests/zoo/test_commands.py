@@ -59,6 +59,26 @@ def test_a_training_run_is_no_model_but_holds_one(tmp_path, name):
     assert f"Did you mean {tmp_path}/model?" in done.stderr.splitlines()[-1]
 
 
+def test_generate_fits_its_default_and_tells_where_it_ends(
+    tmp_path, tokenizer, commands
+):
+    import zoo
+
+    sizes = {"vocab_size": 300, "context": 64, "width": 8, "layers": 1, "heads": 2}
+    zoo.save(tmp_path / "model", zoo.build("transformer_lm", **sizes), tokenizer)
+    args = f"--model={tmp_path}/model", "--prompt=ab"
+    done = commands("zoo.generate", *args)
+    room = 64 - len(tokenizer.encode("ab"))
+    assert done.code == 0, done.out
+    assert f"1 of 1 answers end after {room} tokens; --max_new_tokens" in done.out
+    done = commands("zoo.generate", *args, "--max_new_tokens=2")
+    assert done.code == 0 and "--max_new_tokens" not in done.out
+    done = commands("zoo.generate", *args, "--max_new_tokens=64")
+    assert done.code == 1 and "context is 64" in done.errors[0]
+    done = commands("zoo.generate", *args, "--chat")
+    assert done.errors == [f"error: --chat: {tmp_path}/model has no chat template."]
+
+
 @pytest.mark.parametrize(
     "error, code, line",
     [

@@ -1,14 +1,19 @@
 """The command that makes a model directory of anything pretrained."""
 
+import importlib
 import json
 import random
+import shutil
+import types
 
 import numpy as np
 import pytest
 import safetensors.numpy
 import tokenizers
+from absl import flags
+from absl.testing import flagsaver
 
-from zoo import directory, models
+from zoo import directory, files, models
 from zoo.directory import safetensors_file
 from zoo.text import tokenizer as tokenizer_lib
 
@@ -23,7 +28,8 @@ def source(tmp_path, tokenizer):
     folder = tmp_path / "source"
     directory.save(folder, model, tokenizer)
     tensors = safetensors.numpy.load_file(folder / safetensors_file.FILE)
-    (folder / safetensors_file.FILE).unlink()
+    for name in (safetensors_file.FILE, "SHA256SUMS"):
+        (folder / name).unlink()
     index = {}
     for i, name in enumerate(sorted(tensors)):
         file = f"model-{i}.safetensors"
@@ -42,7 +48,7 @@ def test_what_it_writes(source, commands, tmp_path):
     done = commands("zoo.convert", f"--source={source}", f"--output={out}")
     assert done.code == 0 and done.out.splitlines()[-1] == str(out), done.out
     names = {"config.json", "generation_config.json", "model.safetensors"}
-    names |= {"tokenizer.json", "tokenizer_config.json"}
+    names |= {"tokenizer.json", "tokenizer_config.json", "SHA256SUMS"}
     assert {p.name for p in out.iterdir()} == names
     first, second = directory.load(source), directory.load(out)
     for mine, other in zip(second.model.weights, first.model.weights, strict=True):
@@ -76,6 +82,11 @@ def test_what_it_refuses(source, commands, tmp_path):
     assert "there is no such model directory" in error(
         f"--source={tmp_path}/none", f"--output={out}"
     )
+    (tmp_path / "file").write_text("")
+    for more in ((), ("--format=gguf",)):
+        message = error(given, f"--output={tmp_path}/file/out.gguf", *more)
+        assert f"{tmp_path}/file: is a file; a folder for out.gguf allowed" in message
+    (tmp_path / "file").unlink()
     shard = next(source.glob("*.safetensors"))
     shard.write_bytes(shard.read_bytes()[:-1])
     assert "cannot be read as safetensors" in error(given, f"--output={out}")
@@ -98,3 +109,24 @@ def test_a_tokenizer_in_two_files(source, commands, tmp_path, tokenizer):
     for _ in range(200):
         text = "".join(rng.choices("abc  é\n1你", k=20))
         assert written.encode(text) == tokenizer.encode(text)
+
+
+def test_a_full_disk_is_found_before_the_weights_are_read(
+    source, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: types.SimpleNamespace(free=9)
+    )
+    convert = importlib.import_module("zoo.convert")
+    monkeypatch.setattr(convert, "assemble", None)
+    flags.FLAGS.mark_as_parsed()
+    try:
+        with flagsaver.flagsaver(source=str(source), output=str(tmp_path / "out")):
+            with pytest.raises(files.FileError) as error:
+                convert.main([])
+    finally:
+        flags.FLAGS.unparse_flags()
+    assert "out: needs 170,112 bytes, but the disk has 9." in str(error.value)
+    with pytest.raises(files.FileError, match="m: needs"):
+        directory.save(tmp_path / "m", directory.load(source).model)
+    assert {p.name for p in tmp_path.iterdir()} == {"source"}

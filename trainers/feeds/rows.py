@@ -2,32 +2,29 @@
 
 from trainers import evaluation
 from trainers.feeds.feed import Evaluate, Feed
-from trainers.roles import Start
 from trainers.run import Run
 from zoo.data import batches, fingerprints, formats, splits
 
 
-def make(run: Run, start: Start, tokenizer) -> Feed:
+def make(run: Run, tokenizer: Tokenizer, window: int) -> Feed:
     """Makes the rows of all examples, and holds out some of them for evaluation.
 
     Args:
       run: its `data.format` is one of `formats.BY_NAME`.
-      start: of the run.
       tokenizer: of the model.
+      window: the most inputs of a row, in tokens.
 
     Raises:
       ValueError: the source or a row is broken, or too many are.
     """
-    data, config = run.data, start.config
-    format = formats.BY_NAME[data.format]
-    length = 1 + (data.length or config.context)
+    data, format = run.data, formats.BY_NAME[run.data.format]
 
     def read(examples):
         return formats.rows.read(
             examples,
             format,
             tokenizer,
-            length,
+            window + 1,
             data.fields,
             data.too_long,
             data.max_bad_rows,

@@ -51,12 +51,15 @@ def make(run: Run, start: Start) -> Feed:
         evaluate = evaluate_rows
 
     def prepare(roles):
-        model = roles[run.objective.trains[0]]
-        if config.task == "classify" and not labels:
-            model.config = dataclasses.replace(config, labels=train.label_names)
-        # a pretrained model keeps the statistics that its weights were trained with
-        if start.pretrained is None:
-            model.adapt(train.features_NF)
+        for name, source in run.objective.needs.items():
+            if source not in ("model", "start"):
+                continue  # a model of its own
+            if config.task == "classify" and not labels:
+                names = train.label_names
+                roles[name].config = dataclasses.replace(config, labels=names)
+            # pretrained weights belong to the statistics that they were trained with
+            if start.pretrained is None:
+                roles[name].adapt(train.features_NF)
 
     return Feed(
         train_from,

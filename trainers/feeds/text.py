@@ -12,6 +12,7 @@ from zoo.data import batches, fingerprints, formats, splits
 from zoo.decode import generate
 from zoo.text import tokenizer as tokenizers
 
+_WINDOW = 1024  # tokens by default, where a pretrained model has a long context
 _SAMPLE = 48  # tokens of the text sample
 
 
@@ -27,15 +28,13 @@ def make(run: Run, start: Start) -> Feed:
     data, config = run.data, start.config
     _check_model(run, config)
     if data.format != "lm":
-        return rows_feed.make(run, start, _tokenizer(run, start, ()))
+        tokenizer = _tokenizer(run, start, ())
+        _check_vocabulary(tokenizer, config)
+        return rows_feed.make(run, tokenizer, window(run, config))
     train, valid = splits.documents(data.source, data.valid, data.hold_out, data.clean)
     tokenizer = _tokenizer(run, start, train)
-    if tokenizer.vocab_size > config.vocab_size:
-        raise ValueError(
-            f"config.model.vocab_size: {config.vocab_size}, at least the tokenizer's "
-            f"{tokenizer.vocab_size} allowed."
-        )
-    length = data.length or config.context
+    _check_vocabulary(tokenizer, config)
+    length = window(run, config)
     part = evaluation.rows_at_once(run)
     stream = formats.language_model(train, tokenizer)
     # also refuses a stream that is too short, before anything is written
@@ -80,6 +79,16 @@ def make(run: Run, start: Start) -> Feed:
     )
 
 
+def window(run: Run, config) -> int:
+    """The tokens of one example: `data.length`, or by default the model's context.
+
+    A model of `init_from` may have a context that no training step has memory for.
+    """
+    if run.data.length or not run.init_from:
+        return run.data.length or config.context
+    return min(config.context, _WINDOW)
+
+
 def _check_model(run, config):
     """Refuses a model that reads no text, or whose positions see the whole text."""
     where = f"config.model: {type(config).__module__}"
@@ -92,6 +101,15 @@ def _check_model(run, config):
         raise ValueError(
             f"{where} sees the whole text, and the objective {run.objective.name} "
             "predicts each token from the tokens before it."
+        )
+
+
+def _check_vocabulary(tokenizer, config):
+    """Refuses a model with fewer rows than the tokenizer has tokens."""
+    if tokenizer.vocab_size > config.vocab_size:
+        raise ValueError(
+            f"config.model.vocab_size: {config.vocab_size}, at least the tokenizer's "
+            f"{tokenizer.vocab_size} allowed."
         )
 
 

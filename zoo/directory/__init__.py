@@ -5,6 +5,7 @@
     tokenizer.json           for models of text
     tokenizer_config.json
     generation_config.json   the defaults of generation
+    SHA256SUMS               the digests of all these, see `checksums`
     modules.json, ...        for text encoders, see `hf.sentence_transformers`
 
 If a Hugging Face family can express a model, its directory is one of that family, and
@@ -16,6 +17,7 @@ in one file or in shards, in float32, float16 or bfloat16, and with any of the u
 tokenizer files. GGUF files, files of Keras and checkpoints of TensorFlow are read too.
 """
 
+import math
 import os
 import pathlib
 from typing import Any
@@ -26,6 +28,7 @@ from zoo import files
 from zoo.directory import (
     assemble,
     checked_tokenizer,
+    checksums,
     config_json,
     folder,
     hub,
@@ -63,7 +66,7 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
       replace: whether to replace an older model directory.
 
     Raises:
-      ValueError: the folder is not empty.
+      ValueError: the folder is not empty, or cannot be written.
     """
     config = config_json.to_json(model.config)
     mappings = assemble.weight_mappings(model, config["model_type"])
@@ -78,6 +81,7 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
             value = np.asarray(variables[mapping.path].value, np.float32)
             yield from mapping.to_hf(value).items()
 
+    files.check_room(directory, 4 * sum(map(math.prod, shapes.values())))
     special_ids = {} if tokenizer is None else _special_ids(tokenizer)
     config |= special_ids
     with files.staged(directory, replace) as new:
@@ -89,7 +93,10 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
             tokenizer.save(new)
             value = (generation or GenerationConfig()).to_json(tokenizer.end_id)
             value["eos_token_id"] = special_ids["eos_token_id"]
-            files.write_json(new / "generation_config.json", value)
+            files.write_json(new / folder.GENERATION, value)
+        checksums.write(
+            new, sorted(path.name for path in new.iterdir() if path.is_file())
+        )
 
 
 def load(source, revision: str | None = None) -> Loaded:

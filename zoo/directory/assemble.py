@@ -36,20 +36,21 @@ def assemble(
 
     Raises:
       ValueError: an unknown family; a tensor that is missing, unknown, not finite, or
-        of another shape or dtype; or a `config` of another model.
+        of another shape or dtype; a wrong digest; or a `config` of another model.
     """
     where, tensors = pretrained.where, pretrained.tensors
     found = config_of(pretrained)
     if config is not None:
         _check_config(config, found, where)
-    shapes = _shapes(tensors)
+    shapes = pretrained.shapes
     if getattr(found, "layers", 0) > len(shapes):
         raise ValueError(
             f"{where}: the config says {found.layers} layers, but there are "
             f"{len(shapes)} tensors."
         )
     # The threads mostly wait for the system, which allocates the pages of a copy.
-    pool = concurrent.futures.ThreadPoolExecutor(2)
+    pool = concurrent.futures.ThreadPoolExecutor(3)
+    checked = pool.submit(pretrained.check)
     try:
         with _policy(dtype_policy):
             model, pending = uninitialized.build(found if config is None else config)
@@ -70,6 +71,10 @@ def assemble(
             for variable in pending:
                 if id(variable) not in loaded:
                     uninitialized.initialise(variable)
+        checked.result()
+    except ValueError:
+        checked.result()  # a wrong digest explains any other error
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
     return Loaded(model, tokenizer, pretrained.generation)
@@ -133,12 +138,6 @@ def _check_config(config, found, where):
                 f"{where}: {field} {given.get(field)!r}; {allowed.get(field)!r} "
                 "allowed, the value of the pretrained model."
             )
-
-
-def _shapes(tensors):
-    if isinstance(tensors, Tensors):
-        return tensors.shapes
-    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def _file_names(family, config, tensors, shapes, mappings, where) -> dict[str, str]:

@@ -3,10 +3,13 @@
 import os
 import pathlib
 import warnings
+from collections.abc import Callable
 from typing import Any
 
+from absl import logging
+
 from zoo import files
-from zoo.directory import hf, safetensors_file
+from zoo.directory import checksums, hf, safetensors_file
 from zoo.directory.hf import bert, sentence_transformers
 from zoo.directory.pretrained import Pretrained
 from zoo.generation_config import GenerationConfig
@@ -25,7 +28,9 @@ def read(folder: pathlib.Path) -> Pretrained:
     Raises:
       ValueError: a file is missing or broken, or needs code of the folder.
     """
-    config = files.read_json(files.inside(folder, CONFIG))
+    path = files.inside(folder, CONFIG)
+    checksums.check(folder, CONFIG)
+    config = files.read_json(path)
     if "auto_map" in config:
         raise ValueError(
             f"{folder / CONFIG}: auto_map {config['auto_map']!r} asks for code "
@@ -33,13 +38,27 @@ def read(folder: pathlib.Path) -> Pretrained:
         )
     if config.get("model_type") in list(hf.ENCODERS):
         config[bert.SENTENCE] = sentence_transformers.read(folder)
-    tensors = _tensors(folder, config)
-    path = folder / GENERATION
-    generation = GenerationConfig.from_json(_optional(folder, GENERATION), str(path))
-    _check_files(folder)
-    _check_end_ids(folder)
+    try:
+        tensors = _tensors(folder, config)
+    except ValueError:
+        _check_weights(folder)  # a wrong digest explains any other error
+        raise
+    unused = hf.unused_fields(config)
+    if unused:
+        warnings.warn(
+            f"{path}: the fields {', '.join(unused)} are not used, as in transformers.",
+            stacklevel=3,
+        )
+    checksums.warn(folder, (GENERATION, *hf_files.FILES))
+    settings = _optional(folder, GENERATION)
+    generation = GenerationConfig.from_json(settings, str(folder / GENERATION))
     return Pretrained(
-        str(folder), config, tensors, lambda: read_tokenizer(folder), generation
+        str(folder),
+        config,
+        tensors,
+        _tokenizer_reader(folder, config, settings),
+        generation,
+        lambda: _check_weights(folder),
     )
 
 
@@ -52,15 +71,38 @@ def read_tokenizer(folder: pathlib.Path) -> Tokenizer | None:
     Raises:
       ValueError: a file is broken, or needs code of the folder.
     """
-    _check_files(folder)
-    tokenizer = hf_files.load(str(folder), _check_end_ids(folder))
-    settings = [n for n in _SETTINGS if os.path.lexists(folder / n)]
-    if tokenizer is None and (settings or "eos_token_id" in _optional(folder, CONFIG)):
-        warnings.warn(
-            f"{folder}: has no tokenizer, although {(settings or [CONFIG])[0]} names "
-            f"tokens; add {TOKENIZERS}.",
-            stacklevel=2,
-        )
+    config, settings = _optional(folder, CONFIG), _optional(folder, GENERATION)
+    return _tokenizer_reader(folder, config, settings)()
+
+
+def _tokenizer_reader(folder, config, settings) -> Callable[[], Tokenizer | None]:
+    """Checks the files of a tokenizer, and returns a function that reads them.
+
+    Args:
+      folder: the model directory.
+      config, settings: its config.json and its generation_config.json.
+    """
+    for name in hf_files.FILES:
+        if os.path.lexists(folder / name):
+            files.inside(folder, name)
+    end_ids = [
+        *_end_ids(config, folder / CONFIG),
+        *_end_ids(settings, folder / GENERATION),
+    ]
+    named = [n for n in _SETTINGS if os.path.lexists(folder / n)]
+
+    def tokenizer():
+        found = hf_files.load(str(folder), end_ids)
+        if found is None and named:
+            warnings.warn(
+                f"{folder}: has no tokenizer, although {named[0]} names tokens; add "
+                f"{TOKENIZERS}.",
+                stacklevel=2,
+            )
+        elif found is None and rows(folder) is not None:  # a model of text
+            logging.warning("%s: has no tokenizer: none of %s.", folder, TOKENIZERS)
+        return found
+
     return tokenizer
 
 
@@ -83,6 +125,12 @@ def _tensors(folder, config):
     return safetensors_file.read(folder)
 
 
+def _check_weights(folder):
+    """Compares the weights with their digest."""
+    if os.path.lexists(folder / safetensors_file.FILE):
+        checksums.check(folder, safetensors_file.FILE)
+
+
 def _optional(folder, name) -> dict[str, Any]:
     """Reads a JSON file of the folder; {} if there is none."""
     if not os.path.lexists(folder / name):
@@ -90,22 +138,11 @@ def _optional(folder, name) -> dict[str, Any]:
     return files.read_json(files.inside(folder, name))
 
 
-def _check_files(folder):
-    """Checks that each tokenizer file is a regular file inside the folder."""
-    for name in hf_files.FILES:
-        if os.path.lexists(folder / name):
-            files.inside(folder, name)
-
-
-def _check_end_ids(folder) -> list[int]:
-    """Returns `eos_token_id` of both JSON files; each is a number, a list or absent."""
-    found = []
-    for name in (CONFIG, GENERATION):
-        ids = _optional(folder, name).get("eos_token_id")
-        for number in ids if isinstance(ids, list) else [] if ids is None else [ids]:
-            if type(number) is not int or not 0 <= number < 2**31:
-                raise ValueError(
-                    f"{folder / name}: eos_token_id {number!r}, a token id allowed."
-                )
-            found.append(number)
-    return found
+def _end_ids(value, path) -> list[int]:
+    """Returns `eos_token_id` as a list; it may be a number, a list or absent."""
+    ids = value.get("eos_token_id")
+    ids = [] if ids is None else ids if isinstance(ids, list) else [ids]
+    for number in ids:
+        if type(number) is not int or not 0 <= number < 2**31:
+            raise ValueError(f"{path}: eos_token_id {number!r}, a token id allowed.")
+    return ids

@@ -4,6 +4,7 @@ An importer reads its files into a `Pretrained`: a config.json, and tensors by H
 Face's names. `assemble` builds the model from these, and checks them.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -27,6 +28,8 @@ class Pretrained(NamedTuple):
       tokenizer: a `Tokenizer`, None for a model of features, or a function that returns
         one of these. The function is called while threads copy the tensors.
       generation: the defaults of generation.
+      check: compares the weights with their digest, and raises a ValueError. It is
+        called while threads copy the tensors.
     """
 
     where: str
@@ -34,6 +37,19 @@ class Pretrained(NamedTuple):
     tensors: Mapping[str, np.ndarray]
     tokenizer: Tokenizer | None | Callable[[], Tokenizer | None]
     generation: GenerationConfig
+    check: Callable[[], None] = lambda: None
+
+    @property
+    def size(self) -> int:
+        """The number of bytes of all tensors in float32."""
+        return 4 * sum(map(math.prod, self.shapes.values()))
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape of each tensor by name, without reading it."""
+        if isinstance(self.tensors, Tensors):
+            return self.tensors.shapes
+        return {name: tensor.shape for name, tensor in self.tensors.items()}
 
 
 class Loaded(NamedTuple):

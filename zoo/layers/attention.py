@@ -1,9 +1,9 @@
 """Self-attention: causal for whole sequences, cached for decoding, and bidirectional.
 
-`causal` has its own gradient. It cuts the queries of a sequence into blocks, and
-multiplies a block only with the keys that the block may see. So it never computes half
-of the score matrix. `tf.where` applies the masks: the graph optimizer would rewrite a
-product and a scaled sum into a slow fused kernel.
+`causal` has its own gradient. It cuts the queries of a sequence into blocks. A block
+meets only the keys that it may see, so half of the score matrix is never computed.
+`tf.where` applies the masks: the graph optimizer would rewrite a product and a scaled
+sum into a slow fused kernel.
 
 Sources: Vaswani et al. 2017 (arXiv:1706.03762); Ainslie et al. 2023 (grouped
 queries, arXiv:2305.13245); Beltagy et al. 2020 (windows, arXiv:2004.05150); Dehghani
@@ -84,9 +84,8 @@ class Attention(keras.layers.Layer):
 
         Args:
           x_ND: the rows of one or more sequences.
-          attend: `attend(q, k, v) -> [N, H * head width]`, with q [N, H * head width]
-            and k, v [N, K * head width]. The function decides which positions see
-            which.
+          attend: `attend(q, k, v) -> [N, H * head width]` decides which positions see
+            which. q is [N, H * head width], k and v are [N, K * head width].
           rotation: the result of `rotary.rotation` for the rows, or None.
           training: whether the caller will compute gradients.
         """

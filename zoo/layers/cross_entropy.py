@@ -29,47 +29,109 @@ def linear_cross_entropy(
     """
     has_bias = bias_V is not None
     rows = x_ND.shape[0]
-    chunks = max(1, -(-rows // _CHUNK)) if rows else 1
-    V, dtype = weight_VD.shape[0], x_ND.dtype
+    options = has_bias, softcap, smoothing
+    dtype = x_ND.dtype
 
     @tf.custom_gradient
     def loss_of(x_ND, weight_VD, bias_V):
         weight = tf.cast(weight_VD, dtype)
-        total, dx, dweight, dbias = 0.0, [], 0.0, 0.0
-        size = -(-rows // chunks) if rows else tf.shape(x_ND)[0]
-        for i in range(chunks):
-            part = slice(i * size, (i + 1) * size)
-            x, targets, weights = x_ND[part], targets_N[part], weights_N[part]
-            logits = tf.cast(tf.matmul(x, weight, transpose_b=True), tf.float32)
-            if has_bias:
-                logits = logits + bias_V
-            if softcap:
-                logits = softcap * tf.tanh(logits / softcap)
-            p = tf.nn.softmax(logits)
-            at = tf.stack([tf.range(tf.shape(x)[0]), targets], 1)
-            # log(sum(exp(z))) is max(z) - log(max(p)), safe where p[target] is 0
-            top = tf.reduce_max(logits, -1) - tf.math.log(tf.reduce_max(p, -1))
-            hit = (1 - smoothing) * tf.gather_nd(logits, at)
-            if smoothing:
-                hit += smoothing * tf.reduce_mean(logits, -1)
-            total += tf.reduce_sum(weights * (top - hit))
-            ones = tf.fill([tf.shape(x)[0]], 1.0 - smoothing)
-            dlogits = tf.tensor_scatter_nd_sub(p, at, ones)
-            if smoothing:
-                dlogits -= smoothing / V
-            dlogits *= weights[:, None]
-            if softcap:
-                dlogits *= 1 - tf.square(logits / softcap)
-            if has_bias:
-                dbias += tf.matmul(tf.ones((1, tf.shape(x)[0])), dlogits)[0]
-            dlogits = tf.cast(dlogits, dtype)
-            dx.append(tf.matmul(dlogits, weight))
-            dweight += tf.cast(tf.matmul(dlogits, x, transpose_a=True), tf.float32)
+
+        def of(part):
+            chunk = x_ND[part], targets_N[part], weights_N[part]
+            return _chunk(*chunk, weight, bias_V, *options)
+
+        if rows is None:
+            total, grads_of = _loop(of, x_ND, weight_VD)
+        else:
+            total, grads_of = _unrolled(of, rows)
 
         def backward(dy):
-            scaled = tf.concat(dx, 0) * tf.cast(dy, dtype), dweight * dy
+            dx, dweight, dbias = grads_of()
+            scaled = dx * tf.cast(dy, dtype), dweight * dy
             return (*scaled, dbias * dy) if has_bias else (*scaled, tf.zeros(()))
 
         return total, backward
 
     return loss_of(x_ND, weight_VD, bias_V if has_bias else tf.zeros(()))
+
+
+def _unrolled(of, rows):
+    """The loss, and a function that returns the gradients, of a static row count."""
+    chunks = max(1, -(-rows // _CHUNK))
+    size = -(-rows // chunks)
+    total, dx, dweight, dbias = 0.0, [], 0.0, 0.0
+    for i in range(chunks):
+        loss, dx_i, dweight_i, dbias_i = of(slice(i * size, (i + 1) * size))
+        total += loss
+        dx.append(dx_i)
+        dweight += dweight_i
+        dbias += dbias_i
+    return total, lambda: (tf.concat(dx, 0), dweight, dbias)
+
+
+def _loop(of, x_ND, weight_VD):
+    """As `_unrolled`, for an unknown number of rows: a loop for each pass.
+
+    A loop cannot drop results that nobody reads. So the forward loop computes the loss
+    alone, and the backward loop computes each chunk again.
+    """
+    chunks = -(-tf.shape(x_ND)[0] // _CHUNK)
+
+    def part(i):
+        return slice(i * _CHUNK, (i + 1) * _CHUNK)
+
+    def looped(body, start):
+        return tf.while_loop(
+            lambda i, *_: i < chunks,
+            lambda i, *sums: (i + 1, *body(i, *sums)),
+            (0, *start),
+            parallel_iterations=1,
+        )[1:]
+
+    def grads_of():
+        def body(i, dx, dweight, dbias):
+            _, dx_i, dweight_i, dbias_i = of(part(i))
+            return dx.write(i, dx_i), dweight + dweight_i, dbias + dbias_i
+
+        dx = tf.TensorArray(
+            x_ND.dtype,
+            chunks,
+            infer_shape=False,
+            element_shape=(None, x_ND.shape[1]),
+        )
+        start = dx, tf.zeros_like(weight_VD), tf.zeros(weight_VD.shape[0])
+        dx, dweight, dbias = looped(body, start)
+        return dx.concat(), dweight, dbias
+
+    (total,) = looped(lambda i, total: (total + of(part(i))[0],), (0.0,))
+    return total, grads_of
+
+
+def _chunk(x, targets, weights, weight, bias_V, has_bias, softcap, smoothing):
+    """The loss of a chunk of rows, and the gradients of x, weight and bias."""
+    logits = tf.cast(tf.matmul(x, weight, transpose_b=True), tf.float32)
+    if has_bias:
+        logits = logits + bias_V
+    if softcap:
+        logits = softcap * tf.tanh(logits / softcap)
+    p = tf.nn.softmax(logits)
+    at = tf.stack([tf.range(tf.shape(x)[0]), targets], 1)
+    # log(sum(exp(z))) is max(z) - log(max(p)), safe where p[target] is 0
+    top = tf.reduce_max(logits, -1) - tf.math.log(tf.reduce_max(p, -1))
+    hit = (1 - smoothing) * tf.gather_nd(logits, at)
+    if smoothing:
+        hit += smoothing * tf.reduce_mean(logits, -1)
+    loss = tf.reduce_sum(weights * (top - hit))
+    ones = tf.fill([tf.shape(x)[0]], 1.0 - smoothing)
+    dlogits = tf.tensor_scatter_nd_sub(p, at, ones)
+    if smoothing:
+        dlogits -= smoothing / weight.shape[0]
+    dlogits *= weights[:, None]
+    if softcap:
+        dlogits *= 1 - tf.square(logits / softcap)
+    dbias = 0.0
+    if has_bias:
+        dbias = tf.matmul(tf.ones((1, tf.shape(x)[0])), dlogits)[0]
+    dlogits = tf.cast(dlogits, x.dtype)
+    dweight = tf.cast(tf.matmul(dlogits, x, transpose_a=True), tf.float32)
+    return loss, tf.matmul(dlogits, weight), dweight, dbias

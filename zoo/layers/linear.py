@@ -12,9 +12,9 @@ def read(variable, dtype) -> tf.Tensor:
 class Linear(keras.layers.Layer):
     """Maps [..., inputs] to [..., outputs] by `x W^T + b`.
 
-    A matrix-vector product reads the layout [out, in] in the order of memory, so
-    decoding one row is limited by memory bandwidth alone. Training is equally fast with
-    both layouts.
+    A matrix-vector product reads the layout [out, in] in the order of memory. So memory
+    bandwidth alone limits the decoding of one row. Training is equally fast with both
+    layouts.
 
     Args:
       inputs, outputs: the widths.

@@ -23,8 +23,8 @@ class Norm(keras.layers.Layer):
 
     Args:
       width: D.
-      kind: "layernorm" (subtracts the mean, has a bias), "rmsnorm" (neither), or
-        "rmsnorm_1p" (rmsnorm with the factor 1 + scale, as in Gemma).
+      kind: "layernorm" (subtracts the mean, has a bias), "rmsnorm" (neither) or
+        "rmsnorm_1p" (the factor is 1 + scale, as in Gemma).
       epsilon: added to the mean square.
     """
 

@@ -3,12 +3,12 @@
 Two paths compute the same numbers. *Inference* is a plain `tf.while_loop` of core ops.
 It can be exported, and TensorFlow can differentiate it. *Training* has its own backward
 pass, and can be differentiated once. The method is that of Appleyard et al. 2016
-(arXiv:1604.01946): one matrix product computes x.W for all time steps before the
-forward loop, and one product for each kernel computes its gradient after the backward
-loop. So the backward loop contains a single product, dz.U^T.
+(arXiv:1604.01946). Before the forward loop, one matrix product computes x.W of all time
+steps. After the backward loop, one product for each kernel computes its gradient. So
+the backward loop contains a single product, dz.U^T.
 
-In float32, XLA compiles each loop as a whole. XLA is slow at bfloat16 matrix products
-on a CPU, so in other dtypes XLA compiles only the element-wise part of a time step.
+In float32, XLA compiles each loop as a whole. On a CPU, XLA is slow at bfloat16 matrix
+products. So in other dtypes XLA compiles only the element-wise part of a time step.
 
 Shapes: Z is gates * units, U is units, L is slopes * units.
 """
@@ -201,8 +201,8 @@ def _backward(retreat, widths, dy_TBU, slopes_TBL, kernel_ZU, dstate, keep_TB1):
     """The loop backwards through time; `recurrent_cells` has an example.
 
     Returns:
-      A list of the gradients [T, B, Z] of the products x.W and h.U (one tensor where
-      they are equal), and the gradient of the first state.
+      A list of the gradients [T, B, Z] of x.W and of h.U, or one tensor if they are
+      equal; and the gradient of the first state.
     """
     steps, dtype = tf.shape(dy_TBU)[0], slopes_TBL.dtype
     dys, slopes, keep_of = _unstack(dy_TBU), _unstack(slopes_TBL), _read_mask(keep_TB1)

@@ -1,16 +1,17 @@
 """The element-wise part of three recurrent cells, and its derivatives.
 
 A cell multiplies no matrices. Its inputs are the two products x.W and h.U of one time
-step, of width Z = gates * units, and it computes in float32. The weight layouts are
-those of `keras.layers.LSTM`, `GRU(reset_after=True)` and `SimpleRNN`.
+step, of width Z = gates * units. It computes in float32. The weight layouts are those
+of `keras.layers.LSTM`, `GRU(reset_after=True)` and `SimpleRNN`.
 
 A backward pass needs the *slopes*: the local derivatives of a step. The forward pass
 computes the slopes in float32, so that storing them in bfloat16 rounds each slope once.
-(A gate f near 1 is rounded when it is stored, and then 1 - f loses all digits.) So a
-step of the backward loop is a few multiplications.
+Storing the gates instead would lose digits: of a rounded f near 1, 1 - f is wrong. With
+slopes, a step of the backward loop is a few multiplications.
 
-An example of the backward pass: the simple cell h_t = tanh(z_t), z_t = x_t.W + h_t-1.U,
-with one unit, U = 0.5, h_0 = 0, and two steps with z_1 = 0.5 and z_2 = 0.2.
+An example of the backward pass is the simple cell h_t = tanh(x_t.W + h_t-1.U) with one
+unit and U = 0.5. It starts at h_0 = 0, and has the sums z_1 = 0.5 and z_2 = 0.2 at its
+two steps.
 
     forward   h_1 = tanh(0.5) = 0.462     slope_1 = 1 - h_1^2 = 0.786
               h_2 = tanh(0.2) = 0.197     slope_2 = 1 - h_2^2 = 0.961

@@ -29,7 +29,7 @@ class Scaling(NamedTuple):
       factor: the frequency of a slow pair is divided by it.
       context: the longest text of training, in tokens (llama3, yarn).
       slow, fast: in rotations per `context`. A pair below `slow` is slowed down by
-        `factor`, a pair above `fast` keeps its frequency, a pair between is mixed.
+        `factor`. A pair above `fast` keeps its frequency. A pair between is mixed.
       magnitude: the factor of yarn's cosines and sines; 0 means 0.1 * ln(factor) + 1.
     """
 

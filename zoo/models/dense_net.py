@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from zoo import registry, shapes
 from zoo.fields import at_least, check_fraction, one_of
+from zoo.layers.dropout import Dropout
 from zoo.layers.linear import read
 
 ACTIVATIONS = ("elu", "gelu", "relu", "selu", "silu", "tanh")
@@ -93,7 +94,7 @@ class DenseNet(registry.ConfigSerializable, keras.Model):
             for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))
         ]
         self.head = dense(sizes[-1], outputs, "head")
-        self.dropout = keras.layers.Dropout(c.dropout)
+        self.dropout = Dropout(c.dropout)
         self.built = True
 
     def _statistic(self, name, initializer):

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from zoo import registry, shapes
 from zoo.fields import at_least, check_fraction, one_of
+from zoo.layers.dropout import Dropout
 from zoo.layers.embedding import Embedding
 from zoo.layers.linear import Linear
 from zoo.layers.recurrent import Recurrent
@@ -73,7 +74,7 @@ class RecurrentLM(LanguageModel):
         self.supports_jit = False  # the training path contains compiled loops
         c = config
         self.embedding = Embedding(c.vocab_size, c.width, name="embedding")
-        self.dropout = keras.layers.Dropout(c.dropout)
+        self.dropout = Dropout(c.dropout)
         self.recurrent = [
             Recurrent(c.cell, c.units if i else c.width, c.units, name=f"rnn_{i}")
             for i in range(c.layers)

@@ -14,6 +14,7 @@ from zoo import registry, shapes
 from zoo.fields import at_least, check_fraction, one_of
 from zoo.layers import batch_invariant
 from zoo.layers.attention import bidirectional
+from zoo.layers.dropout import Dropout
 from zoo.layers.embedding import Embedding
 from zoo.layers.mlp import ACTIVATIONS
 from zoo.layers.norm import Norm
@@ -113,7 +114,7 @@ class TextEncoder(registry.ConfigSerializable, keras.Model):
         self.position = Embedding(rows, c.width, name="position")
         self.type_embedding = Embedding(c.types, c.width, name="type_embedding")
         self.norm = Norm(c.width, "layernorm", c.norm_epsilon, name="norm")
-        self.dropout = keras.layers.Dropout(c.dropout)
+        self.dropout = Dropout(c.dropout)
         self.blocks = [
             transformer_lm.Block(block, name=f"block_{i}") for i in range(c.layers)
         ]

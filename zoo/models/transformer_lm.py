@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from zoo import registry, shapes
 from zoo.layers import attention, rotary
+from zoo.layers.dropout import Dropout
 from zoo.layers.embedding import Embedding
 from zoo.layers.linear import Linear
 from zoo.layers.mlp import Mlp
@@ -60,7 +61,7 @@ class Block(keras.layers.Layer):
                 stddev,
                 name="mlp",
             )
-        self.dropout = keras.layers.Dropout(c.dropout)
+        self.dropout = Dropout(c.dropout)
         self.built = True
 
     def call(self, x_ND, attend, rotation, training=False):
@@ -108,7 +109,7 @@ class TransformerLM(LanguageModel):
         if c.positions == "learned":
             rows = c.context + c.position_offset
             self.position = Embedding(rows, c.width, name="position")
-        self.dropout = keras.layers.Dropout(c.dropout)
+        self.dropout = Dropout(c.dropout)
         self.blocks = [Block(c, name=f"block_{i}") for i in range(c.layers)]
         self.norm = None
         if c.norm_place != "post":
@@ -212,6 +213,8 @@ class TransformerLM(LanguageModel):
         if self.position is not None:
             offset = c.position_offset
             rows_N = positions_N + offset if offset else positions_N
+            # While other rows of a batch go on, a finished row passes the context.
+            rows_N = tf.minimum(rows_N, offset + c.context - 1)
             x_ND = x_ND + self.position.call(rows_N)
         x_ND = self.dropout(x_ND, training=training)
         rotations = self._rotations(positions_N)

@@ -13,7 +13,7 @@ from zoo.decode.sampling import Knobs
 from zoo.generation_config import KNOBS, NUMBERS, GenerationConfig
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 
-_MOST_STOPS, _MOST_STOP_BYTES = 8, 256  # stop strings of a row, bytes of one
+MOST_STOPS, _MOST_STOP_BYTES = 8, 256  # stop strings of a row, bytes of one
 _MOST_SHOWN = 200  # bytes of a text in a message
 MOST_BYTES = 2**20  # of one text: a longer one is an error, not a long wait
 SPECS = {
@@ -63,17 +63,13 @@ def stops(stop, rows) -> tf.Tensor:
     stop = _shaped(stop)
     count = tf.shape(stop)[1]
     few = tf.debugging.Assert(
-        count <= _MOST_STOPS,
-        [
-            tf.strings.format(
-                f"stop: {{}} strings, at most {_MOST_STOPS} allowed", count
-            )
-        ],
+        count <= MOST_STOPS,
+        [tf.strings.format(f"stop: {{}} strings, at most {MOST_STOPS} allowed", count)],
     )
     with tf.control_dependencies([few]):
         stop_BS = broadcast("stop", stop, rows)
-        filling = tf.fill([rows, tf.maximum(_MOST_STOPS - count, 0)], "")
-    stop_BS = tf.ensure_shape(tf.concat([stop_BS, filling], 1), [None, _MOST_STOPS])
+        filling = tf.fill([rows, tf.maximum(MOST_STOPS - count, 0)], "")
+    stop_BS = tf.ensure_shape(tf.concat([stop_BS, filling], 1), [None, MOST_STOPS])
     size_B = tf.reduce_max(tf.strings.length(stop_BS), 1)
     allowed = f"bytes, at most {_MOST_STOP_BYTES} allowed"
     stop_BS = require(size_B <= _MOST_STOP_BYTES, "stop", size_B, allowed, stop_BS)

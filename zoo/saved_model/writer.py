@@ -7,6 +7,7 @@
 Core TensorFlow operations only, no XLA, no Python, no state; see docs/serving.md.
 """
 
+import functools
 import inspect
 import os
 import pathlib
@@ -36,6 +37,7 @@ def write(
     batch: int = 0,
     capacity: int = 1024,
     most_new_tokens: int = 0,
+    date_string: str = "",
     report: Callable[[str], None] = lambda line: None,
 ) -> pathlib.Path:
     """Exports a model.
@@ -48,6 +50,8 @@ def write(
       capacity: the number of positions in the state of `start` and `step`, at most the
         model's context.
       most_new_tokens: the largest max_new_tokens of a request; 0 is the context.
+      date_string: the default date of `chat`, for a chat template that writes a date;
+        "" is today, as the template writes it.
       report: gets a line at each stage of the export.
 
     Returns:
@@ -66,7 +70,7 @@ def write(
     files.refuse_full(folder)
     _check_disk(base, loaded.model)
     report("building the tokenizer and the signatures")
-    module = _module(loaded, batch, capacity, most_new_tokens)
+    module = _module(loaded, batch, capacity, most_new_tokens, date_string)
     with files.staged(folder) as new:
         try:
             _save(module, loaded, new, batch, report)
@@ -87,7 +91,7 @@ def _check_disk(base: pathlib.Path, model) -> None:
         raise OSError(f"{there}: {free:,} bytes are free, an export needs {needed:,}.")
 
 
-def _module(loaded, batch, capacity, most_new_tokens) -> Module:
+def _module(loaded, batch, capacity, most_new_tokens, date_string) -> Module:
     """The signatures of a model, by its task."""
     config = loaded.model.config
     name = registry.name_of(config)
@@ -99,7 +103,15 @@ def _module(loaded, batch, capacity, most_new_tokens) -> Module:
         raise ValueError(f"{name}: the model directory has no tokenizer.json.")
     if config.task == "embed":
         return TextEncoderModule(loaded.model, loaded.tokenizer, batch)
-    module = TextGenerator(*loaded, batch, capacity, most_new_tokens)
+    module = TextGenerator(
+        loaded.model,
+        loaded.tokenizer,
+        loaded.generation,
+        batch,
+        capacity,
+        most_new_tokens,
+        date_string,
+    )
     if loaded.tokenizer.chat_template and module.no_chat:
         logging.warning("no signature chat: %s", module.no_chat)
     for knob in KNOBS:
@@ -130,11 +142,11 @@ def _examples(module: Module, loaded) -> dict:
 def _save(module: Module, loaded, folder, batch, report) -> None:
     """Writes every file of a version."""
     parts = module.signatures()
-    functions = {name: _function(*part) for name, part in parts.items()}
-    for number, (name, function) in enumerate(functions.items(), 1):
-        report(f"tracing the signature {name} ({number} of {len(functions)})")
-        function.get_concrete_function()
-    report("writing the graph and the weights")
+    functions = {}
+    for name, (method, specs, defaults) in parts.items():
+        line = f"tracing the signature {name}"
+        traced = functools.partial(report, line)
+        functions[name] = _function(method, specs, defaults, traced)
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, os.fspath(folder), functions, options)
     examples = _examples(module, loaded)
@@ -159,13 +171,15 @@ def _save(module: Module, loaded, folder, batch, report) -> None:
     serving_files.write(folder, described, served, sizes, not batch, report)
 
 
-def _function(method, specs, defaults):
+def _function(method, specs, defaults, traced):
     """A tf.function whose inputs have their names, and defaults for gRPC.
 
+    `tf.saved_model.save` traces it, and calls `traced` by this.
     TensorFlow stores the default of a Python parameter if that default is a tensor.
     """
 
     def call(*values):
+        traced()
         return method(**dict(zip(specs, values, strict=True)))
 
     parameters = [

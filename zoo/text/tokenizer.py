@@ -23,6 +23,9 @@ TEMPLATE_FILE = "chat_template.jinja"
 NAMED_TOKENS = (
     "bos_token eos_token unk_token sep_token pad_token cls_token mask_token"
 ).split()
+# Gemma 3 has the largest tokenizer.json of all families: 33 MB and 2 merges a token.
+LARGEST = 48 * 2**20
+_MERGES, _MERGES_PER_TOKEN = 2**18, 8
 
 
 class Tokenizer:
@@ -49,7 +52,7 @@ class Tokenizer:
     def __init__(self, json_text: str, config: dict[str, Any] | None = None):
         self.json = json_text
         self.config = {"eos_token": END, **(config or {})}
-        self._plain = _engine(json_text)
+        self._plain = library_tokenizer(json_text)
         self._plain.encode_special_tokens = True
         end = self.config["eos_token"]
         self.end_token: str | None = end["content"] if isinstance(end, dict) else end
@@ -82,7 +85,7 @@ class Tokenizer:
 
         That is a state of the library's object, and text of a user must never meet it.
         """
-        return _engine(self.json)
+        return library_tokenizer(self.json)
 
     def encode(self, text: str, special: bool = False) -> list[int]:
         """The ids of one text, without a start or end token.
@@ -219,15 +222,43 @@ def train(
     return Tokenizer(engine.to_str(pretty=True), ends)
 
 
-def _engine(json_text: str) -> tokenizers.Tokenizer:
-    """The library's tokenizer, which neither cuts nor fills up a text."""
+def library_tokenizer(json_text: str) -> tokenizers.Tokenizer:
+    """The library's tokenizer of a tokenizer.json, which neither cuts nor fills a text.
+
+    Raises:
+      ValueError: the text is not a tokenizer, or too large, or two tokens have one id.
+    """
+    _check_size(json_text)
     try:
         engine = tokenizers.Tokenizer.from_str(json_text)
     except Exception as error:  # the library raises plain Exception
         raise ValueError(f"not a tokenizer: {error}.") from None
     engine.no_truncation()
     engine.no_padding()
+    tokens = {}
+    for token, number in engine.get_vocab().items():
+        if tokens.setdefault(number, token) != token:
+            first, second = sorted([tokens[number], token])
+            raise ValueError(
+                f"the tokens {first!r:.80} and {second!r:.80} have one id, {number}."
+            )
     return engine
+
+
+def _check_size(json_text):
+    """Refuses what costs gigabytes to parse, such as merges that repeat."""
+    if len(json_text) > LARGEST:
+        raise ValueError(f"{len(json_text)} characters, up to {LARGEST} allowed.")
+    # A merge has 2 or 4 quotes, an entry of the vocabulary 2.
+    start = json_text.find('"merges"')
+    vocabulary = json_text.count('"', 0, max(start, 0)) // 2
+    merges = json_text.count('"', max(start, 0)) // 4
+    most = max(_MERGES, _MERGES_PER_TOKEN * vocabulary)
+    if start >= 0 and merges > most:
+        raise ValueError(
+            f"model.merges: {merges} or more for {vocabulary} tokens, up to {most} "
+            "allowed."
+        )
 
 
 def _read_config(path: str) -> dict[str, Any]:

@@ -26,6 +26,12 @@ def test_documents_are_framed_by_end_tokens(bytes_tokenizer):
     assert stream.bytes == len("ab\né<|endoftext|>\n".encode())
 
 
+def test_documents_need_an_end_token(bytes_tokenizer):
+    endless = tokenizer.Tokenizer(bytes_tokenizer.json, {"eos_token": None})
+    with pytest.raises(ValueError, match="no token that ends a text"):
+        formats.language_model(["ab"], endless)
+
+
 @pytest.fixture(scope="module")
 def start_tokenizer():
     """Bytes, with `<s>` 0 before a text and `</s>` 1 after a document."""

@@ -99,6 +99,13 @@ def test_signatures(parts):
     assert texts["text"].numpy().tolist() == [b"Hello world", b" Hello world"]
 
 
+def test_bytes_that_are_no_text_are_escaped_in_the_message(parts):
+    module = TextGenerator(*parts, GenerationConfig(max_new_tokens=3))
+    tokenize = tf.function(module.tokenize, autograph=False)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="row 1 has .*caf\ufffd"):
+        tokenize(tf.constant([b"a", b"caf\xe9"]))
+
+
 def test_without_an_end_token_the_length_ends(parts):
     model, tokenizer = parts
     tokenizer = llama_tokenizer()

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from zoo import models
 from zoo.decode import generate, loop, sampling
+from zoo.decode.sampling import Knobs
 from zoo.directory import GenerationConfig
 from zoo.generation_config import row_seed
 
@@ -169,6 +170,17 @@ def test_defaults_shrink_to_the_room_in_the_context(model, tokenizer):
         assert len(one.tokens) == room or one.finish_reason == "stop"
     with pytest.raises(ValueError, match="context is 32"):
         generate(model, tokenizer, ["ab" * 32], fit=True)
+
+
+def test_a_long_row_ends_while_a_short_one_goes_on(tokenizer):
+    model = models.build(
+        "transformer_lm", vocab_size=300, context=16, width=8, layers=1, heads=2
+    )
+    both = Knobs.filled(GenerationConfig(max_new_tokens=12), 2)
+    knobs = both._replace(max_new_tokens=tf.constant([12, 1]))
+    prompts = tf.constant([[5] + [0] * 14, [7] * 15])
+    out = loop.decode(model, prompts, tf.constant([1, 15]), knobs, ())
+    assert out.num_tokens.numpy().tolist() == [12, 1]
 
 
 def test_one_text_is_one_prompt(model, tokenizer):

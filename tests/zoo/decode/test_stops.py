@@ -1,6 +1,7 @@
 """Stop strings: found across tokens, cut off the text, each row by its own."""
 
 import dataclasses
+import functools
 import random
 
 import pytest
@@ -27,14 +28,26 @@ def letters(text):
     return [letter.encode() for letter in text]
 
 
+@functools.partial(
+    tf.function,
+    input_signature=[
+        tf.TensorSpec([None, None], tf.int32),
+        tf.TensorSpec([None], tf.int32),
+        tf.TensorSpec([None, None], tf.string),
+    ],
+)
+def completed(tokens, counts, stop):
+    return Stops(stop, pieces)(tokens, counts)
+
+
 def stopped(rows, stop):
     """After how many tokens each row stops, or None."""
     longest = max(map(len, rows))
     tokens = tf.constant([row + [0] * (longest - len(row)) for row in rows])
-    stops = Stops(tf.constant(stop), pieces)
     found = [None] * len(rows)
     for count in range(1, longest + 1):
-        hits = stops(tokens, tf.minimum(count, [len(row) for row in rows]))
+        counts = tf.minimum(count, [len(row) for row in rows])
+        hits = completed(tokens, counts, tf.constant(stop))
         for i, hit in enumerate(hits.numpy().tolist()):
             if hit and found[i] is None and count <= len(rows[i]):
                 found[i] = count

@@ -60,4 +60,6 @@ def read(folder, name="config.json"):
 
 
 def write(folder, value, name="config.json"):
+    """Writes a JSON file, as another program does: without digests."""
+    (folder / "SHA256SUMS").unlink(missing_ok=True)
     (folder / name).write_text(json.dumps(value), encoding="utf-8")

@@ -94,14 +94,22 @@ def test_no_end_token(tokenizer, tmp_path):
     assert found.end_ids == [] and found.encode("abc") == base.encode("abc")
 
 
-def test_a_tokenizer_that_was_lost(tokenizer, tmp_path):
+def test_a_tokenizer_that_was_lost(tokenizer, tmp_path, caplog):
     model = models.build("gru_lm", **SMALL, units=8)
     directory.save(tmp_path / "m", model, tokenizer)
     (tmp_path / "m/tokenizer.json").unlink()
     with pytest.warns(UserWarning, match="m: has no tokenizer, although tokenizer_con"):
         assert directory.load(tmp_path / "m").tokenizer is None
     directory.save(tmp_path / "bare", model)
-    assert directory.load(tmp_path / "bare").tokenizer is None
+    with caplog.at_level("WARNING", logger="absl"):
+        assert directory.load(tmp_path / "bare").tokenizer is None
+    assert "bare: has no tokenizer: none of tokenizer.json" in caplog.text
+    caplog.clear()
+    net = models.build("dense_net", features=2)
+    directory.save(tmp_path / "net", net)
+    with caplog.at_level("WARNING", logger="absl"):
+        assert directory.load(tmp_path / "net").tokenizer is None
+    assert not caplog.text  # a model of features needs none
 
 
 # ---- one reader ----

@@ -245,7 +245,6 @@ YARN = {"rope_type": "yarn", "factor": 2.0}
 REFUSED = [
     ("gpt2", {"scale_attn_weights": False}, "scale_attn_weights False; allowed: True"),
     ("gpt2", {"add_cross_attention": True}, "add_cross_attention True; allowed: False"),
-    ("llama", {"pretraining_tp": 2}, "pretraining_tp 2; allowed: 1"),
     (
         "llama",
         {"partial_rotary_factor": 0.5},
@@ -268,8 +267,8 @@ REFUSED = [
     ),
     (
         "llama",
-        {"rope_scaling": {**YARN, "short_factor": [1.0]}},
-        "rope_scaling has 'short_factor'. Did you mean factor? Allowed: ",
+        {"rope_scaling": {**YARN, "attn_factor": 1.5}},
+        "rope_scaling: attn_factor 1.5; allowed: 1",
     ),
     ("llama", {"rope_scaling": {**YARN, "truncate": False}}, "truncate False; allowed"),
     ("llama", {"rope_scaling": {**YARN, "beta_slow": 64}}, "rope_slow: 64"),

@@ -10,6 +10,7 @@ import pytest
 from zoo import directory, registry
 from zoo.directory import assemble, hf
 from zoo.directory.gguf import file as gguf_file
+from zoo.directory.gguf import reader
 from zoo.directory.gguf import tokenizer as gguf_tokenizer
 
 K = gguf.GGMLQuantizationType
@@ -299,7 +300,7 @@ def test_sentencepiece_tokenizer(tmp_path):
         writer.add_eot_token_id(1)
 
     write(tmp_path / "model.gguf", "gpt2", more=fields)
-    tokenizer = directory.read(tmp_path / "model.gguf").tokenizer()
+    tokenizer = reader.read(tmp_path / "model.gguf").tokenizer()
     first = 259
     # "ab" has a better score than "▁a", and "▁abc" is no piece
     assert tokenizer.encode("abc") == [first + 4, first + 3]

@@ -12,15 +12,10 @@ from tokenizers import decoders, normalizers, pre_tokenizers
 
 from zoo import directory, models, registry
 from zoo.directory import assemble, hf
-from zoo.directory.gguf import (
-    file as gguf_file,
-)
-from zoo.directory.gguf import (
-    vocabulary as gguf_vocabulary,
-)
-from zoo.directory.gguf import (
-    writer as gguf_writer,
-)
+from zoo.directory.gguf import file as gguf_file
+from zoo.directory.gguf import tokenizer as gguf_tokenizer
+from zoo.directory.gguf import vocabulary as gguf_vocabulary
+from zoo.directory.gguf import writer as gguf_writer
 from zoo.directory.hf.parts import with_defaults
 from zoo.text.importers.byte_level_presets import WORDS
 from zoo.text.tokenizer import Tokenizer
@@ -188,6 +183,23 @@ def test_sentencepiece(begins, tmp_path):
         assert found.encode(text) == wanted.encode(text)
 
 
+def test_pieces_of_equal_scores():
+    """Gemma 3 mixes the merges of its runs of spaces, the longest left part first."""
+    mixed = sentencepiece(merges=[*MERGES[:4], MERGES[6], MERGES[4], MERGES[5]])
+    fields = gguf_vocabulary.fields(mixed, 305)
+    scores = dict(zip(PIECES, fields["tokenizer.ggml.scores"], strict=False))
+    assert scores["▁ab"] == scores["abc"] < scores["▁a"] < scores["ab"]
+    same(gguf_tokenizer.read(fields, "GGUF"), mixed)
+
+
+def test_a_byte_that_is_a_token_of_its_own():
+    """Gemma has a tabulator where its byte would be."""
+    text = sentencepiece().json.replace('"<0x09>"', '"\\t"')
+    wanted = Tokenizer(text, sentencepiece().config)
+    assert wanted.encode("\t")[-1] == PIECES.index("<0x09>")
+    same(gguf_tokenizer.read(gguf_vocabulary.fields(wanted, 305), "GGUF"), wanted)
+
+
 def test_ends_and_the_chat_template(tmp_path):
     engine = tokenizers.Tokenizer.from_str(sentencepiece().json)
     settings = {"bos_token": {"content": "<s>"}, "eos_token": "</s>", "pad_token": "no"}
@@ -312,7 +324,7 @@ def test_tokenizers_that_a_file_cannot_say(tokenizer):
             "with merges that a file cannot express; merges of every",
         ),
         (
-            sentencepiece(merges=[*MERGES[:4], MERGES[6], MERGES[4], MERGES[5]]),
+            sentencepiece(merges=[*MERGES[:3], *(MERGES[i] for i in (6, 3, 5, 4))]),
             "with merges that a file cannot express; merges of every",
         ),
         (

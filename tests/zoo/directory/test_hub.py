@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import json
 import os
+import shutil
 import threading
 
 import huggingface_hub.utils
@@ -301,3 +302,25 @@ def test_a_folder_comes_first(offline, models, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="revision 'main': owner/small-model is not a"):
         directory.load(NAME, "main")
     assert SMALL["vocab_size"] == directory.load(NAME).tokenizer.vocab_size
+
+
+def test_a_repository_with_tf_model_h5_only(server, models, tmp_path):
+    """As transformers 4 published some models."""
+    tf_only = shutil.copytree(models[0][0], tmp_path / "tf")
+    (tf_only / "model.safetensors").unlink()
+    (tf_only / "SHA256SUMS").unlink()
+    server.commits, server.branches = {A: tf_only}, {"main": A}
+    with pytest.raises(ValueError, match="has no model.safetensors; pickles"):
+        hub.fetch(NAME)
+    (tf_only / "tf_model.h5").write_bytes(b"weights")
+    server.commits, server.branches = {B: tf_only}, {"main": B}
+    folder = hub.fetch(NAME)
+    assert (folder / "tf_model.h5").read_bytes() == b"weights"
+    assert "pytorch_model.bin" not in server.got()
+
+
+def test_a_tokenizer_without_the_weights(server, models, tokenizer):
+    server.commits, server.branches = {A: models[0][0]}, {"main": A}
+    found = directory.read_tokenizer(NAME)
+    assert found.json == tokenizer.json
+    assert not [name for name in server.got() if name.endswith("safetensors")]

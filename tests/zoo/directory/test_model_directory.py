@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import safetensors.numpy
-from directory_cases import FAMILIES, SMALL, built, output, read
+from directory_cases import FAMILIES, LLAMA, SMALL, built, output, read
 
 from zoo import directory, models
 
@@ -34,7 +34,7 @@ def test_no_bit_is_lost(family, tmp_path, tokenizer):
 def test_files(family, tmp_path, tokenizer):
     text = "dense" not in family
     directory.save(tmp_path / "m", built(family), tokenizer if text else None)
-    files = {"config.json", "model.safetensors"}
+    files = {"config.json", "model.safetensors", "SHA256SUMS"}
     if text:
         files |= {"tokenizer.json", "tokenizer_config.json", "generation_config.json"}
     assert {p.name for p in (tmp_path / "m").iterdir()} == files
@@ -101,10 +101,8 @@ def test_a_full_folder_is_left_alone(tmp_path):
 def test_replace_swaps_the_whole(tmp_path, tokenizer):
     directory.save(tmp_path / "m", built("gpt2"), tokenizer)
     directory.save(tmp_path / "m", built("zoo-dense_net"), replace=True)
-    assert {p.name for p in (tmp_path / "m").iterdir()} == {
-        "config.json",
-        "model.safetensors",
-    }
+    names = {p.name for p in (tmp_path / "m").iterdir()}
+    assert names == {"SHA256SUMS", "config.json", "model.safetensors"}
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
 
 
@@ -119,3 +117,18 @@ def test_generation_as_transformers_reads_it():
         assert again.to_json(7) == value
     hf_name = {"do_sample": True, "temperature": None, "transformers_version": "5"}
     assert directory.GenerationConfig.from_json(hf_name, "x").temperature == 1.0
+
+
+# ---- dropout that a family has no field for ----
+
+
+def test_dropout_does_not_make_another_family(tmp_path):
+    llama = built("llama")
+    model = models.build("transformer_lm", **SMALL, **LLAMA, dropout=0.25)
+    model.set_weights(llama.get_weights())
+    directory.save(tmp_path / "m", model)
+    found = directory.read(tmp_path / "m")
+    assert found.config["model_type"] == "llama"
+    again = directory.load(tmp_path / "m").model
+    assert again.config.dropout == 0.25
+    np.testing.assert_array_equal(output(again, "llama"), output(llama, "llama"))

@@ -1,5 +1,6 @@
 """What becomes of a config and tensors: one model, whatever file they came from."""
 
+import dataclasses
 import json
 
 import keras
@@ -266,10 +267,31 @@ def test_a_tokenizer_that_is_read_late(saved, tokenizer):
     assert loaded(config, tensors, lambda: tokenizer).tokenizer is tokenizer
 
 
+def test_the_dropout_and_the_policy_of_a_run(saved):
+    """`init_from` fills the model of a Run, without a second model in between."""
+    model, config, tensors = saved["llama"]
+    given = Pretrained("here", config, tensors, None, directory.GenerationConfig())
+    chosen = dataclasses.replace(model.config, dropout=0.5)
+    found = assemble(given, chosen, "mixed_bfloat16").model
+    assert found.config == chosen and found.compute_dtype == "bfloat16"
+    assert found.embedding.compute_dtype == "bfloat16"
+    assert keras.config.dtype_policy().name == "float32"
+    for mine, other in zip(found.weights, model.weights, strict=True):
+        assert mine.dtype == "float32"
+        np.testing.assert_array_equal(mine, other)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        found = assemble(given, chosen).model
+    np.testing.assert_array_equal(logits(found), logits(model))
+    other = dataclasses.replace(chosen, layers=3)
+    with pytest.raises(ValueError, match="here: num_hidden_layers 3; 2 allowed"):
+        assemble(given, other)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
 def test_memory_at_the_peak(kind, commands, tmp_path):
-    """At most 1.3 of the float32 weights, half of which are one table."""
+    """At most 1.2 of the float32 weights, half of which are one table."""
     fields = {"vocab_size": 80_000, "width": 512, "layers": 12, "heads": 8}
     model = models.build("transformer_lm", **{**LLAMA, **fields, "tied_head": True})
     directory.save(tmp_path / "m", model)
@@ -277,6 +299,7 @@ def test_memory_at_the_peak(kind, commands, tmp_path):
         tensors = safetensors_file.read(tmp_path / "m")
         half = {name: tensors[name].astype(ml_dtypes.bfloat16) for name in tensors}
         safetensors.numpy.save_file(half, tmp_path / "m" / safetensors_file.FILE)
+        (tmp_path / "m/SHA256SUMS").unlink()
     (tmp_path / "peak.py").write_text(
         "import resource, sys\n"
         "from zoo import directory\n"
@@ -289,4 +312,4 @@ def test_memory_at_the_peak(kind, commands, tmp_path):
     done = commands(tmp_path / "peak.py", tmp_path / "m")
     size = sum(4 * np.prod(v.shape) for v in model.weights)
     assert done.code == 0 and size > 300e6, done.out
-    assert int(done.out.splitlines()[-1]) < 1.3 * size
+    assert int(done.out.splitlines()[-1]) < 1.2 * size

@@ -56,19 +56,77 @@ def test_is_the_plain_loss(bias, softcap, smoothing, chunk, monkeypatch):
         np.testing.assert_allclose(grad, other, atol=1e-5)
 
 
-def test_takes_a_number_of_rows_that_is_not_known():
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, D])])
-    def graph(x):
-        targets = tf.zeros([tf.shape(x)[0]], tf.int32)
-        weights = tf.ones([tf.shape(x)[0]])
+def of_unknown_rows(bias, **options):
+    """A graph of the loss and its gradients for any number of rows."""
+    given = inputs(bias)
+    specs = [tf.TensorSpec([None, D])] + [tf.TensorSpec(x.shape) for x in given[1:]]
+    specs += [tf.TensorSpec([None], tf.int32), tf.TensorSpec([None])]
+
+    @tf.function(autograph=False, input_signature=specs)
+    def graph(*given):
+        *given, targets, weights = given
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            bias_V = given[2] if bias else None
+            loss = 3.0 * cross_entropy.linear_cross_entropy(
+                given[0], given[1], bias_V, targets, weights, **options
+            )
+        return loss, tape.gradient(loss, given)
+
+    return graph
+
+
+@pytest.mark.parametrize("rows", [N, 7, 1])
+@pytest.mark.parametrize("bias", [False, True])
+def test_an_unknown_number_of_rows_gives_the_same_in_chunks(bias, rows, monkeypatch):
+    monkeypatch.setattr(cross_entropy, "_CHUNK", 4)
+    options = {"softcap": 2.0, "smoothing": 0.1}
+    given = [inputs(bias)[0][:rows], *inputs(bias)[1:]]
+    graph = of_unknown_rows(bias, **options)
+    loss, grads = graph(*given, TARGETS[:rows], WEIGHTS[:rows])
+
+    def first_rows(x, *rest, **options):
         return cross_entropy.linear_cross_entropy(
-            x, inputs(False)[1], None, targets, weights
+            x,
+            *rest,
+            *([] if bias else [None]),
+            TARGETS[:rows],
+            WEIGHTS[:rows],
+            **options,
+        )
+
+    wanted, wanted_grads = value_and_grads(first_rows, given, **options)
+    assert float(loss) == pytest.approx(float(wanted), rel=1e-6)
+    for grad, other in zip(grads, wanted_grads, strict=True):
+        np.testing.assert_allclose(grad, other, atol=1e-5)
+
+
+def test_no_rows_give_no_loss():
+    graph = of_unknown_rows(False)
+    x, weight = inputs(False)
+    loss, (dx, dweight) = graph(x[:0], weight, TARGETS[:0], WEIGHTS[:0])
+    assert float(loss) == 0 and dx.shape == (0, D) and not np.any(dweight)
+
+
+def test_the_logits_of_an_unknown_number_of_rows_exist_in_chunks_only():
+    """Two shapes of batches make TensorFlow trace a graph of unknown shapes."""
+    seen = []
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def graph(x):
+        seen.append(x.shape[0])
+        return cross_entropy.linear_cross_entropy(
+            x, weight, None, tf.zeros_like(x[:, 0], tf.int32), tf.ones_like(x[:, 0])
         )
 
     x, weight = inputs(False)
-    logits = tf.matmul(x[:3], weight, transpose_b=True)
-    wanted = -tf.reduce_sum(tf.nn.log_softmax(logits)[:, 0])
-    assert float(graph(x[:3])) == pytest.approx(float(wanted), rel=1e-6)
+    graph(x)
+    graph(x[:7])
+    assert seen == [N, None]
+    whole = graph.get_concrete_function(x[:5]).graph
+    outputs = [y for op in whole.get_operations() for y in op.outputs]
+    assert any(y.shape.rank == 2 for y in outputs)
+    assert not [y for y in outputs if y.shape.rank == 2 and y.shape.as_list()[1] == V]
 
 
 def test_is_finite_where_the_target_has_no_probability():

@@ -1,5 +1,7 @@
 """CausalLMs of KerasHub as language models: the same logits, with cache and without."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -36,7 +38,9 @@ SETTINGS["Gemma3"] |= {"use_sliding_window_attention": True, "sliding_window_siz
 SETTINGS["Phi3"] |= {"pretraining_sequence_length": CONTEXT}
 
 
+@functools.cache
 def build(kind):
+    """A model of a kind, one for all tests, which change nothing of it."""
     model = zoo.build(
         "keras_hub", kind=kind, settings=SETTINGS[kind], context=CONTEXT, dropout=0.0
     )
@@ -145,3 +149,28 @@ def test_what_is_refused(fields, words):
             fields = fields | {"settings": SETTINGS["Falcon"]}
         registry.build("keras_hub", **fields)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["Mixtral", "Qwen3Moe", "QwenMoe"])
+def test_extra_losses_exist_on_the_tape_that_made_them(kind):
+    """A training step finds the routers' balance losses in `model.losses`."""
+    model = build(kind)
+    tokens_BT = np.random.default_rng(1).integers(0, V, [3, 14], np.int32)
+    values = [v.value for v in model.trainable_variables]
+
+    @tf.function(autograph=False)
+    def extra(tokens_BT):
+        with tf.GradientTape() as tape:
+            model.features(tokens_BT, training=True)
+            losses = model.losses  # of this call only
+            total = tf.add_n(losses)
+        return losses, tape.gradient(total, values, unconnected_gradients="zero")
+
+    for _ in range(2):
+        losses, grads = extra(tokens_BT)
+        assert len(losses) == model.config.layers
+        assert all(float(loss) > 0 for loss in losses)
+        # of the last layer's router and of what is before it
+        assert sum(bool(tf.reduce_any(g != 0)) for g in grads) > len(grads) / 2
+    model.features(tokens_BT)
+    assert not model.losses

@@ -166,7 +166,7 @@ def ask(session, signature, inputs):
     known = session.signatures[signature]
     ports = {
         name: dataclasses.replace(
-            port, dtype=getattr(inputs[name], "dtype", port.dtype)
+            port, dtype=getattr(inputs.get(name), "dtype", port.dtype)
         )
         for name, port in known.inputs.items()
     }

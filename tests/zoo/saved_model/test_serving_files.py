@@ -83,13 +83,9 @@ def exported(tmp_path_factory, tokenizer):
     sizes = {"vocab_size": 300, "context": 96, "width": 16, "layers": 1, "heads": 2}
     model = registry.build("transformer_lm", **sizes)
     generation = GenerationConfig(max_new_tokens=9)
-    folder = writer.write(
+    return writer.write(
         tmp_path_factory.mktemp("lm"), Loaded(model, tokenizer, generation)
     )
-    described = json.loads((folder / "assets.extra/signature.json").read_text())
-    loaded = tf.saved_model.load(str(folder))
-    serving_files.write(folder, described["signatures"], loaded.signatures)
-    return folder
 
 
 @pytest.fixture(scope="module")

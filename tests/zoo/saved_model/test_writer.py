@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+import pathlib
+import re
+import runpy
+import types
 
 import numpy as np
 import pytest
@@ -11,11 +15,12 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from zoo import models
 from zoo.directory import GenerationConfig, Loaded
-from zoo.saved_model import writer
+from zoo.saved_model import request_examples, writer
 from zoo.saved_model.checker import c_api, examples
 from zoo.saved_model.signatures.language_model import TextGenerator
 from zoo.text.tokenizer import END, Tokenizer
 
+ROOT = pathlib.Path(__file__).parents[3]
 FAMILIES = ["transformer_lm", "lstm_lm", "gru_lm", "rnn_lm"]
 
 
@@ -85,6 +90,69 @@ def test_nothing_is_left_of_an_export_that_fails(tmp_path, net, monkeypatch, pla
     assert len(seen) == 2 and "2" not in seen  # nor is it seen before it is whole
     assert names(tmp_path) == ["1"]
     assert writer.write(tmp_path, net) == tmp_path / "2"
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (tf.errors.ResourceExhaustedError(None, None, "a; No space left\nb"), "a; No"),
+        (tf.errors.PermissionDeniedError(None, None, "x: Read-only"), "x: Read-only"),
+    ],
+)
+def test_a_full_disk_is_an_error_of_the_system(
+    tmp_path, net, monkeypatch, error, words
+):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    with pytest.raises(OSError, match=f"{tmp_path}: {words}"):
+        writer.write(tmp_path, net)
+    assert not names(tmp_path)
+
+
+def test_a_disk_without_room_is_refused_before_the_work(tmp_path, net, monkeypatch):
+    usage = types.SimpleNamespace(free=100)
+    monkeypatch.setattr(writer.shutil, "disk_usage", lambda path: usage)
+    lines = []
+    with pytest.raises(OSError, match="100 bytes are free, an export needs 1,049,"):
+        writer.write(tmp_path / "not" / "there", net, report=lines.append)
+    assert not lines and not names(tmp_path)
+
+
+def test_each_stage_is_told(tmp_path, net):
+    lines = []
+    writer.write(tmp_path, net, report=lines.append)
+    assert lines[0] == "building the tokenizer and the signatures"
+    assert "tracing the signature classify" in lines
+    assert lines[-1].startswith("answering the warm-up request 4 of 4: ")
+
+
+# ---- defaults and examples that fit ----
+
+
+@pytest.mark.parametrize("default, most, wanted", [(64, 0, 8), (15, 4, 4)])
+def test_the_default_leaves_room_for_a_prompt(tokenizer, default, most, wanted):
+    model, _, _ = language_model(tokenizer)  # of 16 positions
+    generation = GenerationConfig(max_new_tokens=default, top_k=999)
+    module = TextGenerator(model, tokenizer, generation, most_new_tokens=most)
+    assert module.generation.max_new_tokens == wanted
+    assert module.generation.top_k == 300
+    parts, prompts = module.signatures(), tf.constant(["ab", "\0" * 14])
+    assert parts["serving_default"][0](prompts)["text"].shape == (2,)
+    if most:
+        knobs = {**parts["generate"][2], "max_new_tokens": tf.constant([most + 1])}
+        with pytest.raises(tf.errors.InvalidArgumentError, match="has 5, 1 to 4 allo"):
+            module.generate(tf.constant(["a"]), **knobs)
+
+
+@pytest.mark.parametrize("limit, new, capacity", [(64, 32, 24), (16, 8, 16), (4, 3, 9)])
+def test_examples_fit(tokenizer, limit, new, capacity):
+    row = request_examples.of_language(tokenizer, limit, new, capacity, chat=False)
+    prompt = len(tokenizer.encode(row["prompt"]))
+    assert 1 <= prompt <= min(limit - new, capacity)
+    assert prompt + len(tokenizer.encode(row["completion"])) <= limit
+    assert len(tokenizer.encode(row["text"])) <= limit
 
 
 # ---- what cannot be exported ----
@@ -190,6 +258,17 @@ def test_documented_examples_are_answered(plain):
         for key, entry in about["outputs"].items():
             assert outputs[key].shape[0] == 2
             assert outputs[key].dtype == entry["dtype"]
+
+
+def test_the_program_of_the_page_fills_in_the_defaults(served, tmp_path, capsys):
+    one = served("gru_lm")
+    page = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)^```", page, re.S | re.M)
+    file = tmp_path / "program.py"
+    file.write_text(program.replace("runs/demo/served/1", str(one.folder)), "utf-8")
+    runpy.run_path(str(file))
+    answer = one.run("generate", prompt=["In the beginning"], temperature=[0.7])
+    assert capsys.readouterr().out == answer["text"][0].decode() + "\n"
 
 
 @pytest.mark.parametrize("capacity, wanted", [(6, 6), (16, 16), (1024, 16)])

@@ -163,6 +163,50 @@ TEMPLATES = {
     # Phi 3: no system message
     "dropped": _DROPPED,
 }
+# Templates in which a message depends on the contents of others.
+ACROSS = {
+    # Qwen 3 looks for the last message of the user that is no answer of a tool.
+    "last query": """
+{%- set ns = namespace(last=messages|length - 1, found=false) %}
+{%- for m in messages[::-1] %}
+{%- if not ns.found and m.role == 'user' and not (m.content.startswith('<tool>')
+    and m.content.endswith('</tool>')) %}
+{%- set ns.found = true %}{%- set ns.last = messages|length - 1 - loop.index0 %}
+{%- endif %}{%- endfor %}
+{%- for m in messages %}<{{ m.role }}>
+{%- if m.role == 'assistant' and loop.index0 <= ns.last %}
+{{- m.content.split('</think>')[-1].lstrip('\\n') }}
+{%- else %}{{- m.content }}{%- endif %}{%- endfor %}""",
+    "plan": """
+{%- for m in messages %}{% if m.content in words %}{% endif %}<{{ m.role }}>
+{%- if m.role == 'assistant' and m.content.startswith('plan:')
+    and messages[-1].content.startswith('result:') %}(kept){% endif %}
+{{- m.content }}{% endfor %}""",
+    "three": """
+{%- for m in messages %}{{ m.content }}
+{%- if loop.index0 > 1 and m.content == 'c' and messages[loop.index0 - 1].content == 'b'
+    and messages[loop.index0 - 2].content == 'a' %}!{% endif %}{% endfor %}""",
+    # Each condition is asked only where the one before it is true.
+    "five": """
+{%- for m in messages %}{{ m.content }}
+{%- if loop.index0 > 3 and m.content == 'e' and messages[loop.index0 - 1].content == 'd'
+    and messages[loop.index0 - 2].content == 'c'
+    and messages[loop.index0 - 3].content == 'b'
+    and messages[loop.index0 - 4].content == 'a' %}!{% endif %}{% endfor %}""",
+    "flag": """
+{%- set ns = namespace(on=false) %}{% for m in messages %}
+{%- if 'begin' in m.content %}{% set ns.on = true %}{% endif %}
+{%- if 'end' in m.content %}{% set ns.on = false %}{% endif %}
+{{- '*' if ns.on }}{{ m.content }}{% endfor %}""",
+}
+# Contents for each of them.
+CASES = {
+    "last query": ["q", "<tool>1</tool>", "<tool>", "<think>\na\n</think>\n\nb", ""],
+    "plan": ["plan: a", "result: b", "w3", "c", "a plan:"],
+    "three": ["a", "b", "c", "d"],
+    "five": ["a", "b", "c", "d", "e"],
+    "flag": ["begin", "end", "the end of the begin", "x"],
+}
 NAMED = {"bos_token": "<s>", "eos_token": "</s>"}
 SPECIAL = (
     "<s> </s> <|im_start|> <|im_end|> <|start_header_id|> <|end_header_id|> <|eot_id|> "

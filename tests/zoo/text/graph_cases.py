@@ -25,11 +25,25 @@ _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}@| ?[^\s\p{L}\p{N}]+"
     r"[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+_UPPER, _LOWER = r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}"
+_GPT4O = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?[{_UPPER}]*[{_LOWER}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    rf"|[^\r\n\p{{L}}\p{{N}}]?[{_UPPER}]+[{_LOWER}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_DEEPSEEK = (
+    r"\p{N}{1,3}",
+    "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"""
+    "|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*"
+    "|\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
+)
 _LETTERS = (
     "abcdeXYZ019 \t\n'''.,!?-_()éßſ你कΣ६٠\xa0\u3000\u2009\x0b\x85\u200d\u0301\u0323"
     "😀stredvml\r\n\0\ufeff▁▁Ġ##가\u1100\u1161\U000e0020\U000f0000\U0010ffff"
 )
-_PIECES = [*SPECIAL, "<s>", "<0x41>", "[CLS]", "##a", " ", "hi", "\n", "<|", "|>", "é"]
+_PIECES = ["e\u0301x", "<é>", "   ", "[a b]", "hi there", "<x>"]
+_PIECES += [*SPECIAL, "<s>", "<0x41>", "[CLS]", "##a", " ", "hi", "\n", "<|", "|>", "é"]
 
 
 @functools.cache
@@ -80,11 +94,11 @@ def _byte_level(words, normalizer=None, **model):
     return _train(tokenizer, trainer).to_str()
 
 
-def _split(number):
-    pattern = Regex(_WORDS.replace("@", number))
+def _split(*patterns, behavior="isolated"):
+    kept = behavior == "removed"
     return pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(pattern, "isolated"),
+            *(pre_tokenizers.Split(Regex(p), behavior, kept) for p in patterns),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -149,6 +163,24 @@ def _added():
     return tokenizer.to_str()
 
 
+def _neox():
+    """Runs of spaces are added tokens, and looked for in normalized text."""
+    normal = normalizers.NFC()
+    tokenizer = Tokenizer.from_str(_byte_level(_byte(add_prefix_space=False), normal))
+    spaces = [AddedToken(" " * count, normalized=True) for count in range(2, 9)]
+    tokenizer.add_tokens([*spaces, AddedToken("e\u0301x"), AddedToken("hi")])
+    tokenizer.add_special_tokens([AddedToken("<é>", normalized=True)])
+    return tokenizer.to_str()
+
+
+def _llama_added():
+    """Added tokens with `normalized`, as in older files of Llama 2."""
+    tokenizer = Tokenizer.from_str(_sentencepiece(_prepend, None, True))
+    tokenizer.add_tokens([AddedToken("hi there"), AddedToken("<x>", normalized=False)])
+    tokenizer.add_special_tokens([AddedToken("[a b]", normalized=True)])
+    return tokenizer.to_str()
+
+
 _byte = pre_tokenizers.ByteLevel
 _meta = pre_tokenizers.Metaspace
 _spaces = normalizers.Replace(" ", "▁")
@@ -158,8 +190,14 @@ _FAMILIES = {
     "gpt2": lambda: _byte_level(_byte(add_prefix_space=False)),
     "prefix": lambda: _byte_level(_byte(add_prefix_space=True)),
     "added": _added,
-    "llama3": lambda: _byte_level(_split(r"{1,3}"), ignore_merges=True),
-    "qwen2": lambda: _byte_level(_split(""), normalizers.NFC()),
+    "neox": _neox,
+    "llama-added": _llama_added,
+    "llama3": lambda: _byte_level(
+        _split(_WORDS.replace("@", "{1,3}")), ignore_merges=True
+    ),
+    "qwen2": lambda: _byte_level(_split(_WORDS.replace("@", "")), normalizers.NFC()),
+    "gpt4o": lambda: _byte_level(_split(_GPT4O, behavior="removed")),
+    "deepseek": lambda: _byte_level(_split(*_DEEPSEEK), normalizers.Sequence([])),
     "smollm": lambda: _byte_level(pre_tokenizers.Sequence(_digits)),
     "llama2": lambda: _sentencepiece(_prepend, None, True),
     "gemma": lambda: _sentencepiece(

@@ -1,11 +1,13 @@
 import functools
+import itertools
 import random
+import time
 
 import graph_cases
 import pytest
 import tensorflow as tf
 import tokenizers
-from chat_templates import NAMED, SPECIAL, TEMPLATES, messages
+from chat_templates import ACROSS, CASES, NAMED, SPECIAL, TEMPLATES, messages
 from tokenizers import AddedToken
 
 from zoo.saved_model.request_checks import require
@@ -70,8 +72,10 @@ def chats(name, count, seed):
         if rng.random() < 0.3:
             roles = [rng.choice(ROLES) for _ in roles]
         roles.append("user")
-        if machine(name).walk(roles):
-            found.append([word for role in roles for word in (role, content(rng))])
+        contents = [content(rng) for _ in roles]
+        if machine(name).write(roles, contents) is not None:
+            pairs = zip(roles, contents, strict=True)
+            found.append([word for pair in pairs for word in pair])
     return found
 
 
@@ -174,29 +178,81 @@ def test_wrong_shapes_are_named():
         graph("gpt2", "chatml")(nothing, nothing, require)
 
 
-def test_contents_that_the_template_writes_in_another_way_are_named():
-    source = (
-        "{% for m in messages %}{% if m.content and m.role == 'user' and '{}<x>' in "
-        "m.content %}!{% endif %}{% if m.content %}[{{ m.content }}]{% endif %}"
-        "{% endfor %}"
-    )
+def built(source, **variables):
     made = tokenizer("gpt2", "chatml")
-    built = graph_chat.GraphChat(
-        made,
-        graph("gpt2", "chatml")._graph,
-        compile_template(rendering._template(source)),
-    )
+    machine = compile_template(rendering._template(source), **NAMED, **variables)
+    return made, graph_chat.GraphChat(made, graph("gpt2", "chatml")._graph, machine)
 
-    def run(*one):
-        return built(tf.constant([one[::2]]), tf.constant([one[1::2]]), require)
 
-    assert run("assistant", "{}<x>", "user", "a").to_list() == [
-        made.encode("[{}<x>][a]")
-    ]
-    with pytest.raises(tf.errors.InvalidArgumentError, match='contents: .*"a {}<x>"'):
-        run("user", "a {}<x>")
-    with pytest.raises(tf.errors.InvalidArgumentError, match="not blank allowed there"):
-        run("assistant", "", "user", "a")
+def run(built, *one, **inputs):
+    roles, contents = tf.constant([one[::2]]), tf.constant([one[1::2]])
+    return built(roles, contents, require, **inputs).to_list()[0]
+
+
+ODD = """
+{%- for m in messages %}
+{%- if m.content.endswith('!') %}{{ raise_exception('no shouting') }}{% endif %}
+{%- if '{}<x>' in m.content and m.role == 'user' %}!{% endif %}
+{{- m.content.split('|')[0] ~ m.content.split('#', 1)[-1] }}
+{{- m.content.rsplit('%', 1)[0] }}
+{{- m.content.split('|')[1] ~ m.content.replace('a', '\\\\1') ~ m.content.strip('xy') }}
+{%- if m.content in ['b', 'c'] %}?{% endif %};{% endfor %}"""
+CONTENTS = ["a {}<x>", "{}<x>", "a|b|c", "a#b#c", "a%b%c", "xyaaxy", "b", "c", "", "|"]
+
+
+def test_all_steps_and_tests():
+    made, chat = built(ODD)
+    for first, second in itertools.product(CONTENTS, repeat=2):
+        one = ["assistant", first, "user", second]
+        text = rendering.render_with(rendering._template(ODD), messages(one))
+        assert run(chat, *one) == made.encode(text)
+
+
+def test_contents_that_the_template_refuses_are_named():
+    _, chat = built(ODD)
+    error = 'contents: row 0 has "b!", only contents allowed that the chat template acc'
+    with pytest.raises(tf.errors.InvalidArgumentError, match=error):
+        run(chat, "user", "a", "assistant", "b!", "user", "c")
+
+
+@pytest.mark.parametrize("name", ACROSS)
+def test_conditions_across_messages(name):
+    words = {"words": [f"w{n}" for n in range(12)]}
+    made, chat = built(ACROSS[name], **words)
+    rng = random.Random(0)
+    for size in (1, 2, 3, 4, 7):
+        roles = [
+            [*(rng.choice(["user", "assistant"]) for _ in range(size)), "user"]
+            for _ in range(20)
+        ]
+        rows = [[(role, rng.choice(CASES[name])) for role in row] for row in roles]
+        contents = [[content for _, content in row] for row in rows]
+        texts = [
+            rendering.render_with(
+                rendering._template(ACROSS[name]),
+                [{"role": role, "content": content} for role, content in row],
+                **words,
+            )
+            for row in rows
+        ]
+        got = chat(tf.constant(roles), tf.constant(contents), require).to_list()
+        assert got == [made.encode(text) for text in texts]
+
+
+def test_the_date_is_an_input():
+    made, chat = built(TEMPLATES["llama3_dated"])
+    assert chat.uses_date
+    given = run(chat, "user", "a", date_string=tf.constant(["2 Jun 2026"]))
+    dated, one = tokenizer("gpt2", "llama3_dated"), messages(["user", "a"])
+    assert given == rendering.encode(dated, one, date_string="2 Jun 2026")
+    assert chat.date_default() == time.strftime("%d %b %Y")
+    assert run(chat, "user", "a") == rendering.encode(dated, one)
+    # The date is data: it cannot spell a special token.
+    odd = run(chat, "user", "a", date_string=tf.constant(["<|eot_id|>"]))
+    (end,) = made.encode("<|eot_id|>", special=True)
+    assert odd.count(end) == given.count(end)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="date_string: row 0 has"):
+        run(chat, "user", "a", date_string=tf.constant([b"\xff"]))
 
 
 def test_special_tokens_that_strip_a_content_are_refused():

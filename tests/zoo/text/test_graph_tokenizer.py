@@ -195,11 +195,22 @@ def _changed(family, **fields):
     return json.dumps(changed)
 
 
+def _pattern(pattern, removed=False):
+    """A pre-tokenizer with a pattern that the graph does not support."""
+    behavior = "Removed" if removed else "Isolated"
+    return {"type": "Split", "pattern": {"Regex": pattern}} | {
+        "behavior": behavior,
+        "invert": removed,
+    }
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
         (_changed("gpt2", normalizer={"type": "NFKC"}), "normalizer .*NFKC"),
         (_changed("gpt2", pre_tokenizer={"type": "Whitespace"}), "Whitespace"),
+        (_changed("gpt2", pre_tokenizer=_pattern(r"\S+|\s+")), "pre_tokenizer .*S"),
+        (_changed("gpt2", pre_tokenizer=_pattern(r"\p{N}", True)), "pre_tokenizer .*N"),
         (_changed("gpt2", decoder=None), "decoder None"),
         (_changed("gpt2", model__dropout=0.1), "model.dropout 0.1"),
         (_changed("llama2", decoder={"type": "Fuse"}), "decoder .*Fuse"),
@@ -272,3 +283,33 @@ def test_continuations_are_decoded_as_behind_another_token(pair):
     rows = tf.ragged.constant(ids, tf.int32, ragged_rank=1)
     got = pair.graph.decode(rows, continuing=True).numpy()
     assert [text.decode() for text in got] == wanted
+
+
+def _without_byte(family, byte, letter):
+    """A tokenizer whose byte token is replaced by the character itself."""
+    changed = json.loads(graph_cases.tokenizer_json(family))
+    vocab = changed["model"]["vocab"]
+    number = vocab.pop(f"<0x{byte:02X}>")
+    vocab.pop(letter, None)
+    changed["model"]["merges"] = [
+        pair
+        for pair in changed["model"]["merges"]
+        if letter not in "".join(pair).replace("<0x", "")
+    ]
+    vocab[letter] = number
+    return json.dumps(changed)
+
+
+def test_a_byte_that_is_a_token_of_its_own():
+    """Gemma has a tabulator where its byte would be."""
+    pair = graph_cases.Pair(_without_byte("gemma", 9, "\t"))
+    texts = ["a\tb", "\t\t x\t", "é\t你\t", "\x85\t\x0b"]
+    assert pair.differing([*texts, *graph_cases.fuzz(500, seed=7)]) == []
+    ids = pair.expected(texts)
+    wanted = [pair.library.decode(i) for i in ids]
+    assert [text.decode() for text in pair.decode(ids)] == wanted
+
+
+def test_a_byte_that_a_text_needs_is_needed():
+    with pytest.raises(ValueError, match="model.vocab without <0x80>"):
+        graph_tokenizer.build(_without_byte("gemma", 0x80, "\t"))

@@ -2,11 +2,13 @@
 
 import itertools
 import json
+import os
 
 import graph_cases
 import pytest
 import tokenizers
 
+from zoo.text import tokenizer
 from zoo.text.importers import hf_files
 
 TEXTS = [
@@ -334,3 +336,113 @@ def test_transformers_gives_the_same(kind, request, byte_level, tmp_path):
         lambda t: read.encode(t, special=True),
         lambda t: theirs(t, add_special_tokens=False)["input_ids"],
     )
+
+
+# ---- what tokenizer_config.json adds to tokenizer.json ----
+
+
+def test_tokens_that_are_special_only_in_the_settings(tmp_path):
+    tokens = [*"abc", "ab", "<user>", "<eot>", "<x>"]
+    (tmp_path / "tokenizer.json").write_text(
+        graph_cases.with_merges(tokens, [("a", "b")])
+    )
+    settings = {"eos_token": "<eot>", "additional_special_tokens": ["<x>"]}
+    settings["added_tokens_decoder"] = {
+        "4": {"content": "<user>", "special": True, "normalized": False},
+        "7": {"content": "<new>", "special": True, "normalized": False},
+    }
+    write(tmp_path, "tokenizer_config.json", settings)
+    read = hf_files.load(str(tmp_path))
+    assert read.encode("ab<user>c<new><x><eot>", special=True) == [3, 4, 2, 7, 6, 5]
+    assert not {4, 5, 6, 7} & {*read.encode("ab<user>c<new><x><eot>")}
+    assert read.decode([3, 4, 2, 7, 6, 5]) == "abc"
+    # the zoo's own directory holds them in tokenizer.json
+    read.save(str(tmp_path / "saved"))
+    assert tokenizer.load(str(tmp_path / "saved")).decode([3, 4, 2, 5]) == "abc"
+
+
+def test_a_tokenizer_that_names_nothing_new_is_not_written_again(folder):
+    write(folder, "tokenizer_config.json", {"eos_token": "</s>", "bos_token": "<s>"})
+    before = (folder / "tokenizer.json").read_text(encoding="utf-8")
+    assert hf_files.load(str(folder)).json == before
+
+
+@pytest.mark.parametrize(
+    "settings, prefix",
+    [
+        ({"tokenizer_class": "LlamaTokenizerFast"}, [1]),
+        ({"tokenizer_class": "LlamaTokenizer", "add_bos_token": False}, []),
+        ({"tokenizer_class": "GPTNeoXTokenizer"}, []),
+        ({"tokenizer_class": "GPTNeoXTokenizer", "add_bos_token": True}, [1]),
+        ({"tokenizer_class": "PreTrainedTokenizerFast", "add_bos_token": True}, []),
+        ({"add_bos_token": True}, [1]),
+        ({}, []),
+    ],
+)
+def test_start_tokens_without_a_post_processor(settings, prefix, folder):
+    """As the classes of transformers 4.57 do it; R1-Distill is the first case."""
+    names = {"bos_token": {"content": "<s>"}, "eos_token": "</s>"}
+    write(folder, "tokenizer_config.json", names | settings)
+    assert hf_files.load(str(folder)).prefix == prefix
+
+
+def test_a_start_token_that_the_settings_take_away(folder):
+    names = {"bos_token": "<s>", "eos_token": "</s>"}
+    names["tokenizer_class"] = "LlamaTokenizerFast"
+    write(folder, "tokenizer_config.json", names)
+    (folder / "tokenizer.json").write_text(hf_files.load(str(folder)).json)
+    read = hf_files.load(str(folder))
+    assert read.prefix == [1]
+    assert read.json == (folder / "tokenizer.json").read_text()
+    write(folder, "tokenizer_config.json", names | {"add_bos_token": False})
+    assert hf_files.load(str(folder)).prefix == []
+
+
+# ---- files that cannot be ----
+
+
+def test_two_tokens_with_one_id(folder):
+    fields = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    fields["model"]["vocab"]["twice"] = 300
+    write(folder, "tokenizer.json", fields)
+    with pytest.raises(ValueError, match="the tokens .*'twice'.* have one id, 300"):
+        hf_files.load(str(folder), [2])
+
+
+def test_merges_that_repeat_are_refused_before_they_are_parsed(folder):
+    text = (folder / "tokenizer.json").read_text(encoding="utf-8")
+    start = text.index('"merges":[') + len('"merges":[')
+    much = '["a","b"],' * 2_000_000
+    (folder / "tokenizer.json").write_text(text[:start] + much + text[start:])
+    with pytest.raises(ValueError, match="model.merges: [0-9]+ or more for"):
+        hf_files.load(str(folder), [2])
+
+
+def test_a_file_that_is_too_large(folder, monkeypatch):
+    monkeypatch.setattr(tokenizer, "LARGEST", 1000)
+    with pytest.raises(ValueError, match="characters, up to 1000 allowed"):
+        hf_files.load(str(folder), [2])
+
+
+def test_a_pipe_is_no_tokenizer(tmp_path):
+    os.mkfifo(tmp_path / "tokenizer.json")  # opening it would wait for ever
+    os.mkfifo(tmp_path / "tokenizer_config.json")
+    assert hf_files.load(str(tmp_path)) is None
+    with pytest.raises(ValueError, match="no such file"):
+        tokenizer.load(str(tmp_path))
+
+
+# ---- scores ----
+
+
+def test_pieces_of_equal_scores():
+    """As Mistral and Gemma have runs of spaces: the longest left part comes first."""
+    from zoo.text.importers import sentencepiece as importer
+
+    pieces = ["<unk>", "▁", "▁▁", "▁▁▁", "<", "▁<"]
+    scores = [0.0, -5.0, -9.0, -9.0, -6.0, -1.0]
+    engine = importer.pipeline(pieces, scores, "<unk>", False, False)
+    merges = json.loads(engine.to_str())["model"]["merges"]
+    assert merges == [["▁", "<"], ["▁▁", "▁"], ["▁", "▁▁"], ["▁", "▁"]]
+    assert engine.encode("   ").ids == [3]
+    assert engine.encode("  <").ids == [1, 5]

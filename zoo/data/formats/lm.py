@@ -35,9 +35,14 @@ def language_model(documents: Iterable[str], tokenizer: Tokenizer) -> Stream:
     """Turns documents into the stream that a language model learns from.
 
     Raises:
-      ValueError: there is no document.
+      ValueError: there is no document, or the tokenizer has no end token.
     """
     end, prefix = tokenizer.end_id, tokenizer.prefix
+    if end is None:
+        raise ValueError(
+            "The tokenizer has no token that ends a text, and documents need one; name "
+            "it as eos_token in tokenizer_config.json."
+        )
     first = [] if prefix and prefix[0] != end else [end]
     # An end token that starts a prefix is there already: it ends what comes before.
     start = np.array(prefix[len(first) :], np.int32)

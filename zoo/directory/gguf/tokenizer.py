@@ -163,10 +163,9 @@ def _sentencepiece(fields, tokens, kinds, settings, where):
     if "tokenizer.ggml.add_bos_token" not in fields:
         settings["add_bos_token"] = True  # llama.cpp's default
     unknown = [t for t, kind in zip(tokens, kinds, strict=True) if kind == _UNKNOWN]
-    order = np.argsort(-scores[: len(tokens)], kind="stable")
     engine = sentencepiece.pipeline(
         tokens,
-        [tokens[number] for number in order],
+        scores[: len(tokens)].tolist(),
         unknown[0] if unknown else None,
         byte_fallback=_BYTE in kinds,
         prefix_space=_get(fields, "add_space_prefix", bool, where, True),

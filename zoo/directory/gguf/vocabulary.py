@@ -4,7 +4,6 @@ A file has the name of the rule that splits a text into words (byte-level BPE), 
 score for each token (SentencePiece's BPE). The fields are read back and compared.
 """
 
-import itertools
 import json
 from typing import Any
 
@@ -64,8 +63,9 @@ def fields(tokenizer: Tokenizer, size: int) -> dict[str, Any]:
             raise _refusal("without merges")
         merges = [" ".join(pair) for pair in model["merges"]]
         values = {"model": "gpt2", "pre": name, "merges": merges}
-    elif model["byte_fallback"] and ids.keys() >= {*_BYTES}:
-        kinds[[ids[byte] for byte in _BYTES]] = _KIND.BYTE
+    elif model["byte_fallback"]:
+        # Gemma has "\t" as a token instead of its byte.
+        kinds[[ids[byte] for byte in _BYTES if byte in ids]] = _KIND.BYTE
         steps = [step["type"] for step in _steps(spec["normalizer"])]
         values = {
             "model": "llama",
@@ -137,10 +137,25 @@ def _ids(spec) -> dict[str, int]:
 def _scores(model, ids, size):
     """Returns a score for each token; tokens that merge first have the best ones."""
     scores = np.zeros(size, np.float32)
-    merged = dict.fromkeys(map("".join, model["merges"]))
-    for rank, token in enumerate(merged, 1):
-        scores[ids[token]] = -rank
+    for rank, merges in enumerate(_blocks(model["merges"]), 1):
+        for merge in merges:
+            scores[ids["".join(merge)]] = -rank
     return scores
+
+
+def _blocks(merges) -> list[list[tuple[str, str]]]:
+    """Cuts merges where no piece has some before and some behind.
+
+    A block of several pieces is of equal scores, as Gemma's runs of spaces are.
+    """
+    last = {"".join(merge): place for place, merge in enumerate(merges)}
+    blocks, end = [], -1
+    for place, merge in enumerate(merges):
+        if place > end:
+            blocks.append([])
+        end = max(end, last["".join(merge)])
+        blocks[-1].append(tuple(merge))
+    return blocks
 
 
 def _words(spec) -> str | None:
@@ -174,12 +189,15 @@ def _steps(part) -> list[dict]:
 def _essence(spec) -> dict[str, Any]:
     """Returns all parts of a tokenizer.json that affect ids."""
     model = spec["model"]
-    groups = itertools.groupby(map(tuple, model["merges"]), "".join)
     flags = ("special", "lstrip", "rstrip", "single_word")
     flags += ("normalized",) if spec["normalizer"] else ()
     return {
         "tokens": _ids(spec),
-        "merges": [(token, {*pairs}) for token, pairs in groups],
+        # the order of merges that make one piece changes no id
+        "merges": [
+            {*block} if len({*map("".join, block)}) == 1 else block
+            for block in _blocks(model["merges"])
+        ],
         "words": _rule(spec),
         "added tokens": {
             token["id"]: [token[flag] for flag in flags]

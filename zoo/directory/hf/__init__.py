@@ -5,15 +5,17 @@ list of weight mappings (`parts.Family`). A Config is written as the first famil
 can express it. To find that family, the written config.json is read back and compared.
 """
 
+import dataclasses
 import re
 from typing import Any
 
 from zoo import models, registry
+from zoo.directory.hf import unused
 from zoo.directory.hf.bert import BERT, ROBERTA
 from zoo.directory.hf.gpt2 import GPT2, OPT
 from zoo.directory.hf.llama import GEMMA2, GEMMA3, LLAMA, MISTRAL, QWEN2, QWEN3
 from zoo.directory.hf.neox import NEOX, PHI
-from zoo.directory.hf.parts import WeightMapping, with_defaults
+from zoo.directory.hf.parts import WeightMapping, refuse, with_defaults
 from zoo.fields import from_fields, suggest
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "canonical",
     "from_hf",
     "to_hf",
+    "unused_fields",
     "weight_mappings",
     "with_defaults",
 ]
@@ -54,7 +57,17 @@ def to_hf(config: Any) -> dict[str, Any] | None:
     families = _FAMILIES.get(registry.name_of(config))
     if families is None:
         return None
-    wanted = with_defaults(config)
+    value = _write(families, with_defaults(config))
+    if value is None:
+        # Most families have no field for dropout. Other programs ignore "zoo".
+        without = dataclasses.replace(config, dropout=0.0)
+        value = _write(families, with_defaults(without))
+        value = None if value is None else value | {"zoo": {"dropout": config.dropout}}
+    return value
+
+
+def _write(families, wanted) -> dict[str, Any] | None:
+    """Returns the config.json of the first family that can express a Config."""
     for name, family in families.items():
         value = family.write(wanted)
         if value is None:
@@ -81,15 +94,41 @@ def from_hf(value: dict[str, Any], where: str) -> Any:
     family = value.get("model_type")
     if not isinstance(family, str) or family not in _ALL:
         raise ValueError(f"{where}: model_type {family!r}.{suggest(str(family), _ALL)}")
+    _check_common(value, where)
     try:
         fields = _ALL[family].read(value, where)
     except KeyError as error:
         raise ValueError(f"{where}: the field {error} is missing.") from None
+    own = value.get("zoo")
+    if isinstance(own, dict) and "dropout" in own:
+        fields["dropout"] = own["dropout"]
     model = "text_encoder" if family in ENCODERS else "transformer_lm"
     try:
         return from_fields(_CONFIGS[model], fields, model)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
+
+
+def unused_fields(value: dict[str, Any]) -> list[str]:
+    """Returns the names of fields of a config.json that `from_hf` does not use."""
+    family = value.get("model_type")
+    if not isinstance(family, str) or family not in _ALL:
+        return []
+    return unused.fields(_ALL[family], value)
+
+
+def _check_common(value, where):
+    """Refuses fields that change what any family computes."""
+    quantised = value.get("quantization_config")
+    if quantised:
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        raise ValueError(
+            f"{where}: quantization_config {method!r}; weights in float32, float16 or "
+            "bfloat16 without it allowed."
+        )
+    refuse(value, where, "is_encoder_decoder", False)
+    refuse(value, where, "add_cross_attention", False)
+    refuse(value, where, "pruned_heads", {}, None)
 
 
 def weight_mappings(family: str, config: Any) -> list[WeightMapping]:

@@ -16,7 +16,6 @@ def _read(value, where, padding_id, offset=0):
     """Reads BERT's config.json; `offset` rows stand before that of position 0."""
     parts.refuse(value, where, "position_embedding_type", "absolute")
     parts.refuse(value, where, "is_decoder", False)
-    parts.refuse(value, where, "add_cross_attention", False)
     positions = parts.integer(value, where, "max_position_embeddings")
     return {
         **parts.read_common(value),

@@ -12,7 +12,6 @@ _OPT_OFFSET = 2  # rows of the position embedding before that of position 0
 def _read_gpt2(value, where):
     parts.refuse(value, where, "scale_attn_by_inverse_layer_idx", False)
     parts.refuse(value, where, "scale_attn_weights", True)
-    parts.refuse(value, where, "add_cross_attention", False)
     activation = value.get("activation_function", "gelu_new")
     return dict(
         vocab_size=value["vocab_size"],

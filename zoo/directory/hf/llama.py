@@ -101,7 +101,6 @@ def _family(read, write):
 
 
 def _read_llama(value, where):
-    parts.refuse(value, where, "pretraining_tp", 1, None)
     return {
         **_read(value, where),
         **_rope(value, where),

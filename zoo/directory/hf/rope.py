@@ -10,6 +10,8 @@ from zoo.directory.hf.parts import integer, refuse
 from zoo.fields import suggest
 
 _ORIGINAL = "original_max_position_embeddings"
+OBJECTS = ("rope_scaling", "rope_parameters")
+_LAYERS = ("full_attention", "sliding_attention")
 _COMMON = ("rope_type", "type", "rope_theta", "partial_rotary_factor")
 _KINDS = {
     "default": (),
@@ -47,16 +49,15 @@ def read(value, where, rope, theta, fraction=1.0):
       theta, fraction: the defaults of `rope_theta` and `partial_rotary_factor`.
 
     Raises:
-      ValueError: an unknown `rope_type`, or a field that this type does not have.
+      ValueError: an unknown `rope_type`, or a field with an unsupported value.
     """
     where = f"{where}: rope_scaling"
     kind = rope.get("rope_type", rope.get("type", "default"))
     if not isinstance(kind, str) or kind not in _KINDS:
         raise ValueError(f"{where} {kind!r}.{suggest(str(kind), _KINDS)}")
-    known = (*_COMMON, *_KINDS[kind])
-    for field in rope:
-        if field not in known:
-            raise ValueError(f"{where} has {field!r}.{suggest(field, known)}")
+    if kind == "yarn":
+        # vLLM and llama.cpp multiply by this field, and transformers ignores it.
+        refuse(rope, where, "attn_factor", 1, None)
     fields = {
         "rope_theta": rope.get("rope_theta", theta),
         "rotary_fraction": rope.get("partial_rotary_factor", fraction),
@@ -80,6 +81,19 @@ def read(value, where, rope, theta, fraction=1.0):
     fields["rope_fast"] = rope.get("beta_fast") or 32.0
     fields["rope_magnitude"] = _magnitude(rope, where, fields["rope_factor"])
     return fields
+
+
+def unknown(value) -> list[str]:
+    """Returns the names of fields in the objects of `find` that `read` ignores."""
+    found = []
+    for name in OBJECTS:
+        rope = value.get(name) or {}
+        layers = [rope.get(kind) for kind in _LAYERS]
+        for part in layers if any(layers) else [rope]:
+            kind = (part or {}).get("rope_type", (part or {}).get("type", "default"))
+            known = (*_COMMON, *_KINDS.get(kind, ()))
+            found += [f"{name}.{field}" for field in part or {} if field not in known]
+    return found
 
 
 def _needed(rope, where, field):

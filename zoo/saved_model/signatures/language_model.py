@@ -6,18 +6,18 @@ tf.Module owns the raw variables and the tables: so each weight is stored once, 
 Keras object is.
 """
 
+import functools
+
 import tensorflow as tf
 
 from zoo.decode import loop
 from zoo.decode.sampling import Knobs
 from zoo.decode.stop_strings import Stops
-from zoo.layers import batch_invariant
+from zoo.saved_model import chat_template, scoring, token_rows
 from zoo.saved_model import request_checks as checks
-from zoo.saved_model import token_rows
 from zoo.saved_model.batching import Batching
+from zoo.saved_model.shared_parts import SharedParts
 from zoo.saved_model.token_rows import lengths as lengths_of
-from zoo.text.chat import learn, rendering
-from zoo.text.chat.in_graph import GraphChat
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 
 _MOST_TOKENS = 2**16  # of a prompt and its answer, where the model sets no limit
@@ -39,6 +39,8 @@ class TextGenerator(tf.Module):
       batch: the most rows of an in-graph batch; 0 is no batching.
       capacity: the number of positions in the state of `start` and `step`.
       most_new_tokens: the largest max_new_tokens of a request; 0 is the limit.
+      date_string: the default date of `chat`, for a chat template that writes a date;
+        "" is today, as the template writes it.
 
     Attributes:
       no_chat: why there is no signature `chat`; "" where there is one.
@@ -51,12 +53,19 @@ class TextGenerator(tf.Module):
     """
 
     def __init__(
-        self, model, tokenizer, generation, batch=0, capacity=1024, most_new_tokens=0
+        self,
+        model,
+        tokenizer,
+        generation,
+        batch=0,
+        capacity=1024,
+        most_new_tokens=0,
+        date_string="",
     ):
         super().__init__()
         self.weights = [v.value for v in model.weights]
-        self.graph_tokenizer = graph_tokenizer.build(tokenizer.json)
-        self._decoder = _Untracked(model)
+        graph = self.graph_tokenizer = graph_tokenizer.build(tokenizer.json)
+        self._parts = SharedParts(model, graph.encode, self._decode)
         self._prefix = tokenizer.prefix
         self._end_id, self._end_ids = tokenizer.end_id, tuple(tokenizer.end_ids)
         self._vocab_size = min(tokenizer.vocab_size, model.config.vocab_size)
@@ -68,16 +77,10 @@ class TextGenerator(tf.Module):
         room = max(self.limit // 2, 1) if fills else self.limit
         self.generation = generation.fitted(min(room, self._most), self._vocab_size)
         self._batching = Batching(batch)
-        self.graph_chat, self.no_chat = None, "the tokenizer has no chat template"
-        if tokenizer.chat_template:
-            try:
-                machine = learn.compile_template(
-                    rendering.template(tokenizer), **rendering.named_tokens(tokenizer)
-                )
-                self.graph_chat = GraphChat(tokenizer, self.graph_tokenizer, machine)
-                self.no_chat = ""
-            except ValueError as error:
-                self.no_chat = str(error)
+        self._date_string = date_string
+        self.graph_chat, self.no_chat = chat_template.build(
+            tokenizer, self.graph_tokenizer
+        )
 
     def signatures(self) -> dict:
         """Name to (function, specs of its inputs, defaults of its inputs)."""
@@ -88,10 +91,8 @@ class TextGenerator(tf.Module):
             return {"text": self.generate(prompt, fit=True, **knobs)["text"]}
 
         state = self._state_specs()
-        history = {"roles": _TEXTS, "contents": _TEXTS}
-        chats = {"chat": (self.chat, {**history, **specs}, knobs)}
         return {
-            **(chats if self.graph_chat else {}),
+            **self._chat_signature(specs, knobs),
             "serving_default": (serving_default, {"prompt": _TEXT}, {}),
             "generate": (self.generate, {"prompt": _TEXT, **specs}, knobs),
             "score": (self.score, {"prompt": _TEXT, "completion": _TEXT}, {}),
@@ -106,6 +107,16 @@ class TextGenerator(tf.Module):
             "step": (self.step, {"token": _ROW, **state}, {}),
         }
 
+    def _chat_signature(self, specs, knobs) -> dict:
+        """The signature `chat`, if the graph can run the chat template."""
+        if not self.graph_chat:
+            return {}
+        specs, defaults = {"roles": _TEXTS, "contents": _TEXTS, **specs}, dict(knobs)
+        if self.graph_chat.uses_date:
+            date = self._date_string or self.graph_chat.date_default()
+            specs["date_string"], defaults["date_string"] = _TEXT, tf.constant([date])
+        return {"chat": (self.chat, specs, defaults)}
+
     def generate(self, prompt, fit=False, **given):
         """Continues each prompt; the knobs are those of `GenerationConfig`.
 
@@ -117,20 +128,31 @@ class TextGenerator(tf.Module):
         ids, continuing_B = self._prompts("prompt", prompt), prompt != ""
         return self._answers("prompt", ids, continuing_B, given, fit)
 
-    def chat(self, roles, contents, **given):
-        """Answers the last message of each history; the role "" is no message."""
+    def chat(self, roles, contents, date_string=None, **given):
+        """Answers the last message of each history.
+
+        Args:
+          roles: string [B, M]; "" is no message.
+          contents: string [B, M].
+          date_string: string [B], or [1] for all rows, for a template with a date.
+          **given: the knobs.
+        """
         assert self.graph_chat
         contents = checks.rows_of("contents", contents)
         size_B = tf.reduce_sum(tf.strings.length(contents), 1)
         contents = checks.small("contents", size_B, "bytes in all", contents)
-        ids = self.graph_chat(roles, contents, checks.require)
+        if date_string is not None:
+            date_string = checks.broadcast(
+                "date_string", date_string, tf.shape(contents)[0]
+            )
+        ids = self.graph_chat(roles, contents, checks.require, date_string)
         continuing_B = tf.fill([ids.nrows()], True)
         return self._answers("contents", ids, continuing_B, given)
 
     def score(self, prompt, completion):
         """The log-probability of each completion after its prompt."""
         left = self._prompts("prompt", prompt)
-        right = self.graph_tokenizer.encode(checks.texts("completion", completion))
+        right = self._parts.encode(checks.texts("completion", completion))
         left_B, right_B = lengths_of(left), lengths_of(right)
         ids = tf.concat([left, right], 1)
         ids = self._within(
@@ -148,7 +170,7 @@ class TextGenerator(tf.Module):
 
     def tokenize(self, text):
         """The ids of each text, 0 after its end."""
-        ids = self.graph_tokenizer.encode(checks.texts("text", text))
+        ids = self._parts.encode(checks.texts("text", text))
         return {"tokens": ids.to_tensor(), "lengths": lengths_of(ids)}
 
     def detokenize(self, tokens, lengths, continuing):
@@ -185,18 +207,16 @@ class TextGenerator(tf.Module):
         tokens_BT, lengths_B = checks.at_most(
             "prompt", lengths_B, self.capacity, "tokens", (ids.to_tensor(), lengths_B)
         )
-        logits_BV, state = self._decoder.model.start(
-            tokens_BT, lengths_B, self.capacity
-        )
+        logits_BV, state = self._parts.model.start(tokens_BT, lengths_B, self.capacity)
         return {"logits": logits_BV, **_named(state)}
 
     def step(self, token, **state):
         """The Decoder's next call: one more token for each row."""
         token = checks.below("token", token, self._vocab_size)
         tensors = [state[name] for name in _named(state)]
-        if self._decoder.model.limit:  # the first one is the position of each row
+        if self._parts.model.limit:  # the first one is the position of each row
             tensors[0] = checks.below("state_0", tensors[0], self.capacity)
-        logits_BV, state = self._decoder.model.step(token, tensors)
+        logits_BV, state = self._parts.model.step(token, tensors)
         return {"logits": logits_BV, **_named(state)}
 
     def _answers(self, name, ids, continuing_B, given, fit=False):
@@ -212,7 +232,7 @@ class TextGenerator(tf.Module):
         )
         knobs = knobs._replace(max_new_tokens=limit_B)
         inputs = [ids, continuing_B, stop_BS, *knobs]
-        out = self._batching(self._decode, inputs, limit_B)
+        out = self._batching(self._parts.decode, inputs, limit_B)
         N = tf.reduce_max(limit_B)  # another row of a merged batch may have more
         for key in ("tokens", "token_logprobs"):
             out[key] = out[key][:, :N]
@@ -222,7 +242,7 @@ class TextGenerator(tf.Module):
         """The outputs of `generate` for checked inputs."""
         stops = Stops(stop_BS, self.graph_tokenizer.token_bytes)
         out = loop.decode(
-            self._decoder.model,
+            self._parts.model,
             ids.to_tensor(),
             lengths_of(ids),
             Knobs(*knobs),
@@ -243,40 +263,19 @@ class TextGenerator(tf.Module):
 
     def _score(self, ids, left_B):
         """The outputs of `score` for prompts of `left_B` tokens and completions."""
-        # Position t predicts token t + 1. Every row computes all N positions, padding
-        # too: packed rows would make a row's bits depend on the other rows.
-        tokens_BT, right_B = ids.to_tensor(), lengths_of(ids) - left_B
-        x_BTD = self._decoder.model.features(tokens_BT[:, :-1])
-        N = tf.reduce_max(right_B)
-        real_BN = tf.sequence_mask(right_B, N)
-        at_BN = tf.where(real_BN, tf.range(N)[None] + left_B[:, None] - 1, 0)
-        logits_BNV = self._decoder.model.logits(tf.gather(x_BTD, at_BN, batch_dims=1))
-        target_BN = tf.gather(tokens_BT, at_BN + 1, batch_dims=1)
-        hit_BN = tf.gather(logits_BNV, target_BN, batch_dims=2)
-        V = logits_BNV.shape[-1]
-        total_M = batch_invariant.log_sum_exp(tf.reshape(logits_BNV, (-1, V)))
-        logprob_BN = hit_BN - tf.reshape(total_M, tf.shape(hit_BN))
-        logprob_BN = tf.where(real_BN, logprob_BN, 0.0)
-        known_BNV = logits_BNV[..., : self._vocab_size]  # as `generate` chooses
-        best_BN = tf.argmax(known_BNV, -1, output_type=tf.int32)
-        return {
-            "logprob": tf.reduce_sum(logprob_BN, -1),
-            "num_tokens": right_B,
-            "token_logprobs": logprob_BN,
-            "is_greedy": tf.reduce_all((best_BN == target_BN) | ~real_BN, -1),
-        }
+        return scoring.score(self._parts.model, self._vocab_size, ids, left_B)
 
     def _embed(self, ids):
         """The output of `embed` for token ids."""
         lengths_B = lengths_of(ids)
-        x_BTD = tf.cast(self._decoder.model.features(ids.to_tensor()), tf.float32)
+        x_BTD = tf.cast(self._parts.model.features(ids.to_tensor()), tf.float32)
         real_BT = tf.sequence_mask(lengths_B, tf.shape(x_BTD)[1])
         sum_BD = tf.reduce_sum(tf.where(real_BT[..., None], x_BTD, 0.0), 1)
         return {"embedding": sum_BD / tf.cast(lengths_B, tf.float32)[:, None]}
 
     def _prompts(self, name, text):
         """Ids of checked texts after the prefix; an empty row gets the end token."""
-        ids = self.graph_tokenizer.encode(checks.texts(name, text))
+        ids = self._parts.encode(checks.texts(name, text))
         if self._prefix:
             return tf.concat([token_rows.repeated(self._prefix, ids), ids], 1)
         if self._end_id is None:
@@ -289,17 +288,16 @@ class TextGenerator(tf.Module):
 
     def _state_specs(self):
         """The specs of a Decoder's state, as `start` returns it."""
-        traced = tf.function(self.start, autograph=False)
-        out = traced.get_concrete_function(_TEXT).structured_outputs
-        del out["logits"]
-        return {k: tf.TensorSpec([None, *x.shape[1:]], x.dtype) for k, x in out.items()}
 
+        @functools.partial(tf.function, autograph=False, input_signature=[_IDS, _ROW])
+        def start(tokens_BT, lengths_B):
+            return self._parts.model.start(tokens_BT, lengths_B, self.capacity)[1]
 
-class _Untracked:
-    """Hides a Keras model from tf.Module, which would store it a second time."""
-
-    def __init__(self, model):
-        self.model = model
+        state = _named(start.get_concrete_function().structured_outputs)
+        return {
+            name: tf.TensorSpec([None, *x.shape[1:]], x.dtype)
+            for name, x in state.items()
+        }
 
 
 def _named(state):

@@ -2,31 +2,34 @@
 
 All messages of all rows are done at once. Each message maps a state to the next state.
 Composing maps is associative, so a prefix scan finds the states of M messages in log M
-rounds (Hillis and Steele 1986, "Data Parallel Algorithms"). Special tokens come from
-the template only: its texts carry them as bytes that UTF-8 does not have, and contents
-are not searched for special tokens.
+rounds (Hillis and Steele 1986, "Data Parallel Algorithms"); the states behind messages
+are found from the end. Special tokens come from the template only: its texts carry them
+as bytes that UTF-8 does not have, and contents are not searched for special tokens.
 """
 
+import datetime
 from collections.abc import Callable
 
 import tensorflow as tf
 
-from zoo.text.chat import special_tokens
-from zoo.text.chat.state_machine import LAST, ROLES, SPACES, ChatMachine, MessageRule
+from zoo.text.chat import special_tokens, tables
+from zoo.text.chat.questions import DATE, Op, Test
+from zoo.text.chat.state_machine import OWN, ROLES, ChatMachine, Slot
+from zoo.text.chat.tables import NONE
 from zoo.text.in_graph import pre_tokenizers, ragged_ops
 from zoo.text.in_graph.tokenizer import GraphTokenizer, valid_utf8
 from zoo.text.tokenizer import Tokenizer
 
 _CPU = "/CPU:0"
-_SYMBOLS = (*ROLES, LAST, "")
-_LAST, _NONE = len(ROLES), len(ROLES) + 1
 _MOST_SHOWN = 200  # bytes of a content in an error
-_UP_TO = "(?s)^.*"
-_NOTHING = MessageRule()
 
 
 class GraphChat(tf.Module):
-    """Turns roles and contents into tokens inside a `tf.function`."""
+    """Turns roles and contents into tokens inside a `tf.function`.
+
+    Attributes:
+      uses_date: whether a chat's text has the date.
+    """
 
     def __init__(
         self, tokenizer: Tokenizer, graph: GraphTokenizer, machine: ChatMachine
@@ -42,55 +45,46 @@ class GraphChat(tf.Module):
           ValueError: a special token strips the spaces of a content beside it.
         """
         super().__init__()
-        used = {"user"}.union(*machine.rules) - {LAST}
-        used = [role for role in ROLES if role in used]
+        used = machine.used()
         self._allowed = f"allowed: {', '.join(used)}"
         self._order = f"allowed: {machine.order()}"
-        self._moves_system = machine.moves_system
-        self._forbidden = tuple(machine.forbidden.items())
         self._graph = graph
-        self._dead = len(machine.rules)
-        # A row for each state and symbol, for contents with text and for blank ones.
-        states = (*machine.rules, {})
-        rows = [
-            (rules.get(symbol, _NOTHING), blank)
-            for rules in states
-            for symbol in _SYMBOLS
-            for blank in (False, True)
-        ]
-        before = [
-            (rule.before_blank or ("",)) if b else rule.before for rule, b in rows
-        ]
+        self.uses_date = machine.uses_date
+        self._format = machine.date_format
+        self._tests, weights = tables.tests(machine)
+        self._dead, self._count = len(machine.next_state), len(machine.next_state[0])
+        rules = list(dict.fromkeys(rule.parts for rule in machine.rules.values()))
+        slots = [[p for p in parts if isinstance(p, Slot)] for parts in rules]
+        self._slots = sorted({slot for row in slots for slot in row})
+        width = max(map(len, slots), default=0)
         with tf.device(_CPU):
-            numbers = {role: _SYMBOLS.index(role) for role in (*used, "")}
+            numbers = {role: ROLES.index(role) for role in used} | {"": NONE}
             self._roles = ragged_ops.table(numbers, tf.string, tf.int32, -1)
-            next_state = [
-                [_next(states, state, symbol) for state in range(len(states))]
-                for symbol in _SYMBOLS
-            ]
-            self._next = tf.constant(next_state)
+            shape = [NONE + 1, len(self._tests)]
+            self._weights = tf.constant(weights, tf.int64, shape)
+            keys = {tables.key(*kind): n for kind, n in machine.symbols.items()}
+            self._symbols = ragged_ops.table(keys, tf.int64, tf.int32, -1)
+            self._next = tf.constant(tables.forward_maps(machine))
+            self._before = tf.constant(tables.backward_maps(machine))
+            shape = [self._dead, self._count, len(machine.back_state)]
+            self._rule = tf.constant(tables.places(machine, rules), shape=shape)
+            self._role_fits = tf.constant(tables.role_fits(machine))
             texts, marks = special_tokens.marked(
                 tokenizer,
-                [
-                    text
-                    for (rule, _), texts in zip(rows, before, strict=True)
-                    for text in (texts[0], "".join(texts[1:]), rule.after)
-                ],
+                [text for parts in rules for text in tables.texts(parts, width)],
             )
             self._marks = ragged_ops.table(marks, tf.string, tf.int32, -1)
-            self._texts = tf.constant(texts, shape=[len(rows), 3])
-            self._two = tf.constant([len(texts) > 1 for texts in before])
-            self._written = tf.constant([rule.written for rule, _ in rows])
-            self._good = tf.constant(
-                [not b or rule.before_blank is not None for rule, b in rows]
-            )
-            forms = [(r.cut, r.strip_cut, r.strip_left, r.strip_right) for r, _ in rows]
-            self._forms = tuple(sorted({form for form in forms if any(form)}))
-            form = [self._forms.index(f) if any(f) else -1 for f in forms]
-            self._form = tf.constant(form)
+            self._texts = tf.constant(texts, shape=[len(rules), width + 1])
+            chosen = [[self._slots.index(slot) for slot in row] for row in slots]
+            chosen = [row + [-1] * (width - len(row)) for row in chosen]
+            self._slot = tf.constant(chosen, tf.int32, [len(rules), width])
 
     def __call__(
-        self, roles_BM: tf.Tensor, contents_BM: tf.Tensor, require: Callable
+        self,
+        roles_BM: tf.Tensor,
+        contents_BM: tf.Tensor,
+        require: Callable,
+        date_string: tf.Tensor | None = None,
     ) -> tf.RaggedTensor:
         """The tokens of chats, for the model to answer.
 
@@ -100,6 +94,8 @@ class GraphChat(tf.Module):
           require: `require(valid_B, name, value_B, allowed, result)` returns `result`
             if all rows are valid; else it raises INVALID_ARGUMENT with the input's
             name, the row, its value and what is allowed.
+          date_string: string [B], the date as the template writes it; None is the day
+            on which this is traced. A template without a date ignores it.
 
         Returns:
           int32 [B, None].
@@ -107,9 +103,15 @@ class GraphChat(tf.Module):
         with tf.device(_CPU):
             roles_BM, contents_BM = _padded(roles_BM, contents_BM)
             role_BM = self._known(roles_BM, contents_BM, require)
-            state_BM, symbol_BM = self._states(role_BM, roles_BM, require)
-            contents_BM = self._allowed_texts(role_BM, contents_BM, require)
-            return self._tokens(state_BM, symbol_BM, contents_BM, require)
+            contents_BM = self._checked(contents_BM, require)
+            date_B = self._date(date_string, tf.shape(roles_BM)[0], require)
+            symbol_BM = self._symbol(role_BM, contents_BM, require)
+            rule_BM = self._rules(role_BM, symbol_BM, roles_BM, contents_BM, require)
+            return self._tokens(rule_BM, contents_BM, date_B)
+
+    def date_default(self) -> str:
+        """The date of today, as the template writes it; "" for one without a date."""
+        return datetime.datetime.now().strftime(self._format)
 
     def _known(self, roles_BM, contents_BM, require):
         """The number of each role, after checks of names and empty messages."""
@@ -117,7 +119,7 @@ class GraphChat(tf.Module):
         odd_BM = role_BM < 0
         value_B = _first(odd_BM, roles_BM)
         role_BM = require(~_any(odd_BM), "roles", value_B, self._allowed, role_BM)
-        real_BM = role_BM != _NONE
+        real_BM = role_BM != NONE
         later_BM = tf.cumsum(tf.cast(real_BM, tf.int32), 1, reverse=True) > 0
         row_B = tf.strings.reduce_join(roles_BM, 1, separator=", ")
         row_B = tf.strings.regex_replace(row_B, "(, )+$", "")
@@ -131,92 +133,128 @@ class GraphChat(tf.Module):
         role_BM = require(~_any(odd_BM), "contents", value_B, allowed, role_BM)
         return role_BM
 
-    def _states(self, role_BM, roles_BM, require):
-        """The state before each message, and its symbol, after a check of the order."""
-        real_BM = role_BM != _NONE
-        last_BM = real_BM & (tf.roll(role_BM, -1, 1) == _NONE)
-        value_B = _first(last_BM, roles_BM)
-        user_BM = role_BM == ROLES.index("user")
-        role_BM = require(
-            _any(last_BM & user_BM),
-            "roles",
-            value_B,
-            "user allowed at the end",
-            role_BM,
-        )
-        symbol_BM = tf.where(last_BM, _LAST, role_BM)
-        after_BM = _run(tf.gather(self._next, symbol_BM))
-        before_BM = tf.pad(after_BM[:, :-1], [[0, 0], [1, 0]])
-        odd_BM = after_BM == self._dead
-        place_BM = tf.cumsum(tf.ones_like(role_BM), 1)
-        odd_B = tf.reduce_sum(tf.cast(~odd_BM, tf.int32), 1)[:, None] + 1
-        parts_BM = tf.where(place_BM == 1, roles_BM, tf.strings.join([", ", roles_BM]))
-        parts_BM = tf.where(place_BM <= odd_B, parts_BM, "")
-        value_B = tf.strings.reduce_join(parts_BM, 1)
-        before_BM = require(~_any(odd_BM), "roles", value_B, self._order, before_BM)
-        return before_BM, symbol_BM
-
-    def _allowed_texts(self, role_BM, contents_BM, require):
-        """The contents, after a check of their bytes and of forbidden texts."""
+    def _checked(self, contents_BM, require):
+        """The contents, after a check of their bytes."""
         odd_BM = tf.logical_not(valid_utf8(contents_BM))
         value_B = _first(odd_BM, contents_BM)
-        contents_BM = require(
+        return require(
             ~_any(odd_BM), "contents", value_B, "valid UTF-8 allowed", contents_BM
         )
-        for role, texts in self._forbidden:
-            own_BM = tf.where(role_BM == ROLES.index(role), contents_BM, "")
-            for text in texts:
-                odd_BM = tf.strings.regex_full_match(
-                    own_BM, f"{_UP_TO}{_exact(text)}.*"
-                )
-                value_B = _shortened(_first(odd_BM, own_BM))
-                # tf.strings.format puts the value where the first {} is.
-                named = text.replace("{}", "{ }")
-                allowed = f"from {role} no {named} allowed by the chat template"
-                contents_BM = require(
-                    ~_any(odd_BM), "contents", value_B, allowed, contents_BM
-                )
-        return contents_BM
 
-    def _tokens(self, state_BM, symbol_BM, contents_BM, require):
-        """The tokens of each chat's text."""
-        blank_BM = tf.strings.regex_full_match(contents_BM, f"{_one_of(SPACES)}*")
-        row_BM = (state_BM * len(_SYMBOLS) + symbol_BM) * 2 + tf.cast(
-            blank_BM, tf.int32
+    def _date(self, date_string, rows, require):
+        """The date of each row, [B]."""
+        if date_string is None:
+            return tf.fill([rows], self.date_default())
+        valid_B = valid_utf8(date_string)
+        return require(valid_B, "date_string", date_string, "valid UTF-8 allowed")
+
+    def _symbol(self, role_BM, contents_BM, require):
+        """The symbol of each message; -1 for none."""
+        weight_BMT = tf.gather(self._weights, role_BM)
+        cache = {(): contents_BM}
+        key_BM = tf.cast(role_BM, tf.int64)
+        for place, test in enumerate(self._tests):
+            answer_BM = _answer(test, contents_BM, cache)
+            key_BM += tf.where(answer_BM, weight_BMT[..., place], 0)
+        symbol_BM = self._symbols.lookup(key_BM)
+        odd_BM = (symbol_BM < 0) & (role_BM != NONE)
+        value_B = _shortened(_first(odd_BM, contents_BM))
+        allowed = "only contents allowed whose form the chat template was tried with"
+        return require(~_any(odd_BM), "contents", value_B, allowed, symbol_BM)
+
+    def _rules(self, role_BM, symbol_BM, roles_BM, contents_BM, require):
+        """The rule of each message, after a check of the order; -1 for none."""
+        real_BM = role_BM != NONE
+        last_BM = real_BM & (tf.roll(role_BM, -1, 1) == NONE)
+        value_B = _first(last_BM, roles_BM)
+        user_BM = role_BM == ROLES.index("user")
+        allowed = "user allowed at the end"
+        valid_B = _any(last_BM & user_BM)
+        symbol_BM = require(valid_B, "roles", value_B, allowed, symbol_BM)
+        # The last of the columns is for empty messages, those before for last ones.
+        column_BM = tf.where(real_BM, symbol_BM, 2 * self._count)
+        column_BM += tf.where(last_BM, self._count, 0)
+        after_BM = _run(tf.gather(self._next, column_BM))
+        state_BM = tf.pad(after_BM[:, :-1], [[0, 0], [1, 0]])
+        odd_BM = (after_BM == self._dead) & (state_BM != self._dead) & real_BM
+        fits_BM = tf.gather_nd(
+            self._role_fits,
+            tf.stack([state_BM, role_BM, tf.cast(last_BM, tf.int32)], -1),
         )
-        good_BM = tf.gather(self._good, row_BM)
-        value_B = _shortened(_first(~good_BM, contents_BM))
-        allowed = "a content that is not blank allowed there by this chat template"
-        row_BM = require(~_any(~good_BM), "contents", value_B, allowed, row_BM)
-        form_BM = tf.gather(self._form, row_BM)
-        for number, form in enumerate(self._forms):
-            written_BM = contents_BM
-            for pattern in _patterns(*form):
-                written_BM = tf.strings.regex_replace(written_BM, pattern, "")
-            contents_BM = tf.where(form_BM == number, written_BM, contents_BM)
-        before, behind, after = tf.unstack(tf.gather(self._texts, row_BM), axis=-1)
-        parts = [
-            before,
-            tf.where(tf.gather(self._written, row_BM), contents_BM, ""),
-            after,
-        ]
-        if self._moves_system:
-            system_B1 = symbol_BM[:, :1] == ROLES.index("system")
-            moved_BM = tf.gather(self._two, row_BM) & system_B1
-            parts[1:1] = [tf.where(moved_BM, contents_BM[:, :1], ""), behind]
-        text_BM = tf.strings.join(parts)
+        value_B = _up_to_first(odd_BM & tf.logical_not(fits_BM), roles_BM)
+        valid_B = ~_any(odd_BM & tf.logical_not(fits_BM))
+        state_BM = require(valid_B, "roles", value_B, self._order, state_BM)
+        value_B = _shortened(_first(odd_BM, contents_BM))
+        allowed = "only contents allowed that the chat template accepts there"
+        state_BM = require(~_any(odd_BM), "contents", value_B, allowed, state_BM)
+        maps_BMR = tf.gather(self._before, tf.where(real_BM, symbol_BM, self._count))
+        behind_BM = _run(maps_BMR[:, ::-1])[:, ::-1]
+        behind_BM = tf.pad(behind_BM[:, 1:], [[0, 0], [0, 1]])
+        place_BM3 = tf.stack([state_BM, tf.maximum(symbol_BM, 0), behind_BM], -1)
+        rule_BM = tf.where(real_BM, tf.gather_nd(self._rule, place_BM3), -1)
+        odd_BM = real_BM & (rule_BM < 0)
+        value_B = _shortened(_first(odd_BM, contents_BM))
+        return require(~_any(odd_BM), "contents", value_B, allowed, rule_BM)
+
+    def _tokens(self, rule_BM, contents_BM, date_B):
+        """The tokens of each chat's text."""
+        cache = {(): contents_BM}
+        written = []
+        for slot in self._slots:
+            if slot.source == DATE:
+                text_BM = _applied(slot.ops, {(): date_B[:, None]})
+            else:
+                text_BM = _applied(slot.ops, cache)
+            if slot.source != OWN:
+                text_BM = tf.broadcast_to(text_BM[:, :1], tf.shape(contents_BM))
+            written.append(text_BM)
+        safe_BM = tf.maximum(rule_BM, 0)
+        texts, slots = tf.gather(self._texts, safe_BM), tf.gather(self._slot, safe_BM)
+        parts = [texts[..., 0]]
+        for place in range(slots.shape[-1]):
+            part_BM = tf.zeros_like(contents_BM)
+            for number, text_BM in enumerate(written):
+                part_BM = tf.where(slots[..., place] == number, text_BM, part_BM)
+            parts += [part_BM, texts[..., place + 1]]
+        text_BM = tf.where(rule_BM >= 0, tf.strings.join(parts), "")
         parts_BP, token_P = self._graph.split(tf.strings.reduce_join(text_BM, 1))
         token_P = tf.maximum(token_P, self._marks.lookup(parts_BP.values))
         return self._graph.encode_parts(parts_BP, token_P)
 
 
-def _patterns(cut, cut_left, left, right):
-    """The patterns that are deleted from a content, in this order."""
-    if cut:
-        yield f"{_UP_TO}{_exact(cut)}" + (f"{_one_of(cut_left)}*" if cut_left else "")
-    ends = [f"^{_one_of(left)}+"] * bool(left) + [f"{_one_of(right)}+$"] * bool(right)
-    if ends:
-        yield "|".join(ends)
+def _applied(ops, cache):
+    """The texts after some steps; a cache has them by their steps."""
+    if ops not in cache:
+        pattern, new = _pattern(ops[-1])
+        earlier = _applied(ops[:-1], cache)
+        cache[ops] = tf.strings.regex_replace(earlier, pattern, new)
+    return cache[ops]
+
+
+def _pattern(op: Op):
+    """The pattern and the rewrite of a step."""
+    text = _exact(op.text) if "strip" not in op.kind else f"{_one_of(op.text)}+"
+    patterns = {
+        "lstrip": (f"^{text}", ""),
+        "rstrip": (f"{text}$", ""),
+        "after_first": (f"(?s)^.*?{text}", ""),
+        "after_last": (f"(?s)^.*{text}", ""),
+        "before_first": (f"(?s){text}.*", ""),
+        "before_last": (f"(?s)^(.*){text}.*", r"\1"),
+        "replace": (text, op.new.replace("\\", "\\\\")),
+    }
+    return patterns[op.kind]
+
+
+def _answer(test: Test, contents_BM, cache):
+    """The answers of a test, [B, M]."""
+    text_BM = _applied(test.ops, cache)
+    if test.kind == "filled":
+        return text_BM != ""
+    texts = "|".join(map(_exact, test.texts))
+    before = ".*" if test.kind in ("contains", "ends") else ""
+    behind = ".*" if test.kind in ("contains", "starts") else ""
+    return tf.strings.regex_full_match(text_BM, f"(?s){before}(?:{texts}){behind}")
 
 
 def _one_of(letters):
@@ -227,14 +265,6 @@ def _one_of(letters):
 def _exact(text):
     """The pattern of a text."""
     return "".join(map(_one_of, text))
-
-
-def _next(states, state, symbol):
-    """The state after a message; the last state is for orders that are not allowed."""
-    if symbol == "":
-        return state
-    rule = states[state].get(symbol)
-    return rule.next_state if rule else len(states) - 1
 
 
 def _run(map_BMS):
@@ -272,6 +302,15 @@ def _any(value_BM):
 def _first(wanted_BM, value_BM):
     """The first value of each row where `wanted` is true, [B]; else the row's first."""
     return tf.gather(value_BM, tf.argmax(tf.cast(wanted_BM, tf.int32), 1), batch_dims=1)
+
+
+def _up_to_first(wanted_BM, text_BM):
+    """The texts of each row up to the first where `wanted` is true, as a list, [B]."""
+    wanted_BM = tf.cast(wanted_BM, tf.int32)
+    shown_BM = tf.cumsum(wanted_BM, 1, exclusive=True) == 0
+    first_BM = tf.range(tf.shape(text_BM)[1]) == 0
+    text_BM = tf.where(first_BM, text_BM, tf.strings.join([", ", text_BM]))
+    return tf.strings.reduce_join(tf.where(shown_BM, text_BM, ""), 1)
 
 
 def _shortened(text_B):

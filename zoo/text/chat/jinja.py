@@ -8,7 +8,7 @@ from jinja2.ext import Extension
 from jinja2.visitor import NodeTransformer
 
 # Filters of the sandbox; a template cannot spell a name with a space.
-CHARGE_DEEP, CHARGE_LENGTH = "charge deep", "charge length"
+CHARGE_DEEP, CHARGE_LENGTH, COMPARE = "charge deep", "charge length", "compare to"
 
 
 def constants(tree):
@@ -21,6 +21,12 @@ def constants(tree):
         for const in node.find_all(nodes.Const)
     )
     return sorted({text for text in found if isinstance(text, str)})
+
+
+def numbers(tree):
+    """The integers in a template."""
+    found = (const.value for const in tree.find_all(nodes.Const))
+    return sorted({number for number in found if type(number) is int})
 
 
 class Metered(NodeTransformer):
@@ -39,6 +45,10 @@ class Metered(NodeTransformer):
 
     def visit_Compare(self, node):
         self.generic_visit(node)
+        if len(node.ops) == 1:
+            return _filter(
+                node.expr, COMPARE, nodes.Const(node.ops[0].op), node.ops[0].expr
+            )
         for side in (node, *node.ops):
             side.expr = _filter(side.expr, CHARGE_LENGTH)
         return node
@@ -60,9 +70,9 @@ class Metered(NodeTransformer):
         return _filter(node, CHARGE_DEEP) if node.ctx == "load" else node
 
 
-def _filter(value, name):
-    """The node `value|name`."""
-    return nodes.Filter(value, name, [], [], None, None)
+def _filter(value, name, *args):
+    """The node `value|name(args)`."""
+    return nodes.Filter(value, name, list(args), [], None, None)
 
 
 class GenerationTag(Extension):

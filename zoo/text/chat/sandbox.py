@@ -20,12 +20,15 @@ import datetime
 import functools
 import json
 import threading
+from collections.abc import Callable
+from typing import Any
 
 from jinja2 import meta
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from zoo.text.chat import jinja
+from zoo.text.chat import jinja, symbolic
+from zoo.text.chat.questions import Unsupported
 
 _MOST_SOURCE = 2**18  # characters; the longest known templates have 2**15
 _BUDGET = 2**24
@@ -43,6 +46,16 @@ _DEEP_FILTERS = (
 _FLAT_FILTERS = (
     "abs count d default first float int items last length list map reject rejectattr "
     "reverse select selectattr"
+).split()
+# Tests whose answer does not depend on the text of a string.
+_TYPE_TESTS = (
+    "boolean callable defined false float integer iterable mapping none number "
+    "sequence string true undefined"
+).split()
+# Filters and tests that only use what `symbolic.Text` has.
+_TRACED = (
+    "!= == count d default eq equalto first items last length list map ne reject "
+    "rejectattr replace reverse select selectattr string trim"
 ).split()
 _METHODS = {
     str: (
@@ -68,6 +81,7 @@ class Template:
     Attributes:
       constants: the strings that the template compares with, or gives to a filter or a
         method.
+      numbers: the integers in the template.
       variables: the names that the template reads and does not set.
     """
 
@@ -90,6 +104,7 @@ class Template:
         try:
             tree = self._environment.parse(source)
             self.constants = jinja.constants(tree)
+            self.numbers = jinja.numbers(tree)
             self.variables = sorted(meta.find_undeclared_variables(tree))
             tree = jinja.Metered().visit(tree)
             tree.set_environment(self._environment).set_lineno(1)
@@ -117,7 +132,7 @@ class Template:
             self._environment.budget = budget
             try:
                 return self._template.render(messages=messages, **variables)
-            except Exhausted:
+            except (Exhausted, Unsupported):
                 raise
             except Exception as error:  # Templates raise whatever Python can.
                 raise ValueError(f"chat template: {error}") from None
@@ -138,19 +153,22 @@ class _Environment(ImmutableSandboxedEnvironment):
         )
         self.budget = _BUDGET
         filters = {**self.filters, "tojson": jinja.to_json}
-        self.filters = {name: _refused(name) for name in filters}
-        self.filters |= {
-            n: self._metered(filters[n], self.spend_length) for n in _FLAT_FILTERS
+        self.filters: dict[str, Callable[..., Any]] = {
+            name: _refused(name) for name in filters
         }
         self.filters |= {
-            n: self._metered(filters[n], self.spend_deep) for n in _DEEP_FILTERS
+            n: self._metered(n, filters[n], self.spend_length) for n in _FLAT_FILTERS
+        }
+        self.filters |= {
+            n: self._metered(n, filters[n], self.spend_deep) for n in _DEEP_FILTERS
         }
         for name in ("join", "replace"):
             self.filters[name] = self._growing(name, self.filters[name])
         self.filters[jinja.CHARGE_DEEP] = self._charge_deep
         self.filters[jinja.CHARGE_LENGTH] = self._charge_length
+        self.filters[jinja.COMPARE] = self._compare
         self.tests = {
-            name: self._metered(test, self.spend_length)
+            name: self._metered(name, test, self.spend_length)
             for name, test in self.tests.items()
         }
         self.globals.clear()
@@ -176,7 +194,7 @@ class _Environment(ImmutableSandboxedEnvironment):
     def spend_length(self, *values):
         """Pays for the lengths of values."""
         for value in values:
-            self.spend(_STEP_PRICE + (len(value) if hasattr(value, "__len__") else 0))
+            self.spend(_STEP_PRICE + symbolic.size(value))
 
     def spend_deep(self, *values):
         """Pays for values and for everything inside of them."""
@@ -189,14 +207,14 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def concat(self, parts):
         """Joins the parts of an output."""
-        return "".join(map(self._charge_deep, parts))
+        return symbolic.join("", map(self._charge_deep, parts))
 
     def call_binop(self, context, operator, left, right):
         """Computes `left operator right`."""
         text = [isinstance(side, str | list | tuple) for side in (left, right)]
         if operator == "*" and any(text):
             sequence, times = (left, right) if text[0] else (right, left)
-            self.spend(_STEP_PRICE + len(sequence) * max(0, times))
+            self.spend(_STEP_PRICE + symbolic.size(sequence) * max(0, times))
             self.spend_deep(sequence)
         elif operator == "**" or operator == "%" and text[0]:
             raise SecurityError(f"operator {operator} of {type(left).__name__}")
@@ -215,8 +233,10 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.spend_deep(*args, *kwargs.values())
         if isinstance(owner, str):
             self.spend_length(owner)
+            if type(owner) is str and any(map(symbolic.inside, args)):
+                raise Unsupported(f"it gives a content to {name}")
             if name == "replace":
-                self.spend(len(owner) * len(args[1]))
+                self.spend(symbolic.size(owner) * symbolic.size(args[1]))
         return super().call(context, function, *args, **kwargs)
 
     def is_safe_attribute(self, obj, attr, value):
@@ -232,17 +252,26 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.spend_deep(value)
         return value
 
+    def _compare(self, left, name, right):
+        """`left name right`, after paying for both lengths."""
+        self.spend_length(left, right)
+        return symbolic.compare(left, name, right)
+
     def _charge_length(self, value):
         """The value itself, after paying for its length."""
         self.spend_length(value)
         return value
 
-    def _metered(self, function, pay):
+    def _metered(self, name, function, pay):
         """A filter or test that first pays for its arguments."""
 
         @functools.wraps(function)  # Also copies the attributes that Jinja reads.
         def run(*args, **kwargs):
             pay(*args, *kwargs.values())
+            if name in _TYPE_TESTS:
+                return function(*map(symbolic.plain, args))
+            if name not in _TRACED and any(map(symbolic.inside, args)):
+                raise Unsupported(f"it uses {name} on a content")
             return function(*args, **kwargs)
 
         return run
@@ -256,8 +285,12 @@ class _Environment(ImmutableSandboxedEnvironment):
                 value = list(value)
                 self.spend_deep(value)
             added = [*args, *kwargs.values()][: 2 if name == "replace" else 1]
-            size = len(value) if name == "join" else len(str(value))
-            self.spend(size * sum(len(str(x)) for x in added))
+            size = symbolic.size(value if name == "join" else str(value))
+            self.spend(size * sum(symbolic.size(str(x)) for x in added))
+            if name == "join" and symbolic.inside(value):
+                if len(args) > 1 or kwargs:
+                    raise Unsupported("it uses join with an attribute")
+                return symbolic.join(str(*args), value)
             return function(context, value, *args, **kwargs)
 
         return run

@@ -1,32 +1,49 @@
 """A chat template as a state machine: what text is written around each message.
 
-The machine starts in state 0. Each message has a rule, chosen by the state and the
-message's role. The rule names the text before the content, how the content is
-stripped, and the next state. Text between two contents belongs to the second message,
-because what follows a message often depends on whether another one follows. The last
-message is always a user's. Its rule is under `LAST` and also has the text behind the
-content, where the model's answer begins.
+Each message is a symbol: its role, and the answers to the tests that the template makes
+on such contents. The rule of a message depends on its symbol, on the messages before
+it and on the messages behind it. A forward automaton reads the messages before it, a
+backward automaton those behind it (a bimachine: Schuetzenberger 1961, "A Remark on
+Finite Transducers"). The last message is always a user's.
 
-Example, with `<s>` before the first message and `[/INST]` before an answer:
+Example: a template writes `(kept)` before an assistant's message that starts with
+"plan:" if the last message starts with "result:".
 
-    state 0: user -> before "<s>[INST]", next state 1
-             last -> before "<s>[INST]", after "[/INST]"
-    state 1: assistant -> before "[/INST]", next state 2
-    state 2: user -> before "</s>[INST]", next state 1
-             last -> before "</s>[INST]", after "[/INST]"
+    symbols: user, user "result:", assistant, assistant "plan:"
+    forward states: 0 for all messages before
+    backward states: 0 nothing behind, 1 the last is user, 2 the last is user "result:"
+    rule of (0, assistant "plan:", 2): "(kept)", content
+    rule of (0, assistant "plan:", 1): content
 
-user "a", assistant "b", user "c" is written as `<s>[INST]a[/INST]b</s>[INST]c[/INST]`.
 `zoo.text.chat.learn` finds the machine of a template; `zoo.text.chat.in_graph` runs it
 in a TensorFlow graph.
 """
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
+
+from zoo.text.chat.questions import DATE, Ops, Test, applied
 
 ROLES = ("system", "user", "assistant")
-LAST = "last"
-# The characters that `str.strip` removes.
-SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace())
+OWN, FIRST = "own", "first"
+DEAD = -1
+
+
+class Slot(NamedTuple):
+    """A place for a text that is not the template's.
+
+    Attributes:
+      source: `OWN` for the content of the message itself, `FIRST` for that of the first
+        message, `DATE` for the date.
+      ops: the steps from that text to what is written.
+    """
+
+    source: str
+    ops: Ops = ()
+
+
+Rule = tuple[str | Slot, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,35 +51,19 @@ class MessageRule:
     """How one message is written.
 
     Attributes:
-      before: the text between the previous content and this one. It is two texts where
-        the system message is moved here and is written between them.
-      before_blank: the same for a content of spaces only; None where the template's
-        text for such a content has no rule.
-      written: whether the content is written here.
-      cut: a text such as `</think>`; only what follows its last occurrence in the
-        content is written. "" cuts nothing.
-      strip_cut: the characters that are stripped at the start after a cut.
-      strip_left: the characters that are stripped at the start of the content.
-      strip_right: the characters that are stripped at its end.
-      after: the text behind the content of the last message.
-      next_state: the state after this message.
+      parts: texts of the template and slots. Text between two contents is before the
+        second one; text behind the last content belongs to the last message.
     """
 
-    before: tuple[str, ...] = ("",)
-    before_blank: tuple[str, ...] | None = ("",)
-    written: bool = False
-    cut: str = ""
-    strip_cut: str = ""
-    strip_left: str = ""
-    strip_right: str = ""
-    after: str = ""
-    next_state: int = 0
+    parts: Rule = ()
 
-    def stripped(self, content: str) -> str:
-        """The content as it is written."""
-        if self.cut and self.cut in content:
-            content = content.rsplit(self.cut, 1)[1].lstrip(self.strip_cut)
-        return content.lstrip(self.strip_left).rstrip(self.strip_right)
+    def write(self, content: str, first: str, date: str) -> str:
+        """The text of the message."""
+        texts = {OWN: content, FIRST: first, DATE: date}
+        return "".join(
+            part if isinstance(part, str) else applied(part.ops, texts[part.source])
+            for part in self.parts
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,58 +71,96 @@ class ChatMachine:
     """The rules of a chat template.
 
     Attributes:
-      rules: a dict for each state, from a role or `LAST` to the rule; a role without a
-        rule is not allowed there.
-      moves_system: whether a system message, which then comes first, is written with
-        the last message.
-      forbidden: by role, the texts that no content may have, because the template
-        writes contents with them in another way.
+      tests: by role, what is asked about a content.
+      symbols: from a role and the answers to the number of a symbol; contents with
+        other answers are not allowed.
+      next_state: [S][K], the forward state after a symbol, or `DEAD`.
+      ends: [S][K], whether a chat may end with a symbol after a state.
+      back_state: [R][K], the backward state before a symbol; state 0 is the end.
+      rules: by forward state, symbol and backward state.
+      date_format: how `strftime` writes the date of the slots; "" without a date.
     """
 
-    rules: tuple[dict[str, MessageRule], ...]
-    moves_system: bool = False
-    forbidden: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    tests: dict[str, tuple[Test, ...]]
+    symbols: dict[tuple[str, tuple[bool, ...]], int]
+    next_state: tuple[tuple[int, ...], ...]
+    ends: tuple[tuple[bool, ...], ...]
+    back_state: tuple[tuple[int, ...], ...]
+    rules: dict[tuple[int, int, int], MessageRule]
+    date_format: str = ""
 
-    def walk(self, roles: Sequence[str]) -> list[MessageRule] | None:
+    @property
+    def uses_date(self) -> bool:
+        """Whether a chat's text has the date."""
+        return bool(self.date_format)
+
+    def roles(self) -> list[str]:
+        """The role of each symbol."""
+        return [
+            role for _, role in sorted({(n, r) for (r, _), n in self.symbols.items()})
+        ]
+
+    def symbol(self, role: str, content: str) -> int | None:
+        """The symbol of a message, or None for contents with unknown answers."""
+        answers = tuple(test.answer(content) for test in self.tests.get(role, ()))
+        return self.symbols.get((role, answers))
+
+    def walk(self, symbols: Sequence[int]) -> list[MessageRule] | None:
         """The rules of a chat's messages, or None where the order is not allowed."""
-        if not roles or roles[-1] != "user":
+        states = [0]
+        for symbol in symbols[:-1]:
+            states.append(self.next_state[states[-1]][symbol])
+            if states[-1] == DEAD:
+                return None
+        if not symbols or not self.ends[states[-1]][symbols[-1]]:
             return None
-        found, state = [], 0
-        for role in (*roles[:-1], LAST):
-            rule = self.rules[state].get(role)
+        found, behind = [], 0
+        for state, symbol in zip(states[::-1], symbols[::-1], strict=True):
+            rule = self.rules.get((state, symbol, behind))
             if rule is None:
                 return None
             found.append(rule)
-            state = rule.next_state
-        return found
+            behind = self.back_state[behind][symbol]
+        return found[::-1]
 
-    def write(self, roles: Sequence[str], contents: Sequence[str]) -> str | None:
+    def write(
+        self, roles: Sequence[str], contents: Sequence[str], date: str = ""
+    ) -> str | None:
         """The text of a chat, or None where the order or a content is not allowed."""
-        rules = self.walk(roles)
+        symbols = [self.symbol(r, c) for r, c in zip(roles, contents, strict=True)]
+        known = [symbol for symbol in symbols if symbol is not None]
+        rules = self.walk(known) if len(known) == len(symbols) else None
         if rules is None:
             return None
-        text, first = "", None
-        for role, rule, content in zip(roles, rules, contents, strict=True):
-            before = rule.before if content.strip() else rule.before_blank
-            texts = self.forbidden.get(role, ())
-            if before is None or any(text in content for text in texts):
-                return None
-            if first is None:
-                first = rule.stripped(content)
-            text += first.join(before)
-            text += rule.stripped(content) * rule.written + rule.after
-        return text
+        pairs = zip(rules, contents, strict=True)
+        return "".join(rule.write(own, contents[0], date) for rule, own in pairs)
+
+    def fits(self, state: int, role: str, last: bool) -> bool:
+        """Whether some content of a role may come after a state, as the last or not."""
+        own = [n for (name, _), n in self.symbols.items() if name == role]
+        if last:
+            return any(self.ends[state][n] for n in own)
+        return any(self.next_state[state][n] != DEAD for n in own)
 
     def order(self) -> str:
         """Which roles may come first and behind each role, for an error message."""
+        roles = self.roles()
         behind = {"first": {0}}
-        for rules in self.rules:
-            for role, rule in rules.items():
-                if role != LAST:
-                    behind.setdefault(f"behind {role}", set()).add(rule.next_state)
+        for row in self.next_state:
+            for symbol, state in enumerate(row):
+                if state != DEAD:
+                    behind.setdefault(f"behind {roles[symbol]}", set()).add(state)
         parts = []
         for place, states in behind.items():
-            names = {role for state in states for role in self.rules[state]}
-            names = {"user" if role == LAST else role for role in names}
-            parts.append(f"{place} {' or '.join(r for r in ROLES if r in names)}")
+            names = [role for role in ROLES if self._may_come(states, role)]
+            parts.append(f"{place} {' or '.join(names)}")
         return ", ".join(parts)
+
+    def used(self) -> list[str]:
+        """The roles that a chat may have."""
+        states = range(len(self.next_state))
+        return [role for role in ROLES if self._may_come(states, role)]
+
+    def _may_come(self, states, role):
+        """Whether a role may come after one of some states."""
+        return any(self.fits(s, role, last) for s in states for last in (False, True))

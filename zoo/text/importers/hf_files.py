@@ -10,20 +10,20 @@ The others become a tokenizer.json as transformers writes one, so the ids are eq
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
-from zoo.text.importers import sentencepiece
+from zoo.text.importers import sentencepiece, special_tokens
 from zoo.text.tokenizer import (
     CONFIG_FILE,
     END,
-    NAMED_TOKENS,
     TEMPLATE_FILE,
     TOKENIZER_FILE,
     Tokenizer,
+    library_tokenizer,
 )
 
 _MAP_FILE = "special_tokens_map.json"
@@ -70,26 +70,31 @@ def load(folder: str, end_ids: Sequence[int] = ()) -> Tokenizer | None:
             "asks for code of the folder's own, and none of it is run here."
         )
     special = _object(folder, _MAP_FILE) if _MAP_FILE in present else {}
-    mapped = _content(special.pop("eos_token", None))
+    mapped = special_tokens.content_of(special.pop("eos_token", None))
     settings = {**special, **{k: v for k, v in settings.items() if v is not None}}
     if TEMPLATE_FILE in present:
         settings["chat_template"] = _text(folder, TEMPLATE_FILE)
     try:
         if TOKENIZER_FILE in present:
             text = _text(folder, TOKENIZER_FILE)
+            engine = library_tokenizer(text)
+            changed = special_tokens.add(engine, settings)
+            if special_tokens.add_frame(engine, settings) or changed:
+                text = engine.to_str(pretty=True)
         else:
             engine = _build(folder, present, settings)
             if _ADDED_FILE in present:
-                settings["added_tokens_decoder"] = _by_id(folder, settings)
-            _add(engine, settings)
+                settings["added_tokens_decoder"] = special_tokens.by_id(
+                    _object(folder, _ADDED_FILE), settings
+                )
+            special_tokens.add(engine, settings)
             text = engine.to_str(pretty=True)
         settings.pop("added_tokens_decoder", None)  # tokenizer.json holds them
-        settings["eos_token"] = _content(settings.get("eos_token"))
+        settings["eos_token"] = special_tokens.content_of(settings.get("eos_token"))
         if settings["eos_token"]:
             tokenizer = Tokenizer(text, settings)
             if {*end_ids} <= {tokenizer.end_id}:
                 return tokenizer
-        engine = tokenizers.Tokenizer.from_str(text)
         return Tokenizer(text, settings | _ends(engine, settings, end_ids, mapped))
     except ValueError as error:
         message = str(error)
@@ -109,7 +114,7 @@ def _ends(engine, settings, end_ids, mapped) -> dict[str, Any]:
     if engine.token_to_id(END) is not None:
         usual.append(END)
     if isinstance(engine.model, models.WordPiece):
-        usual.append(_content(settings.get("sep_token", "[SEP]")))
+        usual.append(special_tokens.content_of(settings.get("sep_token", "[SEP]")))
     end = next((e for e in [settings["eos_token"], *names, *usual] if e), None)
     if end is None:
         return {"eos_token": None}
@@ -167,7 +172,7 @@ def _byte_level(vocabulary, merges, settings):
 
 def _wordpiece(vocabulary, settings):
     """Builds the tokenizer of vocab.txt."""
-    unknown = _content(settings.get("unk_token", "[UNK]"))
+    unknown = special_tokens.content_of(settings.get("unk_token", "[UNK]"))
     engine = tokenizers.Tokenizer(
         models.WordPiece.from_file(vocabulary, unk_token=unknown)
     )
@@ -202,62 +207,11 @@ def _fill(engine, settings, names) -> None:
 
 def _token_and_id(engine, settings, name) -> tuple[str, int]:
     """A special token and its id."""
-    token = _content(settings.get(name))
+    token = special_tokens.content_of(settings.get(name))
     number = engine.token_to_id(token) if isinstance(token, str) else None
     if number is None:
         raise ValueError(f"{name} {token!r} is not in the vocabulary.")
     return token, number
-
-
-# ------------------------------------------------------------------ added tokens
-
-
-def _add(engine, settings) -> None:
-    """Adds the tokens that the files list, and marks the special ones."""
-    listed = settings.get("added_tokens_decoder") or {}
-    for number in sorted(listed, key=int):
-        fields = {k: v for k, v in listed[number].items() if k != "__type"}
-        token = tokenizers.AddedToken(fields.pop("content"), **fields)
-        engine.add_tokens([token])
-        if engine.token_to_id(token.content) != int(number):
-            raise ValueError(
-                f"the added token {token.content!r} should be {number}, but is "
-                f"{engine.token_to_id(token.content)}."
-            )
-    named = [settings.get(name) for name in NAMED_TOKENS]
-    more = settings.get("additional_special_tokens") or []
-    for token in [*named, *more]:
-        name = _content(token)
-        # The model has no embedding of a token that is not in the vocabulary.
-        if name and engine.token_to_id(name) is not None:
-            flags = token if isinstance(token, dict) else {}
-            sides = {side: flags.get(side, False) for side in ("lstrip", "rstrip")}
-            engine.add_special_tokens(
-                [tokenizers.AddedToken(name, normalized=False, **sides)]
-            )
-
-
-def _by_id(folder, settings) -> dict[str, dict]:
-    """The tokens of added_tokens.json in the form of `added_tokens_decoder`."""
-    special = set(_named(settings))
-    listed = {
-        str(number): {"content": content, "special": content in special}
-        for content, number in _object(folder, _ADDED_FILE).items()
-    }
-    return listed | (settings.get("added_tokens_decoder") or {})
-
-
-def _named(settings) -> Iterator[str]:
-    """The names of all special tokens."""
-    for token in [settings.get(name) for name in NAMED_TOKENS]:
-        if token:
-            yield _content(token)
-    yield from map(_content, settings.get("additional_special_tokens") or [])
-
-
-def _content(token) -> Any:
-    """The text of a token, which is a string or an object in a file."""
-    return token.get("content") if isinstance(token, dict) else token
 
 
 # ------------------------------------------------------------------ files

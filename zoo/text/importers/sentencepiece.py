@@ -4,8 +4,8 @@ A tokenizer.model holds no merges. Two pieces merge if the joined text is a piec
 and the merge of the best score comes first. Kudo and Richardson 2018
 (arXiv:1808.06226).
 
-Example: the pieces by score are `ab`, `bc`, `abc`. The merges are `a b`, `b c`, `a bc`,
-`ab c`.
+Example: the pieces by score are `ab`, `bc`, `abc`. The merges are `a b`, `b c`, `ab c`,
+`a bc`. Among equal scores the longest left part comes first, as in transformers.
 """
 
 from collections.abc import Iterable, Sequence
@@ -53,8 +53,8 @@ def read(path: str, settings: dict) -> tokenizers.Tokenizer:
     pieces = [piece.piece for piece in proto.pieces]
     unknown = next((p.piece for p in proto.pieces if p.type == _UNKNOWN), None)
     prefix_space = settings.get("add_prefix_space", rules.add_dummy_prefix)
-    # The pieces of a file are in the order of their scores.
-    engine = pipeline(pieces, pieces, unknown, trainer.byte_fallback, prefix_space)
+    scores = [piece.score for piece in proto.pieces]
+    engine = pipeline(pieces, scores, unknown, trainer.byte_fallback, prefix_space)
     if prefix_space and not settings.get("legacy", True):
         # transformers: a text behind an added token gets no space
         engine.normalizer = None
@@ -80,7 +80,7 @@ def read(path: str, settings: dict) -> tokenizers.Tokenizer:
 
 def pipeline(
     pieces: Sequence[str],
-    by_score: Iterable[str],
+    scores: Iterable[float],
     unknown: str | None,
     byte_fallback: bool,
     prefix_space: bool,
@@ -89,7 +89,7 @@ def pipeline(
 
     Args:
       pieces: all pieces, by id.
-      by_score: the same pieces, the best score first.
+      scores: the score of each piece; the merge of the best score comes first.
       unknown: the piece that stands for unknown characters.
       byte_fallback: whether an unknown character becomes the pieces of its bytes.
       prefix_space: whether to put a space before each text.
@@ -97,7 +97,7 @@ def pipeline(
     engine = tokenizers.Tokenizer(
         models.BPE(
             vocab={piece: number for number, piece in enumerate(pieces)},
-            merges=_merges(by_score, {*pieces}),
+            merges=_merges(pieces, scores),
             unk_token=unknown,
             fuse_unk=True,
             byte_fallback=byte_fallback,
@@ -160,14 +160,14 @@ def _parse(path):
     return proto
 
 
-def _merges(by_score, pieces) -> list[tuple[str, str]]:
-    """All ways to cut a piece into two others, the piece of the best score first.
-
-    The shortest left part of a piece comes first, because BPE merges from the left.
-    """
-    return [
-        (piece[:cut], piece[cut:])
-        for piece in by_score
-        for cut in range(1, len(piece))
-        if piece[:cut] in pieces and piece[cut:] in pieces
-    ]
+def _merges(pieces, scores) -> list[tuple[str, str]]:
+    """All ways to cut a piece into two others, in the order of transformers 4.57."""
+    ids = {piece: number for number, piece in enumerate(pieces)}
+    merges = []
+    for piece, score in zip(pieces, scores, strict=True):
+        cuts = ((piece[:cut], piece[cut:]) for cut in range(1, len(piece)))
+        known = [(a, b) for a, b in cuts if a in ids and b in ids]
+        known.sort(key=lambda pair: (ids[pair[0]], ids[pair[1]]))
+        merges += [(score, len(a), len(b), a, b) for a, b in known]
+    merges.sort(key=lambda merge: merge[:3], reverse=True)
+    return [(a, b) for *_, a, b in merges]

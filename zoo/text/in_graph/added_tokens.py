@@ -51,12 +51,11 @@ class AddedTokens(tf.Module):
         return parts_BP, self._ids.lookup(token_P)
 
 
-def check(tokens: list[dict], normalized: bool) -> None:
+def check(tokens: list[dict]) -> None:
     """Refuses added tokens that need more than to be cut out of a text.
 
     Args:
-      tokens: the `added_tokens` of a tokenizer.json.
-      normalized: whether the tokenizer has a normalizer.
+      tokens: entries of `added_tokens` that are searched for in the same text.
 
     Raises:
       ValueError: names the token and the property that the graph does not support.
@@ -66,8 +65,6 @@ def check(tokens: list[dict], normalized: bool) -> None:
         text = token["content"]
         if not text or token["single_word"]:
             raise ValueError(f"added token {text!r} with single_word or without text")
-        if normalized and token["normalized"]:
-            raise ValueError(f"added token {text!r} with normalized")
         if strips and text != text.strip():
             raise ValueError(f"added token {text!r} with spaces, others with strip")
     # `tokenizers` searches for one kind after the other, so overlaps change its result.

@@ -31,7 +31,7 @@ import itertools
 
 import tensorflow as tf
 
-from zoo.text.in_graph import bpe_windows, ragged_ops
+from zoo.text.in_graph import bpe_runs, bpe_windows, ragged_ops
 
 # A symbol's number, which is also a rank, has 20 bits. A value of the table of pairs
 # holds three of them.
@@ -72,12 +72,18 @@ class Pairs(tf.Module):
         self.max_symbols = merges.max_symbols
         self._window = max(_WINDOW, 16 * merges.max_symbols)
         self._ids = tf.constant([*symbols, -1, *merges.ids])
-        self._sizes = tf.constant([*[1] * first, *merges.sizes], tf.int64)
         numbers = collections.defaultdict(list)
         for number, token in enumerate(symbols):
             numbers[token].append(number)
         for number, token in enumerate(merges.ids, start=first):
             numbers[token].append(number)
+        self._runs = bpe_runs.Runs(merges.runs, numbers, first) if merges.runs else None
+        # for each number, whether its merge is made place by place
+        self._ordered = None
+        if merges.ordered:
+            ordered = [rank in merges.ordered for rank in range(len(merges.ids))]
+            self._ordered = tf.constant([*[False] * first, *ordered, False])
+        self._sizes = tf.constant([*[1] * first, *merges.sizes], tf.int64)
         pairs = {}
         for (left, right), ranks in merges.preempting_ranks.items():
             rank, low, high = (min(first + rank, NONE) for rank in ranks)
@@ -99,6 +105,8 @@ class Pairs(tf.Module):
           The ids of all words, int32, with -1 for each separator; and the places of
           the separators, int64.
         """
+        if self._runs is not None:
+            symbol_N = self._runs.join(symbol_N)
         done, symbol_N = tf.cond(
             tf.size(symbol_N) > self._window,
             lambda: bpe_windows.merge(
@@ -122,6 +130,8 @@ class Pairs(tf.Module):
 
         def one_round(symbol_N, found_N):
             rank_N, hit_N = self._certain(found_N)
+            if self._ordered is not None:
+                hit_N = self._one_by_one(symbol_N, rank_N, hit_N)
             symbol_N = tf.where(hit_N, rank_N, symbol_N)
             left = tf.where(tf.logical_not(ragged_ops.before(hit_N, False)))
             symbol_M = tf.gather_nd(symbol_N, left)
@@ -156,6 +166,24 @@ class Pairs(tf.Module):
         hit_N = tf.cond(4 * clear < valid, thorough, lambda: clear_N)
         return rank_N, hit_N
 
+    def _one_by_one(self, symbol_N, rank_N, hit_N):
+        """Lets a merge of `merges.ordered` wait for all lower ones around it."""
+        ordered_N = tf.gather(
+            self._ordered, tf.minimum(rank_N, tf.size(self._ordered, tf.int64) - 1)
+        )
+
+        def waiting():
+            # Among equal ranks, the leftmost is the lowest key.
+            count = tf.size(rank_N, tf.int64)
+            key_N = rank_N * count + tf.range(count)
+            word_N = tf.cumsum(tf.cast(tf.equal(symbol_N, self.separator), tf.int32))
+            lowest_W = tf.math.segment_min(key_N, word_N)
+            near_N = _lowest_around(key_N, 2 * self.max_symbols)
+            free_N = (key_N == near_N) | (key_N == tf.gather(lowest_W, word_N))
+            return tf.where(ordered_N, free_N, hit_N)
+
+        return tf.cond(tf.reduce_any(ordered_N), waiting, lambda: hit_N)
+
 
 def _preempting_rank(left_N, right_N):
     """The lowest rank of a merge that takes a symbol of each pair, [N]."""
@@ -165,9 +193,10 @@ def _preempting_rank(left_N, right_N):
 def _lowest_around(rank_N, distance):
     """The lowest rank within `distance` places or slightly more, [N]."""
     size = tf.size(rank_N)
-    padded = tf.pad(rank_N, [[0, -size % distance]], constant_values=NONE)
+    padded = tf.pad(rank_N, [[0, -size % distance]], constant_values=rank_N.dtype.max)
     block = tf.reduce_min(tf.reshape(padded, [-1, distance]), 1)
-    beside = ragged_ops.before(block, NONE), ragged_ops.behind(block, NONE)
+    last = rank_N.dtype.max
+    beside = ragged_ops.before(block, last), ragged_ops.behind(block, last)
     block = tf.minimum(block, tf.minimum(*beside))
     return tf.reshape(tf.tile(block[:, None], [1, distance]), [-1])[:size]
 

@@ -26,12 +26,17 @@ class Merges:
 
     Attributes:
       ids: the id that each merge makes, by rank, from 0.
-      sizes: the number of symbols in each of these tokens.
+      sizes: the number of symbols in each of these tokens, where a token of `runs`
+        counts as one symbol.
       preempting_ranks: three ranks for a pair of ids. The first is its own rank. The
         second is the lowest rank of a merge of the right id with a longer token that
         ends with the left id. The third is the lowest rank of a merge of the left id
         with a longer token that starts with the right id.
       max_symbols: the number of symbols in the longest token.
+      ordered: the ranks of merges that BPE makes one by one from left to right, each
+        with the merges that follow. No order of ranks says that.
+      runs: for a symbol the ids of 1, 2, 3... of this symbol. BPE cuts a run of the
+        symbol into the longest token and a rest, before all its other merges.
       single_token_words: the ids of tokens whose text BPE encodes as that one token.
     """
 
@@ -39,6 +44,8 @@ class Merges:
     sizes: list[int]
     preempting_ranks: dict[tuple[int, int], list[int]]
     max_symbols: int
+    ordered: set[int]
+    runs: dict[int, list[int]]
     single_token_words: set[int]
 
 
@@ -57,9 +64,6 @@ def prepare(
     Args:
       symbols: the ids of each token's symbols, by the token's id.
       merges: left id, right id and the id that they make, by rank.
-
-    Raises:
-      ValueError: no order of the merges is right for all texts.
     """
     ranks, made = {}, []
     for left, right, new in merges:
@@ -72,7 +76,10 @@ def prepare(
             single.add(token)
             if pair is not None:
                 last[token] = pair
-    ids = _in_order(sorted(last, key=lambda token: len(symbols[token])), last, ranks)
+    tokens = sorted(last, key=lambda token: len(symbols[token]))
+    ids, phase, ordered = _in_order(tokens, last, ranks)
+    runs = _runs(ordered, phase, symbols, lambda word: _merge(word, ranks, made)[0])
+    ordered -= {phase[tokens[1]] for tokens in runs.values()}
     preempting = {}
     for rank, token in enumerate(ids):
         left, right = last[token]
@@ -84,8 +91,23 @@ def prepare(
         while start in last:
             start = last[start][0]
             _lower(preempting, (left, start), 2, rank)
-    sizes = [len(symbols[token]) for token in ids]
-    return Merges(ids, sizes, preempting, max(sizes, default=1), single)
+    size = {token: 1 for run in runs.values() for token in run}
+    for token in tokens:
+        parts = (size.get(part, 1) for part in last[token])
+        size.setdefault(token, sum(parts))
+    return Merges(
+        ids,
+        [size[token] for token in ids],
+        preempting,
+        max(size.values(), default=1),
+        {
+            rank
+            for rank, token in enumerate(ids)
+            if phase[token] in ordered and phase[token] == ranks[last[token]]
+        },
+        runs,
+        single,
+    )
 
 
 def _merge(parts, ranks, made):
@@ -113,10 +135,15 @@ def _in_order(tokens, last, ranks):
     The phase of a token is the highest rank that its making needs. In one phase, BPE
     makes the merge of that rank at each place from left to right. At each place it at
     once makes the merges that follow. The order returned makes them when all places
-    are done. That is the same if no two of them need the same symbol.
+    are done. That is the same if no two of them need the same symbol. Otherwise the
+    merges that follow rank before the merge of the phase, which must then be made place
+    by place.
+
+    Returns:
+      The tokens in order, the phase of each, and the phases to make place by place.
     """
     phase, step, first = {}, {}, {}
-    to_left, to_right = set(), set()
+    to_left, to_right, ordered = set(), set(), set()
     for token in tokens:
         left, right = last[token]
         rank = ranks[left, right]
@@ -125,18 +152,56 @@ def _in_order(tokens, last, ranks):
         if now == rank:
             first[now] = left
             continue
-        both = phase.get(left, -1) == phase.get(right, -1)
+        if phase.get(left, -1) == phase.get(right, -1):
+            ordered.add(now)
         grown, taken, side = right, left, to_left
         if phase.get(left, -1) == now:
             grown, taken, side = left, right, to_right
         step[token] = step[grown] + 1
         side.add((now, taken))
-        if both:
-            raise ValueError(f"model.merges: {left, right} follows on itself")
     for now, taken in to_right:
         if taken == first[now] or (now, taken) in to_left:
-            raise ValueError(f"model.merges: two merges of rank {now} want {taken}")
-    return sorted(tokens, key=lambda t: (phase[t], step[t], ranks[last[t]]))
+            ordered.add(now)
+    place = {
+        token: (now, now == ranks[last[token]], ranks[last[token]])
+        if now in ordered
+        else (now, step[token], ranks[last[token]])
+        for token, now in phase.items()
+    }
+    return sorted(tokens, key=place.__getitem__), phase, ordered
+
+
+def _runs(ordered, phase, symbols, merge) -> dict[int, list[int]]:
+    """The symbols whose runs become the longest token again and again; see `Merges`.
+
+    Gemma is the case: it has tokens of 1 to 31 spaces, and merges the long ones first.
+    """
+    if not ordered:
+        return {}
+    made, mixed = {}, {}
+    for token, now in phase.items():
+        made.setdefault(now, []).append(token)
+        kinds = {*symbols[token]}
+        for symbol in kinds if len(kinds) > 1 else ():
+            mixed[symbol] = min(now, mixed.get(symbol, NONE))
+    runs = {}
+    for now in ordered:
+        symbol = symbols[made[now][0]][0]
+        sizes = {len(symbols[token]): token for token in made[now]} | {1: symbol}
+        run = [sizes.get(size) for size in range(1, max(sizes) + 1)]
+
+        def greedy(count, run=run):
+            times, rest = divmod(count, len(run))
+            return [run[-1]] * times + run[rest - 1 : rest]
+
+        counts = range(1, 4 * len(run))
+        if (
+            None not in run
+            and mixed.get(symbol, NONE) > now
+            and all(merge([symbol] * count) == greedy(count) for count in counts)
+        ):
+            runs[symbol] = run
+    return runs
 
 
 def _lower(preempting, pair, which, rank):

@@ -20,14 +20,14 @@ _CUT = (
 class ByteLevel(tf.Module):
     """Text without added tokens to tokens, and back."""
 
-    def __init__(self, model, replacements, prefix_space, vocabulary, skipped):
+    def __init__(self, model, replacements, prefix_space, tokens, skipped):
         """Builds the tables.
 
         Args:
           model: `model` of a tokenizer.json.
           replacements: the pre-tokenizer, see `pre_tokenizers`.
           prefix_space: whether to put a space before a text that starts with none.
-          vocabulary: the id of each token, added tokens included.
+          tokens: the text of each id, added tokens included.
           skipped: the ids of special tokens, which have no text.
 
         Raises:
@@ -39,8 +39,8 @@ class ByteLevel(tf.Module):
         ids = model["vocab"]
         letters = byte_letters()
         byte_of = {letter: byte for byte, letter in enumerate(letters)}
-        texts = [b""] * (max(vocabulary.values()) + 2)
-        for token, number in vocabulary.items():
+        texts = [b""] * (max(tokens) + 2)
+        for number, token in tokens.items():
             if number not in skipped:
                 is_bytes = all(letter in byte_of for letter in token)
                 texts[number] = (

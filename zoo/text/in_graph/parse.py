@@ -1,15 +1,17 @@
 """Finds the family of a `tokenizer.json` part by part, and refuses unknown parts."""
 
+import functools
+
 from zoo.text.in_graph import byte_level, nfc, pre_tokenizers, sentencepiece, wordpiece
 from zoo.text.in_graph.sentencepiece import SPACE
 
 
-def read(fields: dict, vocabulary: dict[str, int]):
+def read(fields: dict, tokens: dict[int, str]):
     """Builds the normalizer, and the family that encodes text between added tokens.
 
     Args:
       fields: a tokenizer.json.
-      vocabulary: the id of each token, added ones among them.
+      tokens: the text of each id, added tokens included.
 
     Returns:
       A function from texts to normalized texts, or None; and the family, such as a
@@ -21,21 +23,22 @@ def read(fields: dict, vocabulary: dict[str, int]):
     model = fields["model"]
     skipped = {token["id"] for token in fields["added_tokens"] if token["special"]}
     if model["type"] == "WordPiece":
-        return None, _wordpiece(fields, vocabulary, skipped)
+        return None, _wordpiece(fields, tokens, skipped)
     _only("model.type", model["type"], "BPE", "WordPiece")
     _only("model.dropout", model["dropout"], None)
     for name in ("continuing_subword_prefix", "end_of_word_suffix"):
         _only(f"model.{name}", model[name], None, "")
     if model["byte_fallback"]:
-        return None, _sentencepiece(fields, vocabulary, skipped)
+        return _sentencepiece(fields, tokens, skipped)
     normalize = None
-    if fields["normalizer"] is not None:
-        _only("normalizer", fields["normalizer"], {"type": "NFC"})
+    normalizers = _parts(fields["normalizer"], "normalizers")
+    if normalizers:
+        _only("normalizer", normalizers, [{"type": "NFC"}])
         normalize = nfc.Composed()
-    return normalize, _byte_level(fields, vocabulary, skipped)
+    return normalize, _byte_level(fields, tokens, skipped)
 
 
-def _byte_level(fields, vocabulary, skipped):
+def _byte_level(fields, tokens, skipped):
     """The family of GPT-2: bytes, and words by regular expressions."""
     _only("model.unk_token", fields["model"]["unk_token"], None)
     _only("decoder", (fields["decoder"] or {}).get("type"), "ByteLevel")
@@ -43,13 +46,17 @@ def _byte_level(fields, vocabulary, skipped):
     parts = _parts(fields["pre_tokenizer"], "pretokenizers")
     for part in parts:
         found = None
-        if part["type"] == "Split" and part["behavior"] == "Isolated":
-            found = pre_tokenizers.split_pattern(part["pattern"].get("Regex"))
+        if part["type"] == "Split" and "Regex" in part["pattern"]:
+            # GPT-4o's files keep the words by "remove what is no word"
+            removed = (part["behavior"], part["invert"]) == ("Removed", True)
+            if removed or (part["behavior"], part["invert"]) == ("Isolated", False):
+                pattern = part["pattern"]["Regex"]
+                found = pre_tokenizers.split_pattern(pattern, matches_only=removed)
         elif part["type"] == "Digits" and part["individual_digits"]:
             found = pre_tokenizers.digits()
         elif part["type"] == "ByteLevel" and part is parts[-1]:
             found = pre_tokenizers.gpt2() if part["use_regex"] else []
-        if found is None or part.get("invert"):
+        if found is None:
             raise ValueError(f"pre_tokenizer {part}")
         replacements += found
     _only("pre_tokenizer", parts[-1]["type"] if parts else None, "ByteLevel")
@@ -57,24 +64,24 @@ def _byte_level(fields, vocabulary, skipped):
     if prefix_space and len(parts) > 1:
         raise ValueError("pre_tokenizer with add_prefix_space behind another one")
     return byte_level.ByteLevel(
-        fields["model"], replacements, prefix_space, vocabulary, skipped
+        fields["model"], replacements, prefix_space, tokens, skipped
     )
 
 
-def _sentencepiece(fields, vocabulary, skipped):
-    """The family of Llama 2: characters, and "▁" for spaces."""
+def _sentencepiece(fields, tokens, skipped):
+    """The normalizer and the family of Llama 2: characters, and "▁" for spaces."""
     _only("model.ignore_merges", fields["model"]["ignore_merges"], False)
     space = SPACE.encode()
     to_space = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
     prepend = {"type": "Prepend", "prepend": SPACE}
-    before, at_start, after = [], [], []
+    normal, before, at_start, after = [], [], [], []
     normalizers = _parts(fields["normalizer"], "normalizers")
     for part in normalizers:
         _only("normalizer", part, to_space, prepend)
         if part == prepend:
-            before.append((r"^((?s:.))", space + rb"\1"))
+            normal.append((r"^((?s:.))", space + rb"\1"))
         else:
-            before.append((" ", space))
+            normal.append((" ", space))
     part = fields["pre_tokenizer"]
     if part is not None and part["type"] == "Metaspace":
         _only("pre_tokenizer.replacement", part["replacement"], SPACE)
@@ -97,21 +104,25 @@ def _sentencepiece(fields, vocabulary, skipped):
     from_space = {"type": "Replace", "pattern": {"String": SPACE}, "content": " "}
     wanted = [from_space, {"type": "ByteFallback"}, {"type": "Fuse"}]
     _only("decoder", decoders[:-1] if strips else decoders, wanted)
-    return sentencepiece.SentencePiece(
-        fields["model"], before, at_start, after, strips, vocabulary, skipped
+    family = sentencepiece.SentencePiece(
+        fields["model"], before, at_start, after, strips, tokens, skipped
     )
+    if not normal:
+        return None, family
+    return functools.partial(pre_tokenizers.replace, replacements=normal), family
 
 
-def _wordpiece(fields, vocabulary, skipped):
+def _wordpiece(fields, tokens, skipped):
     """The family of BERT."""
     normalizer = fields["normalizer"] or {}
     _only("normalizer", normalizer.get("type"), "BertNormalizer")
+    for token in fields["added_tokens"]:
+        if token["normalized"]:
+            raise ValueError(f"added token {token['content']!r} with normalized")
     _only("pre_tokenizer", fields["pre_tokenizer"], {"type": "BertPreTokenizer"})
     decoder = fields["decoder"] or {}
     _only("decoder", decoder.get("type"), "WordPiece")
-    return wordpiece.WordPiece(
-        fields["model"], normalizer, decoder, vocabulary, skipped
-    )
+    return wordpiece.WordPiece(fields["model"], normalizer, decoder, tokens, skipped)
 
 
 def _parts(part, name):

@@ -11,6 +11,7 @@ that are read from the installed `tokenizers`, and the graph holds them.
 
 import functools
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
@@ -26,8 +27,33 @@ SEPARATOR = b"\xff"
 _PLANES = [(0, 0xD800), (0xE000, 0x40000), (0xE0000, 0xE1000)]
 _STEP = 1024
 
-# The numbers of GPT-4's pattern: Llama 3's, and Qwen 2's.
-_KNOWN = {gpt4_pattern(number): number for number in (r"\p{N}{1,3}", r"\p{N}")}
+_SPACES = r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+_UPPER, _LOWER = r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}"
+
+
+def _cased_pattern(suffix, digits):
+    """The pattern of GPT-4o, which cuts words where the case changes."""
+    return (
+        rf"[^\r\n\p{{L}}\p{{N}}]?[{_UPPER}]*[{_LOWER}]+{suffix}"
+        rf"|[^\r\n\p{{L}}\p{{N}}]?[{_UPPER}]+[{_LOWER}]*{suffix}"
+        rf"|{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*" + _SPACES
+    )
+
+
+# Patterns that match every character, and whose only look-ahead is `\s+(?!\S)`.
+_COMPLETE = {
+    gpt4_pattern(r"\p{N}{1,3}"),  # GPT-4, Llama 3
+    gpt4_pattern(r"\p{N}"),  # Qwen 2 and 3
+    _cased_pattern(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?", r"\p{N}{1,3}"),  # GPT-4o, gpt-oss
+    _cased_pattern("", r"\p{N}"),  # Mistral Nemo
+}
+# DeepSeek V3 cuts numbers out before. A character that does not match stays between.
+_DEEPSEEK = (
+    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"""
+    r"|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*" + _SPACES
+)
+# One class of characters, such as the numbers and the Chinese of DeepSeek V3.
+_ONE_CLASS = re.compile(r"(\\p\{\w+\}|\[[^\[\]\\^&][^\[\]\\]*\])(\+|\{\d+,\d+\})?")
 
 Replacements = list[tuple[str, bytes]]
 
@@ -78,18 +104,37 @@ def gpt2() -> Replacements:
     return [_last_space_apart(space, space), (words, rb"\0" + SEPARATOR)]
 
 
-def split_pattern(pattern: str) -> Replacements | None:
-    """The pattern of Llama 3 (and GPT-4) or of Qwen 2, or None for any other."""
-    if pattern not in _KNOWN:
-        return None
-    space, letter, number = (character_class(c) for c in (r"\s", r"\p{L}", r"\p{N}"))
-    digits = f"[{number}]" + _KNOWN[pattern].removeprefix(r"\p{N}")
-    words = (
-        rf"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n{letter}{number}]?[{letter}]+|{digits}"
-        rf"| ?[^{space}{letter}{number}]+[\r\n]*|[{space}]*[\r\n]+|[{space}]+"
-    )
-    blank = ranges(matching(r"\s") - {0x0A, 0x0D})
-    return [_last_space_apart(space, blank), (words, rb"\0" + SEPARATOR)]
+def split_pattern(pattern: str, matches_only: bool = False) -> Replacements | None:
+    """The replacements for a pattern of `Split`, or None for an unknown pattern.
+
+    Args:
+      pattern: a regular expression for one word.
+      matches_only: whether text between the words is dropped.
+    """
+    pattern = pattern.replace("\r", r"\r").replace("\n", r"\n")
+    complete = pattern in _COMPLETE
+    if complete or pattern == _DEEPSEEK and not matches_only:
+        blank = ranges(matching(r"\s") - {0x0A, 0x0D})
+        apart = _last_space_apart(character_class(r"\s"), blank)
+        words = _to_re2(pattern.replace(r"|\s+(?!\S)", ""))
+        before = b"" if complete else SEPARATOR
+        return [apart, (words, before + rb"\0" + SEPARATOR)]
+    if _ONE_CLASS.fullmatch(pattern) and not matches_only:
+        return [(_to_re2(pattern), SEPARATOR + rb"\0" + SEPARATOR)]
+    return None
+
+
+def _to_re2(pattern: str) -> str:
+    r"""Writes the classes `\s` and `\p{..}` of a pattern as ranges."""
+    text, inside = "", False
+    for part in re.findall(r"\\p\{\w+\}|\\.|.", pattern, re.DOTALL):
+        if part == r"\s" or part.startswith(r"\p"):
+            points = character_class(part)
+            part = points if inside else f"[{points}]"
+        elif part in "[]":
+            inside = part == "["
+        text += part
+    return text
 
 
 def digits() -> Replacements:
@@ -110,10 +155,16 @@ def words(text_B: tf.Tensor, replacements: Replacements) -> tuple[tf.Tensor, tf.
       The words, string [N], some of which are empty, and the row of each, int64 [N];
       each row has a word.
     """
-    for pattern, rewrite in replacements:
-        text_B = tf.strings.regex_replace(text_B, pattern, rewrite)
+    text_B = replace(text_B, replacements)
     found = tf.raw_ops.StringSplitV2(input=text_B, sep=SEPARATOR, maxsplit=-1)
     return found.values, found.indices[:, 0]
+
+
+def replace(text_B: tf.Tensor, replacements: Replacements) -> tf.Tensor:
+    """Applies replacements to texts one after the other, string [B]."""
+    for pattern, rewrite in replacements:
+        text_B = tf.strings.regex_replace(text_B, pattern, rewrite)
+    return text_B
 
 
 def split(text_B: tf.Tensor) -> tf.RaggedTensor:

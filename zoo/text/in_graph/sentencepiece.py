@@ -20,12 +20,13 @@ from zoo.text.in_graph import (
 SPACE = "▁"
 _BYTE = re.compile(r"<0x(\+[0-9A-Fa-f]|[0-9A-Fa-f]{2})>")
 _BROKEN = "\ufffd"
+_NEVER_IN_UTF8 = {0xC0, 0xC1, *range(0xF5, 0x100)}
 
 
 class SentencePiece(tf.Module):
     """Text without added tokens to tokens, and back."""
 
-    def __init__(self, model, before, at_start, after, strip, vocabulary, skipped):
+    def __init__(self, model, before, at_start, after, strip, tokens, skipped):
         """Builds the tables.
 
         Args:
@@ -34,7 +35,7 @@ class SentencePiece(tf.Module):
           at_start: the next replacements, for a text that is not behind an added token.
           after: the last replacements.
           strip: whether decoding drops a space at the start of a text.
-          vocabulary: the id of each token, added tokens included.
+          tokens: the text of each id, added tokens included.
           skipped: the ids of special tokens, which have no text.
 
         Raises:
@@ -43,9 +44,12 @@ class SentencePiece(tf.Module):
         super().__init__()
         ids = model["vocab"]
         byte_ids = [ids.get(f"<0x{byte:02X}>", -1) for byte in range(256)]
-        if -1 in byte_ids:
-            raise ValueError(f"model.vocab without <0x{byte_ids.index(-1):02X}>")
-        size = max(vocabulary.values()) + 1
+        for byte, number in enumerate(byte_ids):
+            # Gemma has "\t" as a token, so no character needs its byte.
+            needed = byte > 0x7F or chr(byte) not in ids
+            if number < 0 and needed and byte not in _NEVER_IN_UTF8:
+                raise ValueError(f"model.vocab without <0x{byte:02X}>")
+        size = max(tokens) + 1
         merges = bpe_merges.prepare(
             {
                 number: [ids[letter] for letter in token]
@@ -75,7 +79,7 @@ class SentencePiece(tf.Module):
             self._after = [(f"([^{SPACE}]){SPACE}", rb"\1" + edge)]
         self._strip = strip
         texts, is_byte, known = [b""] * (size + 1), [False] * (size + 1), [False] * size
-        for token, number in vocabulary.items():
+        for number, token in tokens.items():
             byte = _BYTE.fullmatch(token)
             is_byte[number], known[number] = bool(byte), number not in skipped
             text = bytes([int(byte[1], 16)]) if byte else token.encode()
@@ -86,11 +90,9 @@ class SentencePiece(tf.Module):
 
     def encode(self, text_B: tf.Tensor, starts_B: tf.Tensor) -> tf.RaggedTensor:
         """The ids of texts, int32 [B, None]; `starts_B`: not behind an added token."""
-        for pattern, rewrite in self._before:
-            text_B = tf.strings.regex_replace(text_B, pattern, rewrite)
-        for pattern, rewrite in self._at_start:
-            changed_B = tf.strings.regex_replace(text_B, pattern, rewrite)
-            text_B = tf.where(starts_B, changed_B, text_B)
+        text_B = pre_tokenizers.replace(text_B, self._before)
+        changed_B = pre_tokenizers.replace(text_B, self._at_start)
+        text_B = tf.where(starts_B, changed_B, text_B)
         word_N, row_N = pre_tokenizers.words(text_B, self._after)
         return words.encode(word_N, row_N, self._single_tokens, self._merge)
 

@@ -8,6 +8,7 @@ operations and immutable tables, so a SavedModel with it runs on any stock serve
 three families, which `parse` finds: `byte_level`, `sentencepiece` or `wordpiece`.
 """
 
+import functools
 import json
 
 import tensorflow as tf
@@ -62,16 +63,23 @@ class GraphTokenizer(tf.Module):
             raise ValueError(f"no tokenizer: {error}") from error
         # The library writes old files with the fields of new ones.
         fields = json.loads(reference.to_str())
-        vocabulary = reference.get_vocab()
-        self.vocab_size: int = max(vocabulary.values()) + 1
-        added = fields["added_tokens"]
-        added_tokens.check(added, normalized=fields["normalizer"] is not None)
+        # The library decodes the normalized text of an added token.
+        ids = reference.get_vocab().values()
+        texts = {number: reference.id_to_token(number) or "" for number in ids}
+        self.vocab_size: int = max(texts) + 1
         with tf.device(_CPU):
-            self._added = added_tokens.AddedTokens(added)
-            self._plain = added_tokens.AddedTokens(
-                [token for token in added if not token["special"]]
-            )
-            self._normalize, self._family = parse.read(fields, vocabulary)
+            self._normalize, self._family = parse.read(fields, texts)
+            early, late = fields["added_tokens"], []
+            if self._normalize is not None:
+                # The library looks for these in the normalized text.
+                late = [
+                    token
+                    | {"content": reference.normalizer.normalize_str(token["content"])}
+                    for token in early
+                    if token["normalized"]
+                ]
+                early = [token for token in early if not token["normalized"]]
+            self._early, self._late = _tables(early), _tables(late)
 
     def encode(self, text_B: tf.Tensor, special: bool = False) -> tf.RaggedTensor:
         """Encodes texts, without the tokens that a post-processor adds.
@@ -85,10 +93,10 @@ class GraphTokenizer(tf.Module):
           int32 [B, None].
         """
         with tf.device(_CPU):
-            added = self._added if special else self._plain
+            added = self._early[special]
             if not added:
-                return self._encode(text_B, tf.ones_like(text_B, tf.bool))
-            return self.encode_parts(*added.split(text_B))
+                return self._encode(text_B, tf.ones_like(text_B, tf.bool), special)
+            return self.encode_parts(*added.split(text_B), special=special)
 
     def split(self, text_B: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
         """Cuts texts at the byte 0xFF and at added tokens that are not special.
@@ -100,33 +108,28 @@ class GraphTokenizer(tf.Module):
           The arguments of `encode_parts`.
         """
         with tf.device(_CPU):
-            if self._plain:
-                return self._plain.split(text_B)
+            if self._early[False]:
+                return self._early[False].split(text_B)
             parts_BP = pre_tokenizers.split(text_B)
             return parts_BP, tf.fill(tf.shape(parts_BP.values), -1)
 
-    def encode_parts(self, parts_BP: tf.RaggedTensor, token_P: tf.Tensor):
+    def encode_parts(
+        self, parts_BP: tf.RaggedTensor, token_P: tf.Tensor, special: bool = False
+    ) -> tf.RaggedTensor:
         """Encodes texts that are cut into parts.
 
         Args:
           parts_BP: string [B, None], valid UTF-8; added tokens in it are plain text.
           token_P: int32 [P], the id of the token that replaces each part, or -1 where
             the part is text.
+          special: as in `encode`, for tokens that are looked for in normalized text.
 
         Returns:
           int32 [B, None].
         """
         with tf.device(_CPU):
-            is_text_P = token_P < 0
-            text_P = tf.where(is_text_P, parts_BP.values, "")
-            row_P = ragged_ops.row_of_each(parts_BP)
-            start_P = tf.gather(parts_BP.row_starts(), row_P)
-            part_P = tf.range(parts_BP.row_splits[-1])
-            text_PT = self._encode(text_P, start_P == part_P)
-            token, part = ragged_ops.keep(token_P >= 0, token_P, part_P)
-            token_PT = ragged_ops.ragged(token, part, tf.size(part_P, tf.int64))
-            tokens_PT = tf.concat([text_PT, token_PT], 1)
-            return parts_BP.with_values(tokens_PT).merge_dims(1, 2)
+            encode = functools.partial(self._encode, special=special)
+            return _join(parts_BP, token_P, encode)
 
     def decode(
         self, tokens_BT: tf.RaggedTensor, continuing: bool | tf.Tensor = False
@@ -154,7 +157,42 @@ class GraphTokenizer(tf.Module):
         with tf.device(_CPU):
             return self._family.token_bytes(tokens)
 
-    def _encode(self, text_B, starts_B):
+    def _encode(self, text_B, starts_B, special):
+        """Normalizes texts, cuts them at the late added tokens, and encodes them."""
         if self._normalize is not None:
             text_B = self._normalize(text_B)
-        return self._family.encode(text_B, starts_B)
+        if not self._late[special]:
+            return self._family.encode(text_B, starts_B)
+
+        def encode(text_P, first_P):
+            starts_P = tf.gather(starts_B, ragged_ops.row_of_each(parts_BP))
+            return self._family.encode(text_P, first_P & starts_P)
+
+        parts_BP, token_P = self._late[special].split(text_B)
+        return _join(parts_BP, token_P, encode)
+
+
+def _tables(tokens):
+    """The table without the special tokens, and the table of all; by `special`."""
+    added_tokens.check(tokens)
+    plain = [token for token in tokens if not token["special"]]
+    return added_tokens.AddedTokens(plain), added_tokens.AddedTokens(tokens)
+
+
+def _join(parts_BP, token_P, encode):
+    """The ids of parts, int32 [B, None].
+
+    Args:
+      parts_BP: string [B, None].
+      token_P: int32 [P], the token that replaces each part, or -1.
+      encode: a function of texts, string [P], and of which parts are first in a row,
+        bool [P]. It returns ids, int32 [P, None].
+    """
+    text_P = tf.where(token_P < 0, parts_BP.values, "")
+    start_P = tf.gather(parts_BP.row_starts(), ragged_ops.row_of_each(parts_BP))
+    part_P = tf.range(parts_BP.row_splits[-1])
+    text_PT = encode(text_P, start_P == part_P)
+    token, part = ragged_ops.keep(token_P >= 0, token_P, part_P)
+    token_PT = ragged_ops.ragged(token, part, tf.size(part_P, tf.int64))
+    tokens_PT = tf.concat([text_PT, token_PT], 1)
+    return parts_BP.with_values(tokens_PT).merge_dims(1, 2)

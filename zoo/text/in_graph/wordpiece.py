@@ -30,14 +30,14 @@ _STEP = 512
 class WordPiece(tf.Module):
     """Text without added tokens to tokens, and back."""
 
-    def __init__(self, model, normalizer, decoder, vocabulary, skipped):
+    def __init__(self, model, normalizer, decoder, tokens, skipped):
         """Builds the tables.
 
         Args:
           model: `model` of a tokenizer.json.
           normalizer: its `normalizer`, of type BertNormalizer.
           decoder: its `decoder`, of type WordPiece.
-          vocabulary: the id of each token, added tokens included.
+          tokens: the text of each id, added tokens included.
           skipped: the ids of special tokens, which have no text.
 
         Raises:
@@ -51,22 +51,22 @@ class WordPiece(tf.Module):
         self._longest = model["max_input_chars_per_word"]
         self._normal = bert_normalizer.Bert(normalizer)
         self._class = ragged_ops.table(_classes(), tf.int32, tf.int32, 0)
-        tree, tokens = {}, [-1, -1]
+        tree, ends = {}, [-1, -1]
         for token, number in ids.items():
-            _grow(tree, tokens, _FIRST, token, number)
+            _grow(tree, ends, _FIRST, token, number)
             if token.startswith(prefix):
-                _grow(tree, tokens, _NEXT, token[len(prefix) :], number)
+                _grow(tree, ends, _NEXT, token[len(prefix) :], number)
         self._tree = ragged_ops.table(
             {node * POINTS + point: new for (node, point), new in tree.items()},
             tf.int64,
             tf.int64,
             -1,
         )
-        self._tokens = tf.constant(tokens)
+        self._tokens = tf.constant(ends)
         text = decoders.WordPiece(decoder["prefix"], decoder["cleanup"]).decode
-        first, later = ([""] * (max(vocabulary.values()) + 2) for _ in range(2))
+        first, later = ([""] * (max(tokens) + 2) for _ in range(2))
         known = [False] * len(first)
-        for token, number in vocabulary.items():
+        for number, token in tokens.items():
             known[number] = number not in skipped
             first[number] = text([token])
             later[number] = text(["a", token])[1:]
@@ -182,13 +182,13 @@ def _classes():
     return classes
 
 
-def _grow(tree, tokens, node, text, number):
+def _grow(tree, ends, node, text, number):
     """Adds a token to the prefix tree below a node."""
     for letter in text:
-        node = tree.setdefault((node, ord(letter)), len(tokens))
-        if node == len(tokens):
-            tokens.append(-1)
-    tokens[node] = number if text else -1
+        node = tree.setdefault((node, ord(letter)), len(ends))
+        if node == len(ends):
+            ends.append(-1)
+    ends[node] = number if text else -1
 
 
 def _path(start_W, end_W, short_W, token_N, end_N):
