@@ -58,7 +58,7 @@ def train(run: Run, path) -> Result:
     with strategy.scope():
         roles = roles_lib.make(run, start)
         variables = roles_lib.learning(run, roles)
-        memory.check(run, start.config, variables, feed.units[1] // run.data.batch)
+        memory.check(run, start.config, variables, feed.length)
         optimizer = optimizers.build(run.optimizer, steps, variables)
     folder = workdir.begin(path, run)
     feed.prepare(roles)

@@ -30,6 +30,7 @@ class Feed(NamedTuple):
       show: `show(roles)`: a text sample of what was learnt, or "".
       fingerprint: of the data (`zoo.data.fingerprints`), by which a resumed run sees
         that they changed.
+      length: inputs of the longest example, for the estimate of memory.
       variables: more variables that change in training and belong in a checkpoint.
     """
 
@@ -41,4 +42,5 @@ class Feed(NamedTuple):
     prepare: Callable[[Roles], None]
     show: Callable[[Roles], str]
     fingerprint: Fingerprint
+    length: int
     variables: tuple[Any, ...] = ()

@@ -1,9 +1,12 @@
 """The feed of single examples: prompts, instructions and chats, one row each."""
 
+import numpy as np
+
 from trainers import evaluation
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.run import Run
 from zoo.data import batches, fingerprints, formats, splits
+from zoo.text.tokenizer import Tokenizer
 
 
 def make(run: Run, tokenizer: Tokenizer, window: int) -> Feed:
@@ -58,6 +61,7 @@ def make(run: Run, tokenizer: Tokenizer, window: int) -> Feed:
         lambda roles: None,
         lambda roles: "",
         fingerprints.of_run(data.source, data.valid),
+        batches.bucket(max(np.diff(rows.starts)) - 1),
     )
 
 

@@ -70,4 +70,5 @@ def make(run: Run, start: Start) -> Feed:
         prepare,
         lambda roles: "",
         fingerprints.of_run(data.source, data.valid),
+        1,
     )

@@ -76,6 +76,7 @@ def make(run: Run, start: Start) -> Feed:
         lambda roles: None,
         show,
         _fingerprint(data, tokenizer),
+        length,
     )
 
 
