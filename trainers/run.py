@@ -8,7 +8,6 @@ import dataclasses
 from typing import Any
 
 from zoo import registry
-from zoo.data import formats
 from zoo.fields import at_least, check_fraction, from_fields, one_of, suggest
 
 
@@ -185,8 +184,6 @@ def check(run: Run) -> None:
     at_least("config.data.batch", run.data.batch, 1)
     at_least("config.data.length", run.data.length, 0)
     at_least("config.data.max_bad_rows", run.data.max_bad_rows, 0)
-    one_of("config.data.format", run.data.format, formats.NAMES)
-    one_of("config.data.too_long", run.data.too_long, formats.rows.TOO_LONG)
     check_fraction("config.data.hold_out", run.data.hold_out)
     if bool(run.steps) == bool(run.epochs):
         wrong = "set one of the two to 0" if run.steps else "one must be above 0"

@@ -10,6 +10,7 @@ from trainers.run import Run
 from zoo import directory
 from zoo.data import batches, fingerprints, formats, splits
 from zoo.decode import generate
+from zoo.fields import one_of
 from zoo.text import tokenizer as tokenizers
 
 _WINDOW = 1024  # tokens by default, where a pretrained model has a long context
@@ -27,6 +28,7 @@ def make(run: Run, start: Start) -> Feed:
     """
     data, config = run.data, start.config
     _check_model(run, config)
+    one_of("config.data.format", data.format, formats.NAMES)
     if data.format != "lm":
         tokenizer = _tokenizer(run, start, ())
         _check_vocabulary(tokenizer, config)
