@@ -10,9 +10,10 @@ import tensorflow as tf
 import zoo
 from trainers import feeds, loop
 from trainers import roles as roles_lib
-from trainers.objectives import LanguageModel
+from trainers.objectives import Classify, LanguageModel
 from trainers.run import Data, Optimizer, Run
 from zoo import directory
+from zoo.models import dense_net
 
 
 @pytest.fixture(scope="module")
@@ -118,4 +119,15 @@ def test_rows_need_a_tokenizer(start, pairs, tmp_path):
     model = directory.load(start).model.config
     run = run_of(start, pairs, init_from="", model=model)
     with pytest.raises(ValueError, match="config.data.tokenizer: none"):
+        loop.train(run, tmp_path / "w")
+
+
+def test_a_table_has_no_format(tmp_path):
+    run = Run(
+        model=dense_net.Config(),
+        objective=Classify(),
+        data=Data(source="sklearn:breast_cancer", format="prompt"),
+        steps=1,
+    )
+    with pytest.raises(ValueError, match="config.data.format: 'prompt', but a table"):
         loop.train(run, tmp_path / "w")

@@ -22,6 +22,11 @@ def make(run: Run, start: Start) -> Feed:
             f"config.model: {type(config).__module__} takes no features, and the "
             f"objective {run.objective.name} learns from a table."
         )
+    if data.format != "lm":
+        raise ValueError(
+            f"config.data.format: {data.format!r}, but a table is read by no format; "
+            "leave it out."
+        )
     labels = config.labels if config.task == "classify" else ()
     train, valid = splits.table(
         data.source, data.valid, data.hold_out, labels, config.classes
