@@ -55,6 +55,8 @@ _LIKE_GPT2 = "GPT-2's vocabulary, numbered as fairseq does; no package has its o
 _FROM_GGUF = "tokenizer.json built from the vocabulary of a GGUF"
 _LLAMA_CPP = "llama-cpp-python"
 _NO_GGUF = {"GGUF": "GGUF: a model of the kind"}
+_WINDOW = {"GGUF": "which llama.cpp does not support"}
+_WORDS = {"GGUF": "splits a text into words by a rule without a name"}
 
 
 def _on_llama(name, package, config, **fields) -> Family:
@@ -99,6 +101,7 @@ _ALL = (
         configs.MISTRAL1,
         prefix=(1,),
         template=real_files.tested("mistralai/Mistral-7B-Instruct-v0.2 (NOTE"),
+        refused=_WINDOW,
     ),
     Family(
         "Mistral 7B 0.3",
@@ -108,7 +111,13 @@ _ALL = (
         prefix=(1,),
         template=real_files.tested("Mistral-Large-Instruct-2407"),
     ),
-    _row("Mistral Nemo", "mistral_nemo", configs.MISTRAL_NEMO, prefix=(1,)),
+    _row(
+        "Mistral Nemo",
+        "mistral_nemo",
+        configs.MISTRAL_NEMO,
+        prefix=(1,),
+        refused=_WORDS,
+    ),
     _row("Qwen 2.5", "qwen2_5", configs.QWEN2),
     _row("Qwen 3", "qwen3", configs.QWEN3),
     _row(
@@ -169,6 +178,7 @@ _ALL = (
         "deepseek_v3",
         configs.with_ids(configs.LLAMA3, 0, 1, 129280),
         prefix=(0,),
+        refused=_WORDS,
     ),
     _on_llama(
         "gpt-oss",
