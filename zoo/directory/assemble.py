@@ -128,9 +128,7 @@ def _policy(name) -> Iterator[None]:
 
 def _check_config(config, found, where):
     """Refuses a Config that differs from the pretrained one in more than dropout."""
-    given, allowed = (
-        config_json.to_json(_without_dropout(c)) for c in (config, found)
-    )
+    given, allowed = (config_json.to_json(_without_dropout(c)) for c in (config, found))
     for field in {**given, **allowed}:
         if given.get(field) != allowed.get(field):
             raise ValueError(

@@ -15,7 +15,7 @@ import pytest
 import safetensors.numpy
 import tensorflow as tf
 
-from zoo import directory, models, registry
+from zoo import directory, registry
 from zoo.directory import assemble, hf
 from zoo.directory.gguf import writer as gguf
 from zoo.directory.hf import heads
@@ -137,7 +137,11 @@ def test_what_the_configs_say(loaded):
         assert (config.task, config.classes, config.labels) == ("regress", 0, ())
     last = loaded("llama_classify").config
     assert (last.pooling, last.hidden, last.bias) == ("last", False, False)
-    assert (last.labels, last.vocab_size, last.context) == (("bad", "fair", "good"), 30, 16)
+    assert (last.labels, last.vocab_size, last.context) == (
+        ("bad", "fair", "good"),
+        30,
+        16,
+    )
     mask = loaded("roberta_mask").config
     assert (mask.task, mask.hidden, mask.dropout) == ("fill_mask", True, 0.0)
 
@@ -185,7 +189,10 @@ FIRST = {"pooling": "first", "hidden": True}
     "config, architecture",
     [
         (Config(body=ENCODER, classes=3, **FIRST), "BertForSequenceClassification"),
-        (Config(body=ENCODER, task="regress", **FIRST), "BertForSequenceClassification"),
+        (
+            Config(body=ENCODER, task="regress", **FIRST),
+            "BertForSequenceClassification",
+        ),
         (
             Config(body=ENCODER, labels=("a", "b"), dropout=0.3, **FIRST),
             "BertForSequenceClassification",
@@ -368,7 +375,9 @@ def test_tensors_that_are_refused(copied):
         directory.load(folder)
     folder = copied("llama_classify")
     change(folder, id2label={"0": "a", "1": "b"})
-    with pytest.raises(ValueError, match=r"score.weight has shape \(3, 8\), .*\(2, 8\)"):
+    with pytest.raises(
+        ValueError, match=r"score.weight has shape \(3, 8\), .*\(2, 8\)"
+    ):
         directory.load(folder)
 
 
@@ -402,11 +411,23 @@ ALONE = {"id2label": {"0": "a"}}
 @pytest.mark.parametrize(
     "name, fields, words",
     [
-        ("bert_classify", {"problem_type": MULTI}, f"problem_type '{MULTI}'; allowed: "),
+        (
+            "bert_classify",
+            {"problem_type": MULTI},
+            f"problem_type '{MULTI}'; allowed: ",
+        ),
         ("phi_classify", {"problem_type": MULTI}, f"problem_type '{MULTI}'; allowed: "),
-        ("bert_classify", {"problem_type": "regression"}, "with 2 labels; 'regression'"),
-        ("bert_classify", {"problem_type": SINGLE, **ALONE}, "with 1 labels; 'regress"),
-        ("bert_classify", {"id2label": {"0": "a", "2": "b"}}, "id2label {'0': 'a', '2'"),
+        ("bert_classify", {"problem_type": "regression"}, "number of labels is 2; reg"),
+        (
+            "bert_classify",
+            {"problem_type": SINGLE, **ALONE},
+            "number of labels is 1; reg",
+        ),
+        (
+            "bert_classify",
+            {"id2label": {"0": "a", "2": "b"}},
+            "id2label {'0': 'a', '2'",
+        ),
         ("bert_classify", {"id2label": ["a", "b"]}, "id2label ['a', 'b'], a name for"),
         ("bert_classify", {"id2label": {"0": None, "1": "b"}}, "id2label {'0': None"),
         ("bert_classify", {"label2id": {"a": 1, "b": 1}}, "label2id {'a': 1, 'b': 1}"),
@@ -416,7 +437,11 @@ ALONE = {"id2label": {"0": "a"}}
         ("bert_classify", {"num_labels": "3"}, "num_labels '3' is not an integer"),
         ("bert_tag", ALONE, "headed.classes: 1"),
         ("bert_tag", {"classifier_dropout": 2.0}, "headed.dropout: 2.0"),
-        ("bert_mask", {"tie_word_embeddings": False}, "tie_word_embeddings False; allo"),
+        (
+            "bert_mask",
+            {"tie_word_embeddings": False},
+            "tie_word_embeddings False; allo",
+        ),
         ("roberta_mask", {"hidden_act": "relu"}, "hidden_act 'relu'; allowed: gelu"),
         ("bert_tag", {"hidden_size": "8"}, "text_encoder.width: '8' is a str"),
     ],

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from zoo import models, registry
-from zoo.directory.hf import heads, parts, unused
+from zoo.directory.hf import head_config, heads, parts, unused
 from zoo.directory.hf.bert import BERT, ROBERTA
 from zoo.directory.hf.gpt2 import GPT2, OPT
 from zoo.directory.hf.llama import GEMMA2, GEMMA3, LLAMA, MISTRAL, QWEN2, QWEN3
@@ -84,7 +84,7 @@ def _write(families, wanted) -> dict[str, Any] | None:
         if value is None:
             continue
         if head is not None:
-            value = heads.write(head, wanted, value)
+            value = head_config.write(head, wanted, value)
         value = {"model_type": name, **value, "torch_dtype": "float32"}
         try:
             if with_defaults(from_hf(value, name)) == wanted:
@@ -117,13 +117,13 @@ def from_hf(value: dict[str, Any], where: str) -> Any:
         fields["dropout"] = own["dropout"]
     head = heads.named(family, value)
     if head is not None:
-        fields = heads.body_fields(fields)
+        fields = head_config.body_fields(fields)
     model = "text_encoder" if family in ENCODERS else "transformer_lm"
     try:
         config = from_fields(_CONFIGS[model], fields, model)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
-    return config if head is None else heads.read(head, value, where, config)
+    return config if head is None else head_config.read(head, value, where, config)
 
 
 def with_defaults(config: Any) -> Any:
@@ -132,7 +132,7 @@ def with_defaults(config: Any) -> Any:
     Two Configs are of one model if these are equal.
     """
     if _has_head(config):
-        return heads.with_defaults(config)
+        return head_config.with_defaults(config)
     return parts.with_defaults(config)
 
 

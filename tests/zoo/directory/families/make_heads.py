@@ -132,11 +132,14 @@ def cases():
         without = {"opt": ["tag"], "gemma3_text": ["tag"]}.get(family, [])
         for task in ("classify", "tag"):
             if task not in without:
-                yield f"{family}_{task}", {
-                    **fields,
-                    "model_type": family,
-                    **LABELS[task],
-                }
+                yield (
+                    f"{family}_{task}",
+                    {
+                        **fields,
+                        "model_type": family,
+                        **LABELS[task],
+                    },
+                )
     yield "gpt2_regress", {**DECODERS["gpt2"], "model_type": "gpt2", "num_labels": 1}
 
 
