@@ -43,9 +43,10 @@ def assemble(
     if config is not None:
         _check_config(config, found, where)
     shapes = pretrained.shapes
-    if getattr(found, "layers", 0) > len(shapes):
+    layers = getattr(getattr(found, "body", found), "layers", 0)
+    if layers > len(shapes):
         raise ValueError(
-            f"{where}: the config says {found.layers} layers, but there are "
+            f"{where}: the config says {layers} layers, but there are "
             f"{len(shapes)} tensors."
         )
     # The threads mostly wait for the system, which allocates the pages of a copy.

@@ -236,6 +236,10 @@ def test_a_model_of_ours(config, architecture, tmp_path):
     np.testing.assert_array_equal(again(tokens, lengths), model(tokens, lengths))
 
 
+def test_so_many_classes_have_no_names():
+    assert hf.to_hf(Config(body=ENCODER, classes=10**12, **FIRST)) is None
+
+
 def test_a_directory_with_another_dropout(tmp_path):
     config = Config(body=dataclasses.replace(ENCODER, dropout=0.2), classes=3)
     directory.save(tmp_path / "m", registry.build_config(config))
@@ -372,6 +376,9 @@ def test_tensors_that_are_refused(copied):
     more = {"qa_outputs.weight": np.zeros((2, 8), np.float32)}
     safetensors.numpy.save_file(tensors(folder) | more, folder / FILE)
     with pytest.raises(ValueError, match="unknown tensors: qa_outputs.weight"):
+        directory.load(folder)
+    change(folder, num_hidden_layers=10**9)
+    with pytest.raises(ValueError, match="says 1000000000 layers, but there are 2"):
         directory.load(folder)
     folder = copied("llama_classify")
     change(folder, id2label={"0": "a", "1": "b"})

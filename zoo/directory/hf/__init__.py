@@ -59,7 +59,7 @@ def to_hf(config: Any) -> dict[str, Any] | None:
     """Returns the config.json of a Config, or None if no family can express it."""
     body = config.body if _has_head(config) else config
     families = _FAMILIES.get(registry.name_of(body))
-    if families is None:
+    if families is None or getattr(config, "classes", 0) > head_config.MOST_LABELS:
         return None
     value = _write(families, with_defaults(config))
     if value is None:

@@ -8,7 +8,7 @@ from zoo.directory.hf.bert import SENTENCE
 from zoo.fields import from_fields
 from zoo.models import headed
 
-_MOST_LABELS = 100_000  # more would take too much memory before a tensor is read
+MOST_LABELS = 100_000  # names of more take too much memory before a tensor is read
 
 
 def body_fields(fields: dict[str, Any]) -> dict[str, Any]:
@@ -114,9 +114,9 @@ def _labels(value, where) -> tuple[str, ...]:
     names = value.get(field)
     if not names:
         count = parts.integer(value, where, "num_labels", 2)
-        if not 1 <= count <= _MOST_LABELS:
+        if not 1 <= count <= MOST_LABELS:
             raise ValueError(
-                f"{where}: num_labels {count}, 1 to {_MOST_LABELS} allowed."
+                f"{where}: num_labels {count}, 1 to {MOST_LABELS} allowed."
             )
         return _numbered(count)
     pairs = names.items() if isinstance(names, dict) else ()
