@@ -84,6 +84,9 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
     files.check_room(directory, 4 * sum(map(math.prod, shapes.values())))
     special_ids = {} if tokenizer is None else _special_ids(tokenizer)
     config |= special_ids
+    if tokenizer is not None and hasattr(model.config, "labels"):
+        # By its id, transformers finds the last token of a text.
+        config.setdefault("pad_token_id", _special_id(tokenizer, "pad_token"))
     with files.staged(directory, replace) as new:
         if config.pop(bert.SENTENCE, None):
             sentence_transformers.write(new, model.config)
@@ -234,11 +237,16 @@ def _has_config(path) -> bool:
 
 def _special_ids(tokenizer) -> dict[str, Any]:
     """Returns the fields `bos_token_id` and `eos_token_id` of a config.json."""
-    token = tokenizer.config.get("bos_token")
-    name = token["content"] if isinstance(token, dict) else token
-    ids = tokenizer.encode(name, special=True) if name else []
     ends = tokenizer.end_ids
     return {
-        "bos_token_id": ids[0] if len(ids) == 1 else tokenizer.end_id,
+        "bos_token_id": _special_id(tokenizer, "bos_token"),
         "eos_token_id": ends if ends[1:] else tokenizer.end_id,
     }
+
+
+def _special_id(tokenizer, field) -> int:
+    """Returns the id of a token that the settings name, or else the end token's."""
+    token = tokenizer.config.get(field)
+    name = token["content"] if isinstance(token, dict) else token
+    ids = tokenizer.encode(name, special=True) if name else []
+    return ids[0] if len(ids) == 1 else tokenizer.end_id

@@ -43,9 +43,10 @@ def assemble(
     if config is not None:
         _check_config(config, found, where)
     shapes = pretrained.shapes
-    if getattr(found, "layers", 0) > len(shapes):
+    layers = getattr(getattr(found, "body", found), "layers", 0)
+    if layers > len(shapes):
         raise ValueError(
-            f"{where}: the config says {found.layers} layers, but there are "
+            f"{where}: the config says {layers} layers, but there are "
             f"{len(shapes)} tensors."
         )
     # The threads mostly wait for the system, which allocates the pages of a copy.
@@ -128,10 +129,7 @@ def _policy(name) -> Iterator[None]:
 
 def _check_config(config, found, where):
     """Refuses a Config that differs from the pretrained one in more than dropout."""
-    given, allowed = (
-        config_json.to_json(dataclasses.replace(c, dropout=0.0))
-        for c in (config, found)
-    )
+    given, allowed = (config_json.to_json(_without_dropout(c)) for c in (config, found))
     for field in {**given, **allowed}:
         if given.get(field) != allowed.get(field):
             raise ValueError(
@@ -140,16 +138,23 @@ def _check_config(config, found, where):
             )
 
 
+def _without_dropout(config):
+    """Returns a Config without dropout, in its body neither."""
+    body = getattr(config, "body", None)
+    fields = {} if body is None else {"body": _without_dropout(body)}
+    return dataclasses.replace(config, dropout=0.0, **fields)
+
+
 def _file_names(family, config, tensors, shapes, mappings, where) -> dict[str, str]:
     """Returns the name in the file of each tensor that the mappings name."""
     wanted = {name for mapping in mappings for name in mapping.hf_names}
-    names, dropped, unknown = {}, [], []
+    names, copies, unknown = {}, {}, []
     for file_name in shapes:
         name = file_name
         if not family.startswith(config_json.OWN):
             name = hf.canonical(family, config, file_name)
         if name is None:
-            dropped.append(file_name)
+            copies[file_name] = hf.original(family, config, file_name)
         elif name not in wanted:
             unknown.append(file_name)
         elif name in names:
@@ -163,24 +168,19 @@ def _file_names(family, config, tensors, shapes, mappings, where) -> dict[str, s
         raise ValueError(f"{where}: the tensor {missing[0]} is missing.")
     if unknown:
         raise ValueError(f"{where}: unknown tensors: {', '.join(sorted(unknown)[:5])}.")
-    if getattr(config, "tied_head", False):
-        embeddings = [m.hf_names[0] for m in mappings if m.path == "embedding/weight"]
-        for name in embeddings:
-            _check_tied_head(names[name], dropped, tensors, shapes, where)
+    for copy, original in copies.items():
+        if original is not None:
+            _check_copy(copy, names[original], tensors, where)
     return names
 
 
-def _check_tied_head(embedding, dropped, tensors, shapes, where):
-    """Refuses a dropped head that differs from the embedding that replaces it."""
-    for name in dropped:
-        # Of all tensors that are dropped, only a head has the shape of the embedding.
-        if shapes[name] == shapes[embedding] and not np.array_equal(
-            tensors[name], tensors[embedding]
-        ):
-            raise ValueError(
-                f"{where}: the config ties the head to the embedding, but the "
-                f"tensors {name} and {embedding} differ."
-            )
+def _check_copy(copy, original, tensors, where):
+    """Refuses a dropped tensor, such as a tied head, that is no copy of another."""
+    if not np.array_equal(tensors[copy], tensors[original]):
+        raise ValueError(
+            f"{where}: the config ties the tensors {original} and {copy}, but they "
+            "differ."
+        )
 
 
 def _check_shapes(mappings, variables, names, shapes, where):

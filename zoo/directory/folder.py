@@ -110,7 +110,10 @@ def rows(folder: pathlib.Path) -> int | None:
     """Returns `vocab_size` of a folder's config.json, or None."""
     config = _optional(folder, CONFIG)
     own = config.get("zoo")
-    number = (config | (own if isinstance(own, dict) else {})).get("vocab_size")
+    own = own if isinstance(own, dict) else {}
+    body = own.get("body")  # of a `headed` model
+    fields = config | own | (body if isinstance(body, dict) else {})
+    number = fields.get("vocab_size")
     return number if type(number) is int else None
 
 

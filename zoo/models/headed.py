@@ -42,6 +42,7 @@ class Config:
         "mean"; "" is "last" for a language model, and an encoder's own pooling.
       hidden: whether a layer of the body's width stands before the last one. It ends
         with tanh, and for fill_mask with the body's activation and a norm.
+      bias: whether the last layer has a bias; that of fill_mask always has one.
       dropout: the rate before each of the head's layers; in [0, 1).
     """
 
@@ -53,6 +54,7 @@ class Config:
     labels: tuple[str, ...] = ()
     pooling: str = ""
     hidden: bool = False
+    bias: bool = True
     dropout: float = 0.0
 
     def __post_init__(self):
@@ -135,7 +137,8 @@ class Headed(registry.ConfigSerializable, keras.Model):
                 autocast=False,
             )
         else:
-            self.classifier = Linear(width, max(c.classes, 1), name="classifier")
+            classes = max(c.classes, 1)
+            self.classifier = Linear(width, classes, c.bias, name="classifier")
         self.built = True
 
     @property
@@ -188,18 +191,21 @@ class Headed(registry.ConfigSerializable, keras.Model):
         weight, bias = self.head()
         flat = tf.reshape(x, (-1, weight.shape[1]))
         y = tf.matmul(flat, tf.cast(weight, x.dtype), transpose_b=True)
-        y = tf.nn.bias_add(tf.cast(y, tf.float32), bias)
+        y = tf.cast(y, tf.float32)
+        if bias is not None:
+            y = tf.nn.bias_add(y, bias)
         if len(x.shape) == 2:
             return y
         shape: list[Any] = [tf.shape(x)[:-1], [weight.shape[0]]]
         return tf.reshape(y, tf.concat(shape, 0))
 
     def head(self):
-        """The float32 weight [C, D] or [V, D] of the last layer, and its bias."""
+        """The last layer's float32 weight [C, D] or [V, D], and its bias or None."""
         if self.classifier is None:
             return self.body.embedding.table(), read(self.mask_bias, tf.float32)
         weight, bias = self.classifier.weight, self.classifier.bias
-        return read(weight, tf.float32), read(bias, tf.float32)
+        bias = None if bias is None else read(bias, tf.float32)
+        return read(weight, tf.float32), bias
 
     def _lengths(self, tokens_BT):
         """The tokens of each row, int32 [B]."""

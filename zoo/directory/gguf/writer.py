@@ -58,8 +58,9 @@ def write(path, model, tokenizer) -> None:
     """
     check_name(path)
     config = model.config
-    value = hf.to_hf(config)
-    family = value["model_type"] if value else registry.name_of(config)
+    family = registry.name_of(config)
+    value = hf.to_hf(config) if family == "transformer_lm" else None
+    family = value["model_type"] if value else family
     architecture = _ARCHITECTURE.get(family, family)
     if value is None or architecture not in ARCHITECTURES:
         raise ValueError(

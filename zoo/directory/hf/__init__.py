@@ -10,12 +10,12 @@ import re
 from typing import Any
 
 from zoo import models, registry
-from zoo.directory.hf import unused
+from zoo.directory.hf import head_config, heads, parts, unused
 from zoo.directory.hf.bert import BERT, ROBERTA
 from zoo.directory.hf.gpt2 import GPT2, OPT
 from zoo.directory.hf.llama import GEMMA2, GEMMA3, LLAMA, MISTRAL, QWEN2, QWEN3
 from zoo.directory.hf.neox import NEOX, PHI
-from zoo.directory.hf.parts import WeightMapping, refuse, with_defaults
+from zoo.directory.hf.parts import WeightMapping, refuse
 from zoo.fields import from_fields, suggest
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "WeightMapping",
     "canonical",
     "from_hf",
+    "original",
     "to_hf",
     "unused_fields",
     "weight_mappings",
@@ -50,28 +51,40 @@ _CONFIGS = {
     "transformer_lm": models.transformer_lm.Config,
     "text_encoder": models.text_encoder.Config,
 }
+_HEADS = ("lm_head.weight", "embed_out.weight")
+_EMBEDDING = "embedding/weight"  # the path of the variable
 
 
 def to_hf(config: Any) -> dict[str, Any] | None:
     """Returns the config.json of a Config, or None if no family can express it."""
-    families = _FAMILIES.get(registry.name_of(config))
-    if families is None:
+    body = config.body if _has_head(config) else config
+    families = _FAMILIES.get(registry.name_of(body))
+    if families is None or getattr(config, "classes", 0) > head_config.MOST_LABELS:
         return None
     value = _write(families, with_defaults(config))
     if value is None:
         # Most families have no field for dropout. Other programs ignore "zoo".
-        without = dataclasses.replace(config, dropout=0.0)
+        own = {"dropout": body.dropout}
+        without = dataclasses.replace(body, dropout=0.0)
+        if _has_head(config):
+            own["head_dropout"] = config.dropout
+            without = dataclasses.replace(config, body=without, dropout=0.0)
         value = _write(families, with_defaults(without))
-        value = None if value is None else value | {"zoo": {"dropout": config.dropout}}
+        value = None if value is None else value | {"zoo": own}
     return value
 
 
 def _write(families, wanted) -> dict[str, Any] | None:
     """Returns the config.json of the first family that can express a Config."""
     for name, family in families.items():
-        value = family.write(wanted)
+        head = heads.of(name, wanted) if _has_head(wanted) else None
+        if _has_head(wanted) and head is None:
+            continue
+        value = family.write(wanted if head is None else wanted.body)
         if value is None:
             continue
+        if head is not None:
+            value = head_config.write(head, wanted, value)
         value = {"model_type": name, **value, "torch_dtype": "float32"}
         try:
             if with_defaults(from_hf(value, name)) == wanted:
@@ -82,7 +95,7 @@ def _write(families, wanted) -> dict[str, Any] | None:
 
 
 def from_hf(value: dict[str, Any], where: str) -> Any:
-    """Returns the Config of a `transformer_lm` or `text_encoder` from a config.json.
+    """Returns the Config of a `transformer_lm`, `text_encoder` or `headed`.
 
     Args:
       value: the content of a config.json.
@@ -102,11 +115,30 @@ def from_hf(value: dict[str, Any], where: str) -> Any:
     own = value.get("zoo")
     if isinstance(own, dict) and "dropout" in own:
         fields["dropout"] = own["dropout"]
+    head = heads.named(family, value)
+    if head is not None:
+        fields = head_config.body_fields(fields)
     model = "text_encoder" if family in ENCODERS else "transformer_lm"
     try:
-        return from_fields(_CONFIGS[model], fields, model)
+        config = from_fields(_CONFIGS[model], fields, model)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
+    return config if head is None else head_config.read(head, value, where, config)
+
+
+def with_defaults(config: Any) -> Any:
+    """Returns the Config with a value in each field whose value is a default.
+
+    Two Configs are of one model if these are equal.
+    """
+    if _has_head(config):
+        return head_config.with_defaults(config)
+    return parts.with_defaults(config)
+
+
+def _has_head(config) -> bool:
+    """Tells whether a Config is that of a `headed` model."""
+    return isinstance(config, models.headed.Config)
 
 
 def unused_fields(value: dict[str, Any]) -> list[str]:
@@ -133,7 +165,10 @@ def _check_common(value, where):
 
 def weight_mappings(family: str, config: Any) -> list[WeightMapping]:
     """Returns the mapping of each variable of a model of a family."""
-    return list(_ALL[family].mappings(with_defaults(config)))
+    config = with_defaults(config)
+    if _has_head(config):
+        return list(heads.mappings(_head(family, config), _ALL[family], config))
+    return list(_ALL[family].mappings(config))
 
 
 def canonical(family: str, config: Any, name: str) -> str | None:
@@ -143,11 +178,37 @@ def canonical(family: str, config: Any, name: str) -> str | None:
       None if the tensor is not a weight of the model: masks and frequencies of old
       files, the head of a model with a tied head, the pooler and heads of an encoder.
     """
+    if _has_head(config):
+        return heads.canonical(_head(family, config), _ALL[family], name)
     for pattern, replacement in _ALL[family].names:
         if replacement is None and re.search(pattern, name):
             return None
         name = name if replacement is None else re.sub(pattern, replacement, name)
-    tied = getattr(config, "tied_head", False)
-    if tied and name in ("lm_head.weight", "embed_out.weight"):
+    return None if _is_tied(config, name) else name
+
+
+def original(family: str, config: Any, name: str) -> str | None:
+    """Returns the tensor whose values a tensor of a file repeats, such as a tied head.
+
+    Returns:
+      A name in `weight_mappings`; None if the tensor repeats no other.
+    """
+    if _has_head(config):
+        return heads.original(_head(family, config), _ALL[family], name)
+    if not _is_tied(config, parts.renamed(_ALL[family], name)):
         return None
-    return name
+    embeddings = (m for m in weight_mappings(family, config) if m.path == _EMBEDDING)
+    return next(embeddings).hf_names[0]
+
+
+def _is_tied(config, name):
+    """Tells whether a name is that of a head that is the embedding table."""
+    return getattr(config, "tied_head", False) and name in _HEADS
+
+
+def _head(family, config):
+    """Returns the head of a family for a Config that the family can express."""
+    head = heads.of(family, config)
+    if head is None:
+        raise ValueError(f"{family}: has no head for the task {config.task}.")
+    return head

@@ -1,6 +1,7 @@
 """What Hugging Face families share: weight mappings, checked fields, windows."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -98,6 +99,13 @@ class Family(NamedTuple):
     write: Callable[[Any], dict[str, Any] | None]
     mappings: Callable[[Any], Iterator[WeightMapping]]
     names: tuple[tuple[str, str | None], ...] = ()
+
+
+def renamed(family: Family, name: str) -> str:
+    """Returns a tensor's name after all patterns of a family that drop no tensor."""
+    for pattern, replacement in family.names:
+        name = name if replacement is None else re.sub(pattern, replacement, name)
+    return name
 
 
 def with_defaults(config: Any) -> Any:

@@ -26,6 +26,7 @@ H5 = "tf_model.h5"
 HPARAMS = "hparams.json"
 _ROOTS = {"gpt2": "transformer", "bert": "bert", "roberta": "roberta"}
 _ENDS = {"kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias"}
+_MODEL = re.compile(r"tf_\w+_for_")  # the scope of a model with a head
 _VOCABULARY, _MERGES = "encoder.json", "vocab.bpe"
 _LARGEST = 64 * 2**20
 _FIELDS = {
@@ -86,7 +87,10 @@ def _hf_name(path, root) -> tuple[str, bool]:
     # "mlm___cls" is the name of a layer and the name of its attribute.
     parts = re.sub(r":\d+$", "", path).replace("_._", "/").split("/")
     heads = [i for i, part in enumerate(parts) if "___" in part]
-    starts = [len(parts) - 1 - parts[::-1].index(root)] if root in parts else heads[-1:]
+    models = [i + 1 for i, part in enumerate(parts) if _MODEL.match(part)]
+    starts = heads[-1:] or models[-1:]
+    if root in parts:
+        starts = [len(parts) - 1 - parts[::-1].index(root)]
     parts = parts[starts[0] :] if starts else parts
     parts[0] = parts[0].rpartition("___")[2]
     transposed = parts[-1] == "kernel"
