@@ -8,6 +8,7 @@ from zoo.models import (
     dense_net,
     keras_hub_lm,
     recurrent_lm,
+    text_cnn,
     text_encoder,
     transformer_lm,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "keras_hub_lm",
     "names",
     "recurrent_lm",
+    "text_cnn",
     "text_encoder",
     "transformer_lm",
 ]
