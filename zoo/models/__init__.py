@@ -5,6 +5,7 @@ and `names` are those of the registry.
 """
 
 from zoo.models import (
+    bag_of_words,
     dense_net,
     keras_hub_lm,
     recurrent_lm,
@@ -15,6 +16,7 @@ from zoo.models import (
 from zoo.registry import build, names
 
 __all__ = [
+    "bag_of_words",
     "build",
     "dense_net",
     "keras_hub_lm",

@@ -33,9 +33,9 @@ class Config:
       filters: F, the number of filters of each size.
       sizes: the widths of the filters, in tokens.
       task: "classify" or "regress".
-      classes: C, the number of classes, at least 2; 0 with "classify" means as many as
-        the training data have; 0 with "regress".
-      labels: the names of the classes in exported answers; empty means "0", "1", ...
+      classes: C, of classify: at least 2; in a Run, 0 is the number of labels in the
+        training data. Regress has 0.
+      labels: the names of the classes; empty means those of the training data.
       dropout: the rate before the dense layer; in [0, 1).
       l2: the penalty on the weights of the filters and of the dense layer.
     """
@@ -60,7 +60,9 @@ class Config:
             raise ValueError("text_cnn.sizes: (), at least one size allowed.")
         for i, size in enumerate(self.sizes):
             at_least(f"text_cnn.sizes[{i}]", size, 1)
-        answers.check("text_cnn", self.task, self.classes, self.labels)
+        self.classes = answers.checked_classes(
+            "text_cnn", self.task, self.classes, self.labels
+        )
         check_fraction("text_cnn.dropout", self.dropout)
         at_least("text_cnn.l2", self.l2, 0)
 
