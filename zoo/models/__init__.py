@@ -7,6 +7,7 @@ and `names` are those of the registry.
 from zoo.models import (
     bag_of_words,
     dense_net,
+    headed,
     keras_hub_lm,
     recurrent_lm,
     text_cnn,
@@ -19,6 +20,7 @@ __all__ = [
     "bag_of_words",
     "build",
     "dense_net",
+    "headed",
     "keras_hub_lm",
     "names",
     "recurrent_lm",
