@@ -25,13 +25,18 @@ class Labels:
       names: of the classes, by index; empty where the labels are values to regress.
       indexed: the names that the source gives to its integers (as TensorFlow
         Datasets' ClassLabel does); empty if none.
+
+    Attributes:
+      names: as given.
+      indexed: the names that integers stand for. Without names of the source, those
+        are the classes by index, if no name is an integer itself.
     """
 
     def __init__(self, names: Sequence[str] = (), indexed: Sequence[str] = ()):
         self.names = tuple(names)
         self._index = {name: i for i, name in enumerate(names)}
         integers = any(map(is_integer, names))
-        self._indexed = tuple(indexed) or (() if integers else self.names)
+        self.indexed = tuple(indexed) or (() if integers else self.names)
 
     def read(self, value: Any) -> int | float:
         """The index of a label's class, or the value to regress.
@@ -41,7 +46,7 @@ class Labels:
         """
         if not self.names:
             return _number(value)
-        name = _name(value, self._indexed)
+        name = _name(value, self.indexed)
         if name not in self._index:
             raise ValueError(f"label: {name!r}.{suggest(name, self.names)}")
         return self._index[name]
@@ -60,16 +65,26 @@ def names_of(
       examples: as `zoo.data.sources.numbered` gives them.
       column: of the label, or of a list of labels.
       indexed: as in `Labels`.
+
+    Raises:
+      ValueError: no example has a label; the message is about the first one.
     """
     found: dict[str, str] = {}
+    wrong = ""
     for where, example in examples:
-        if isinstance(example, ValueError) or column not in example:
-            continue
-        for value in as_list(example[column]):
-            try:
+        try:
+            if isinstance(example, ValueError):
+                raise example
+            if column not in example:
+                raise ValueError(f"no column {column!r}.{suggest(column, example)}")
+            for value in as_list(example[column]):
                 found.setdefault(_name(value, indexed), where)
-            except ValueError:
-                continue
+        except ValueError as error:
+            message = str(error)
+            start = "" if message.startswith(where) else f"{where}: "
+            wrong = wrong or start + message
+    if wrong and not found:
+        raise ValueError(wrong)
     return found
 
 
