@@ -33,12 +33,14 @@ class Rows(NamedTuple):
       weights: float32 [N].
       starts: int64 [R + 1]: row i is `tokens[starts[i] : starts[i + 1]]`.
       counts: how many rows were read, dropped as bad, dropped as too long, and cut.
+      numbers: of each row, the number of its example among those that were read.
     """
 
     tokens: np.ndarray
     weights: np.ndarray
     starts: np.ndarray
     counts: dict[str, int]
+    numbers: tuple[int, ...] = ()
 
 
 class Format(NamedTuple):
@@ -104,6 +106,7 @@ def read(
     one_of("config.data.too_long", too_long, TOO_LONG)
     names = columns(format, renamed)
     rows: list[Row] = []
+    numbers: list[int] = []
     counts = {"read": 0, "bad": 0, "dropped": 0, "cut": 0}
     bad: list[str] = []
     for where, example in examples:
@@ -131,6 +134,7 @@ def read(
                 continue
             counts["cut"] += 1
         rows.append(row)
+        numbers.append(counts["read"] - 1)
     if not rows:
         raise ValueError(f"There is no row to learn from: {counts}.")
     starts = np.cumsum([0, *(len(row.tokens) for row in rows)], dtype=np.int64)
@@ -139,6 +143,7 @@ def read(
         np.concatenate([np.array(row.weights, np.float32) for row in rows]),
         starts,
         counts,
+        tuple(numbers),
     )
 
 
