@@ -17,17 +17,16 @@ CONFIG = dict(vocab_size=300, context=64, width=16, layers=1, heads=2)
 
 @pytest.fixture(scope="module")
 def models(tokenizer, corpus, tmp_path_factory):
-    """Folders: a model, one that knows the frequent tokens, one of another tokenizer."""
+    """Folders: a model, one that is sure of wrong tokens, one of another tokenizer."""
     folder = tmp_path_factory.mktemp("models")
     tf.keras.utils.set_random_seed(0)
     model = zoo.build("transformer_lm", **CONFIG)
     directory.save(folder / "a", model, tokenizer)
     other = tokenizers.train([corpus.read_text()[:3000]], 290)
     directory.save(folder / "other", model, other)
-    # the optimum is where all tokens are equally likely, for a model without training
     for weight in model.trainable_weights:
-        weight.assign(weight * 0.1)
-    directory.save(folder / "flat", model, tokenizer)
+        weight.assign(weight * 4)
+    directory.save(folder / "sure", model, tokenizer)
     return folder
 
 
@@ -50,7 +49,7 @@ def compared(commands, models, a, b, *args):
 def test_models_that_differ_and_that_do_not(commands, models, pairs, corpus, tmp_path):
     rows = [f"--source=jsonl:{pairs}", "--format=prompt"]
     output = tmp_path / "out"
-    compared(commands, models, "a", "flat", *rows, f"--output={output}")
+    compared(commands, models, "a", "sure", *rows, f"--output={output}")
     found = json.loads((output / "comparison.json").read_text())
     assert found["examples"] == 30
     for name in ("loss", "perplexity", "bits_per_byte"):
@@ -59,10 +58,13 @@ def test_models_that_differ_and_that_do_not(commands, models, pairs, corpus, tmp
         assert metric["a"] - metric["b"] == pytest.approx(metric["difference"])
         assert metric["low"] <= metric["difference"] <= metric["high"]
     assert "| loss |" in (output / "comparison.md").read_text()
-    text = [f"--source=text:{corpus}", "--length=32"]
-    out = compared(commands, models, "a", "flat", *text)
+    short = tmp_path / "short.txt"
+    short.write_text(corpus.read_text()[:3000])
+    text = [f"--source=text:{short}", "--length=32"]
+    out = compared(commands, models, "a", "sure", *text)
     assert out.count("| yes |") == 3
-    out = compared(commands, models, "a", "a", *rows, "--metrics=f1,bleu")
+    generated = ["--limit=8", "--max_new_tokens=3", "--metrics=f1,bleu"]
+    out = compared(commands, models, "a", "a", *rows, *generated)
     assert out.count("| +0.0000 | +0.0000 to +0.0000 | 1.0000 | no |") == 5
 
 
@@ -89,9 +91,6 @@ def test_rows_are_paired_by_example():
 
 def test_other_windows_are_refused():
     rows = {"loss": Measured(np.ones(3))}
+    three, four = (Evaluated("x", {"window": n}, rows) for n in (3, 4))
     with pytest.raises(ValueError, match="read in other ways"):
-        pairwise.differences(
-            Evaluated("x", {"window": 3}, rows),
-            Evaluated("x", {"window": 4}, rows),
-            True,
-        )
+        pairwise.differences(three, four, True)

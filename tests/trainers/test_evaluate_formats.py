@@ -18,8 +18,13 @@ from zoo import directory
 from zoo.data import batches, formats
 from zoo.decode import generate
 from zoo.generation_config import GenerationConfig
+from zoo.text.tokenizer import Tokenizer
 
-CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+CHAT = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}"
+    "{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +103,8 @@ def test_documents_have_the_numbers_of_the_objective(loaded, corpus):
 
 
 def test_of_a_chat_the_last_answer_is_generated(loaded):
-    tokenizer = dataclasses.replace(loaded.tokenizer, chat_template=CHAT)
+    plain = loaded.tokenizer
+    tokenizer = Tokenizer(plain.json, {**plain.config, "chat_template": CHAT})
     roles = ("user", "assistant", "user", "assistant")
     texts = ("abc", "dab", "gh", "cabé")
     messages = [
@@ -240,7 +246,7 @@ def test_bad_and_long_rows_are_left_out(loaded, pairs, tmp_path):
     path = tmp_path / "bad.jsonl"
     lines = pairs.read_text().splitlines()
     path.write_text("\n".join([lines[0], "no", lines[5], lines[1]]))
-    wanted = request(path, max_bad_rows=1, too_long="drop", length=24)
+    wanted = request(path, max_bad_rows=1, too_long="drop", length=40)
     found = language.of_rows(loaded, wanted)
     assert found.facts["bad"] == 1 and found.facts["read"] == 4
     assert found.numbers == (0, 3) and found.facts["dropped"] == 1
