@@ -35,7 +35,7 @@ def main(argv):
     request = Request(**evaluation_flags.fields_of(_GIVEN))
     first, second = (directory.load(flag.value) for flag in (_A, _B))
     same_tokens = _json(first) == _json(second)
-    if request.format == "lm" and first.model.config.reads == "text":
+    if request.format in ("", "lm") and _is_language_model(first, second):
         request = _of_documents(request, first, second, same_tokens)
     found = pairwise.differences(
         dispatch.evaluated(first, _A.value, request),
@@ -56,6 +56,11 @@ def main(argv):
 def _json(loaded) -> str:
     """The tokenizer's file, or nothing."""
     return loaded.tokenizer.json if loaded.tokenizer else ""
+
+
+def _is_language_model(*models) -> bool:
+    """Whether all models are language models."""
+    return all(loaded.model.config.task == "generate" for loaded in models)
 
 
 def _of_documents(request, first, second, same_tokens):

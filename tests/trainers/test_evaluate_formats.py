@@ -275,14 +275,10 @@ def test_classes(tmp_path):
         report.check(str(tmp_path / "x.md"))
 
 
-def test_tags_and_values():
-    found = measured.of_tags("x", [["B-A", "O"], ["O"]], [["B-A", "O"], ["B-A"]])
-    assert found.measures["accuracy"].value == pytest.approx(2 / 3)
-    assert found.measures["entity_f1"].value == pytest.approx(2 / 3)
-    words = measured.of_tags("x", [["NOUN"]], [["VERB"]]).measures
-    assert list(words) == ["accuracy"] and words["accuracy"].value == 0
+def test_values():
     values = measured.of_values("x", np.array([1.0, 2.0]), np.array([2.0, 4.0]))
     assert values.measures["loss"].value == 2.5
+    assert values.measures["absolute_error"].value == 1.5
 
 
 def test_bias_by_log_probabilities(loaded, tmp_path):

@@ -45,7 +45,7 @@ def memorisation(
     tokenizer: Any = loaded.tokenizer
     new = request.knobs.get("max_new_tokens", 2 * tokens)
     request, limit = dataclasses.replace(request, limit=0), request.limit
-    if request.format == "lm":
+    if request.format in ("", "lm"):
         train = formats.language_model(sources.documents(train_source), tokenizer)
         pairs = _cut(requests.documents(request), tokenizer, tokens, new)
     else:

@@ -1,10 +1,18 @@
 """Chooses the evaluation of a model by what its Config says: `reads` and `task`."""
 
-from trainers.evaluation import language, table
+from collections.abc import Callable
+
+from trainers.evaluation import labelled, language, table
 from trainers.evaluation.measured import Evaluated
 from trainers.evaluation.request import Request
 from zoo.directory import Loaded
-from zoo.fields import one_of
+
+_TEXT: dict[str, Callable[[Loaded, Request], Evaluated]] = {
+    "generate": language.evaluate,
+    "classify": labelled.evaluate,
+    "regress": labelled.evaluate,
+    "tag": labelled.evaluate,
+}
 
 
 def evaluated(loaded: Loaded, where: str, request: Request) -> Evaluated:
@@ -21,16 +29,8 @@ def evaluated(loaded: Loaded, where: str, request: Request) -> Evaluated:
     config = loaded.model.config
     if config.reads == "features":
         return table.of_table(loaded.model, request)
-    if config.task != "generate":
+    if config.task not in _TEXT:
         raise ValueError(f"--model: {where} is no language model.")
     if loaded.tokenizer is None:
         raise ValueError(f"--model: {where} has no tokenizer.json.")
-    one_of("--format", request.format, language.FORMATS)
-    if request.format != "lm":
-        return language.of_rows(loaded, request)
-    if request.metrics:
-        raise ValueError(
-            "--metrics: documents have no right answers; give --format, one of "
-            f"{', '.join(language.FORMATS[1:])}."
-        )
-    return language.of_documents(loaded, request)
+    return _TEXT[config.task](loaded, request)

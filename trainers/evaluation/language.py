@@ -35,6 +35,22 @@ class Answered(NamedTuple):
     bytes: int
 
 
+def evaluate(loaded: Loaded, request: Request) -> Evaluated:
+    """The numbers of a language model, by the request's format.
+
+    Raises:
+      ValueError: an unknown format, or data that are broken or do not fit.
+    """
+    if request.format not in ("", "lm"):
+        return of_rows(loaded, request)
+    if request.metrics:
+        raise ValueError(
+            "--metrics: documents have no right answers; give --format, one of "
+            f"{', '.join(FORMATS[1:])}."
+        )
+    return of_documents(loaded, request)
+
+
 def of_documents(loaded: Loaded, request: Request) -> Evaluated:
     """The loss of documents, joined and read in windows that overlap.
 
@@ -125,7 +141,7 @@ def read_rows(model: Any, tokenizer: Tokenizer, found: list, request: Request) -
     Raises:
       ValueError: a format that has no rows, or more bad rows than allowed.
     """
-    one_of("--format", request.format, FORMATS[1:])
+    one_of("--format", request.format, FORMATS)
     length = request.length or request.default_length or model.limit
     if model.limit and length > model.limit:
         raise ValueError(

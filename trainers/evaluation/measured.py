@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoo.metrics import bootstrap, classification, tagging
+from zoo.metrics import bootstrap, classification
 
 
 class Measured(NamedTuple):
@@ -104,44 +104,24 @@ def of_classes(
         "accuracy": Measured(labels_N == answers_N),
         "macro_f1": Measured(pairs_N2, _of_pairs(classification.macro_f1)),
         "matthews": Measured(pairs_N2, _of_pairs(classification.matthews)),
-        "calibration_error": Measured(sure_NC, _calibration),
+        "ece": Measured(sure_NC, _calibration),
     }
     names = tuple(names) or tuple(map(str, range(classes)))
     facts = {"examples": len(labels_N)}
     return Evaluated(about, facts, measures, confusion_CC, names)
 
 
-def of_tags(
-    about: str, labels: Sequence[Sequence[str]], answers: Sequence[Sequence[str]]
-) -> Evaluated:
-    """The numbers of a tagger.
+def of_values(about: str, labels_N: np.ndarray, answers_N: np.ndarray) -> Evaluated:
+    """The numbers of a regression.
 
     Args:
       about: as in `Evaluated`.
-      labels: the right tags of each text.
-      answers: the tags that were answered, as many for each text.
+      labels_N: the right values.
+      answers_N: the values that were answered.
 
     Returns:
-      `accuracy` a tag; and `entity_f1` where the tags mark entities.
-
-    Raises:
-      ValueError: there is no text, or lengths differ.
+      `loss`, the mean squared error, and `absolute_error`, the mean absolute error.
     """
-    rows = [
-        (sum(map(str.__eq__, right, answered)), len(right))
-        for right, answered in zip(labels, answers, strict=True)
-    ]
-    measures = {"accuracy": Measured(np.array(rows), bootstrap.ratio)}
-    try:
-        counts_N3 = tagging.entity_counts(labels, answers)
-        measures["entity_f1"] = Measured(counts_N3, tagging.f1_of_counts)
-    except ValueError:  # tags such as NOUN mark no entities
-        pass
-    return Evaluated(about, {"examples": len(labels)}, measures)
-
-
-def of_values(about: str, labels_N: np.ndarray, answers_N: np.ndarray) -> Evaluated:
-    """The numbers of a regression: the mean squared and the mean absolute error."""
     errors_N = np.asarray(answers_N, np.float64) - np.asarray(labels_N, np.float64)
     measures = {
         "loss": Measured(errors_N**2),

@@ -1,19 +1,17 @@
-"""Reports of evaluations: lines for people, JSON, Markdown, TensorBoard, a picture."""
+"""Reports of evaluations: lines for people, JSON, Markdown and TensorBoard."""
 
-import io
 import pathlib
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from trainers.evaluation import confusion_matrix
 from trainers.evaluation.measured import Evaluated
 from zoo import files
 from zoo.metrics import bootstrap
 
 LEVEL = 0.95  # of all intervals
-_SHOWN = 40  # classes whose counts are written into the picture
 
 
 def summary(evaluated: Evaluated, seed: int = 0) -> dict[str, Any]:
@@ -92,7 +90,8 @@ def write(
 
     Args:
       output: a file *.json or *.md, or a new or empty folder.
-      found: the summary; where it has a confusion matrix, the folder has its picture.
+      found: the summary; where it has a confusion matrix of at most 40 classes, the
+        folder has its picture.
       page: the summary as Markdown.
       name: of the files in the folder.
 
@@ -117,40 +116,13 @@ def write(
                 tf.summary.scalar(f"{name}/{metric}", numbers["value"])
             if "confusion" in found:
                 confusion = found["confusion"]
-                png = picture(np.array(confusion["counts"]), confusion["labels"])
-                (folder / "confusion.png").write_bytes(png)
-                image_BHWC = tf.io.decode_png(png, 3)[None]
-                tf.summary.image(f"{name}/confusion", image_BHWC)
+                counts_CC = np.array(confusion["counts"])
+                png = confusion_matrix.draw(counts_CC, confusion["labels"])
+                if png:
+                    (folder / "confusion.png").write_bytes(png)
+                    image_BHWC = tf.io.decode_png(png, 3)[None]
+                    tf.summary.image(f"{name}/confusion", image_BHWC)
         writer.close()
-
-
-def picture(confusion_CC: np.ndarray, labels: Sequence[str]) -> bytes:
-    """The confusion matrix as a PNG: each row by its share, with the counts."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    count = len(labels)
-    size = 2 + 0.6 * min(count, _SHOWN)
-    figure, axes = plt.subplots(figsize=(size + 1, size), layout="constrained")
-    share_CC = confusion_CC / np.maximum(confusion_CC.sum(1, keepdims=True), 1)
-    axes.imshow(share_CC, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="answer", ylabel="right class")
-    places = np.arange(count)
-    # a dollar sign would begin a formula
-    names = [label.replace("$", r"\$") for label in labels]
-    axes.set_xticks(places, names, rotation=90)
-    axes.set_yticks(places, names)
-    if count <= _SHOWN:
-        for row, column in np.ndindex(count, count):
-            color = "white" if share_CC[row, column] > 0.5 else "black"
-            text = str(confusion_CC[row, column])
-            axes.text(column, row, text, ha="center", va="center", color=color)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    plt.close(figure)
-    return buffer.getvalue()
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:

@@ -31,7 +31,7 @@ class Request:
       source: a spec of `zoo.data.sources` or `zoo.data.tables`.
       split: of the source; empty is `test` of kjv and `train` of others.
       held_out: None, or takes the place of source and split.
-      format: of `zoo.data.formats`.
+      format: of `zoo.data.formats`; empty is that of the model's task.
       fields: entries "field=column" for columns of another name.
       too_long: what happens to rows longer than the model's context.
       max_bad_rows: how many bad examples are left out before one is an error.
@@ -50,7 +50,7 @@ class Request:
     source: str = "kjv"
     split: str = ""
     held_out: HeldOut | None = None
-    format: str = "lm"
+    format: str = ""
     fields: tuple[str, ...] = ()
     too_long: str = "error"
     max_bad_rows: int = 0
