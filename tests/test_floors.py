@@ -54,12 +54,18 @@ FLOORS = {
     "trainers.strategy": 15,
     "trainers.workdir": 15,
     "trainers.feeds": 16,
+    "trainers.evaluation_flags": 17,
     "trainers.loop": 17,
     "trainers.run_flags": 17,
     "trainers": 18,  # its commands
     "configs": 19,
 }
 LARGEST_PACKAGE = 16  # files, without __init__.py and commands
+MAY_USE_FLAGS = (
+    "zoo/command.py",
+    "trainers/run_flags.py",
+    "trainers/evaluation_flags.py",
+)
 PICKLES = ("cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve")
 
 
@@ -142,7 +148,7 @@ def is_command(tree):
 
 
 def uses_flags(tree, path):
-    if path in ("zoo/command.py", "trainers/run_flags.py") or is_command(tree):
+    if path in MAY_USE_FLAGS or is_command(tree):
         return
     for name, line in imported(tree):
         if name.startswith(("absl.flags", "absl.app", "ml_collections.config_flags")):

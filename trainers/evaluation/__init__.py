@@ -1,8 +1,18 @@
 """Evaluation, a file a kind.
 
-sums                the weighted means of an objective's loss
-labels              the answers of a model with labels, and measures of them
-confusion_matrix    the picture of a confusion matrix
+sums              the weighted means of an objective's loss, and the loss of each row
+labels            the answers of a model with labels, and measures of them
+confusion_matrix  the picture of a confusion matrix
+answers           generated answers beside the right ones
+measured          numbers that keep what they need of each example
+request           what is to be evaluated, and the data of it
+dispatch          chooses by the model's `reads` and `task`
+language          language models, on documents and on examples
+labelled          models that answer a text with labels
+table             models of features
+audits            memorised text, and bias by minimal pairs
+pairwise          two models on the same examples
+report            JSON, Markdown and TensorBoard
 """
 
 from trainers.evaluation import confusion_matrix, labels

@@ -1,10 +1,13 @@
 """Evaluation: the weighted means of an objective over a finite dataset."""
 
 import math
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from trainers.run import Run
+from zoo.layers.cross_entropy import linear_cross_entropy
 
 
 def rows_at_once(run: Run) -> int:
@@ -48,3 +51,41 @@ def make_evaluate(objective):
         return metrics
 
     return evaluate
+
+
+def row_sums(model: Any, dataset: tf.data.Dataset) -> np.ndarray:
+    """The loss of each row of a dataset for a language model.
+
+    Args:
+      model: a language model, without dropout and penalties.
+      dataset: batches of `tokens`, `targets`, `weights` [B, T].
+
+    Returns:
+      float64 [R, 2]: the negative log-likelihood of a row's targets in nats, each times
+      its weight, and the sum of the weights; the sum of the first column by that of the
+      second is the `loss` of `make_evaluate`.
+    """
+    softcap = getattr(model.config, "logit_softcap", 0.0)
+
+    @tf.function(autograph=False)
+    def sums_of(batch):
+        x_BTD = model.features(batch["tokens"], training=False)
+        weight_VD, bias_V = model.head()
+
+        def row(part):
+            x_TD, targets_T, weights_T = part
+            return linear_cross_entropy(
+                x_TD, weight_VD, bias_V, targets_T, weights_T, softcap
+            )
+
+        weights_BT = batch["weights"]
+        total_B = tf.map_fn(
+            row,
+            (x_BTD, batch["targets"], weights_BT),
+            fn_output_signature=tf.float32,
+            parallel_iterations=1,  # the logits of one row at a time
+        )
+        return tf.stack([total_B, tf.reduce_sum(weights_BT, 1)], 1)
+
+    parts = [sums_of(batch).numpy() for batch in dataset]
+    return np.concatenate(parts).astype(np.float64)

@@ -58,7 +58,7 @@ def bleu(
       ValueError: there is no answer, lengths differ, an answer has no reference, the
         tokenizer is unknown, or the packages of ja-mecab are not installed.
     """
-    tokenizer = _tokenizer(tokenize)
+    tokenizer = check_tokenizer(tokenize)
     return _score(BLEU(tokenize=tokenizer, force=True), answers, references)
 
 
@@ -96,7 +96,7 @@ def rouge(
       ValueError: as `bleu`.
     """
     _check(answers, references)
-    words = _Words(_tokenizer(tokenize)) if tokenize else None
+    words = _Words(check_tokenizer(tokenize)) if tokenize else None
     scorer = rouge_scorer.RougeScorer(ROUGES, tokenizer=words)
     found = [
         scorer.score_multi(wanted, answer)
@@ -137,8 +137,12 @@ class _Words(tokenizers.Tokenizer):
         return self.of(text.rstrip()).split()
 
 
-def _tokenizer(name: str) -> str:
-    """The name of a tokenizer that is known and installed."""
+def check_tokenizer(name: str) -> str:
+    """The name of a tokenizer that is known and installed.
+
+    Raises:
+      ValueError: it is not one of TOKENIZERS, or its packages are not installed.
+    """
     if name not in TOKENIZERS:
         allowed = ", ".join(TOKENIZERS)
         raise ValueError(f"tokenize: {name!r}, one of {allowed} allowed.")

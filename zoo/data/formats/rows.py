@@ -42,6 +42,7 @@ class Rows(NamedTuple):
       counts: how many rows were read, dropped as bad, dropped as too long, and cut.
       labels: int32 [R] classes or float32 [R] values of labelled rows; int32 [N] of
         tagged rows, 0 where the weight is 0; None of rows without labels.
+      numbers: of each row, the number of its example among those that were read.
     """
 
     tokens: np.ndarray
@@ -49,6 +50,7 @@ class Rows(NamedTuple):
     starts: np.ndarray
     counts: dict[str, int]
     labels: np.ndarray | None = None
+    numbers: tuple[int, ...] = ()
 
 
 class Format(NamedTuple):
@@ -123,6 +125,7 @@ def read(
     one_of("config.data.too_long", too_long, TOO_LONG)
     names = columns(format, renamed)
     rows: list[Row] = []
+    numbers: list[int] = []
     counts = {"read": 0, "bad": 0, "dropped": 0, "cut": 0}
     bad: list[str] = []
     for where, example in examples:
@@ -156,6 +159,7 @@ def read(
                 continue
             counts["cut"] += 1
         rows.append(_framed(row, frame))
+        numbers.append(counts["read"] - 1)
     if not rows:
         raise ValueError(f"There is no row to learn from: {counts}.")
     starts = np.cumsum([0, *(len(row.tokens) for row in rows)], dtype=np.int64)
@@ -165,6 +169,7 @@ def read(
         starts,
         counts,
         _labels(rows, format.makes, labels),
+        tuple(numbers),
     )
 
 
