@@ -99,4 +99,4 @@ class Spans(tf.Module):
 
 def _is_marked(label: str) -> bool:
     """Whether a label is a prefix and a type, such as B-PER."""
-    return label[:1] in _PREFIXES and label[1:2] in ("-", "_") and len(label) > 2
+    return label[:1] in _PREFIXES and label[1:2] == "-" and len(label) > 2

@@ -2,7 +2,8 @@
 
 A word is a run of characters between white space. The tokens are those of the words
 joined by one space each, as models that label words are trained. The first token of a
-word is the one that holds the word's first byte. An example with a byte-level BPE:
+word is the one that holds the word's first byte, or a space that the tokenizer puts
+before the text. An example with a byte-level BPE:
 
     text       "the  unhappy man"
     words      the     unhappy      man
@@ -135,7 +136,9 @@ class WordTokens(tf.Module):
         ahead_W -= tf.gather(
             tf.concat([ahead_W, [0]], 0), tf.gather(word_BW.row_starts(), row_W)
         )
-        at_W = tf.gather(row_B + more_B, row_W) + ahead_W
+        # a space that the tokenizer puts before a text is a part of its first word
+        more_W = tf.where(ragged_ops.changes(row_W), 0, tf.gather(more_B, row_W))
+        at_W = tf.gather(row_B, row_W) + more_W + ahead_W
         first_W = tf.searchsorted(end_T, at_W, side="right", out_type=tf.int64)
         first_W -= tf.gather(ids_BT.row_starts(), row_W)
         return ids_BT.with_values(ids_values), first_W
