@@ -1,7 +1,11 @@
-"""Asks a SavedModel for text, as a server would, without Python TensorFlow:
+"""Asks a SavedModel, as a server would, without Python TensorFlow:
 
-python -m zoo.ask --saved_model=BASE/1 --prompt="In the beginning"
+python -m zoo.ask --saved_model=BASE/1 --prompt="In the beginning"   # goes on
+python -m zoo.ask --saved_model=BASE/1 --text="Such a good film"     # any other task
 """
+
+from collections.abc import Iterator
+from typing import Any
 
 from absl import flags
 
@@ -9,12 +13,19 @@ from zoo import command
 from zoo.generation_config import row_seed
 from zoo.saved_model.checker import c_api
 
+_TASKS = ("classify", "regress", "tag", "fill_mask", "embed")
+
 _SAVED_MODEL = flags.DEFINE_string(
     "saved_model", None, "The folder of one version.", required=True
 )
-_PROMPT = flags.DEFINE_multi_string(
-    "prompt", None, "A text to continue; may repeat.", required=True
+_PROMPT = flags.DEFINE_multi_string("prompt", None, "A text to continue; may repeat.")
+_TEXT = flags.DEFINE_multi_string(
+    "text",
+    None,
+    f"A text for the signature {', '.join(_TASKS)}, of which the first is asked that "
+    "there is; may repeat.",
 )
+flags.mark_flags_as_mutual_exclusive(["prompt", "text"], required=True)
 _CHAT = flags.DEFINE_bool("chat", False, "Answer each prompt as a user's message.")
 # a knob that is left out has the default of the SavedModel
 _KNOBS = command.define_knobs()
@@ -22,28 +33,70 @@ _KNOBS = command.define_knobs()
 
 def main(argv):
     del argv
-    prompts = command.texts(_PROMPT)
-    rows = range(len(prompts))
-    knobs = {name: [value] for name, value in command.given(_KNOBS).items()}
-    if "seed" in knobs:
-        (seed,) = knobs["seed"]
-        knobs["seed"] = [row_seed(seed, row) for row in rows]
-    signature, inputs = "generate", {"prompt": prompts}
-    if _CHAT.value:
-        signature, inputs = "chat", {"contents": [[text] for text in prompts]}
-        inputs["roles"] = [["user"] for _ in rows]
+    asked = _PROMPT if _TEXT.value is None else _TEXT
+    texts = command.texts(asked)
     try:
         with command.quiet_imports():
             session = c_api.Session(_SAVED_MODEL.value)
         with session:
-            if signature not in session.signatures:
-                raise ValueError(f"{_SAVED_MODEL.value} has no signature {signature}.")
-            answers = session.run(signature, {**inputs, **knobs})
+            signature, inputs = _request(session, texts)
+            answers = session.run(signature, inputs)
     except c_api.Error as error:
         raise ValueError(f"{_SAVED_MODEL.value}: {error}") from None
-    texts = answers["text"].tolist()
-    for prompt, text in zip(prompts, texts, strict=True):
-        print(text.decode() if _CHAT.value else prompt + text.decode())
+    rows = {name: value.tolist() for name, value in answers.items()}
+    for row, text in enumerate(texts):
+        answer = {name: values[row] for name, values in rows.items()}
+        if _TEXT.value is None:
+            print(("" if _CHAT.value else text) + answer["text"].decode())
+        else:
+            print(*_lines(signature, text, answer), sep="\n")
+
+
+def _request(session, texts) -> tuple[str, dict[str, Any]]:
+    """The signature to ask and its inputs."""
+    knobs = {name: [value] for name, value in command.given(_KNOBS).items()}
+    if _TEXT.value is not None:
+        if knobs or _CHAT.value:
+            name = next(iter(knobs), "chat")
+            raise ValueError(f"--{name}: for --prompt, and --text is given.")
+        found = [name for name in _TASKS if name in session.signatures]
+        if not found:
+            raise ValueError(
+                f"{_SAVED_MODEL.value} has no signature {', '.join(_TASKS)}; --prompt "
+                "allowed."
+            )
+        return found[0], {"text": texts}
+    rows = range(len(texts))
+    if "seed" in knobs:
+        (seed,) = knobs["seed"]
+        knobs["seed"] = [row_seed(seed, row) for row in rows]
+    signature, inputs = "generate", {"prompt": texts}
+    if _CHAT.value:
+        signature, inputs = "chat", {"contents": [[text] for text in texts]}
+        inputs["roles"] = [["user"] for _ in rows]
+    if signature not in session.signatures:
+        raise ValueError(f"{_SAVED_MODEL.value} has no signature {signature}.")
+    return signature, {**inputs, **knobs}
+
+
+def _lines(signature: str, text: str, answer: dict[str, Any]) -> Iterator[str]:
+    """The answer to one text, in lines."""
+    if signature == "classify":
+        yield f"{answer['label'].decode()} {answer['probability']:.4f}"
+    elif signature == "regress":
+        yield f"{answer['value']:.6g}"
+    elif signature == "tag":
+        for i in range(answer["num_spans"]):
+            word = text.encode()[answer["starts"][i] : answer["ends"][i]].decode()
+            label = answer["labels"][i].decode()
+            yield f"{word} {label} {answer['probabilities'][i]:.4f}"
+    elif signature == "fill_mask":
+        for i in range(answer["num_masks"]):
+            pairs = zip(answer["tokens"][i], answer["probabilities"][i], strict=True)
+            yield ", ".join(f"{token.decode()} {share:.4f}" for token, share in pairs)
+        yield answer["text"].decode()
+    else:
+        yield " ".join(f"{number:.6g}" for number in answer["embedding"])
 
 
 def run():

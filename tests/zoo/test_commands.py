@@ -29,7 +29,7 @@ def test_help_shows_every_flag_and_imports_no_tensorflow(name):
         (["generate", "--model=x", "--top_k=x"], "flag --top_k=x: invalid literal"),
         (["generate", "--modle=x"], "Unknown command line flag 'modle'"),
         (["generate", "--model=x", "y"], "Unknown argument 'y'; flags begin with --."),
-        (["ask", "--saved_model=x"], "flag --prompt=None"),
+        (["ask", "--saved_model=x"], "Exactly one of (prompt, text)"),
         (["check", "--saved_model=/nowhere"], "/nowhere: there is no saved_model.pb."),
         (
             ["generate", "--model=x", b"--prompt=a\xff\xfe"],

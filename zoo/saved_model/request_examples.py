@@ -16,13 +16,29 @@ def of_features(width: int) -> dict[str, Any]:
 
 
 def of_text(tokenizer: Tokenizer, limit: int) -> dict[str, Any]:
-    """One row for a text encoder.
+    """One row for a model that reads whole texts.
 
     Args:
       tokenizer: its Tokenizer.
-      limit: the most tokens of a text.
+      limit: the most tokens of a text; 0 is any number.
     """
-    return {"text": _cut(_PROMPT + _COMPLETION, limit - 2, _counts(tokenizer))}
+    text = _PROMPT + _COMPLETION
+    if limit:
+        text = _cut(text, limit - 2, _counts(tokenizer))
+    return {"text": text}
+
+
+def of_mask(tokenizer: Tokenizer, mask: str, limit: int) -> dict[str, Any]:
+    """One row for a model that fills masks.
+
+    Args:
+      tokenizer: its Tokenizer.
+      mask: the name of the mask token.
+      limit: the most tokens of a text; 0 is any number.
+    """
+    count = _counts(tokenizer)
+    text = _cut(_PROMPT, limit - 3, count) if limit else _PROMPT
+    return {"text": f"{text} {mask}"}
 
 
 def of_language(

@@ -22,11 +22,22 @@ from zoo.directory import Loaded
 from zoo.generation_config import KNOBS
 from zoo.saved_model import request_examples, serving_files
 from zoo.saved_model.checker.graph import Graph
+from zoo.saved_model.signatures.classifier import Classifier
+from zoo.saved_model.signatures.fill_mask import FillMask
 from zoo.saved_model.signatures.language_model import TextGenerator
 from zoo.saved_model.signatures.table import TableModel
+from zoo.saved_model.signatures.tagger import Tagger
 from zoo.saved_model.signatures.text_encoder import TextEncoderModule
 
-Module = TableModel | TextEncoderModule | TextGenerator
+# What models of text other than language models are exported as, by their task.
+_TEXT_MODULES = {
+    "classify": Classifier,
+    "regress": Classifier,
+    "tag": Tagger,
+    "fill_mask": FillMask,
+    "embed": TextEncoderModule,
+}
+Module = Classifier | FillMask | TableModel | Tagger | TextEncoderModule | TextGenerator
 _SPARE = 2**20  # bytes of a version beside the weights, at least
 
 
@@ -101,8 +112,8 @@ def _module(loaded, batch, capacity, most_new_tokens, date_string) -> Module:
         return TableModel(loaded.model, batch)
     if loaded.tokenizer is None:
         raise ValueError(f"{name}: the model directory has no tokenizer.json.")
-    if config.task == "embed":
-        return TextEncoderModule(loaded.model, loaded.tokenizer, batch)
+    if config.task in _TEXT_MODULES:
+        return _TEXT_MODULES[config.task](loaded.model, loaded.tokenizer, batch)
     module = TextGenerator(
         loaded.model,
         loaded.tokenizer,
@@ -128,7 +139,10 @@ def _examples(module: Module, loaded) -> dict:
     """One row of example inputs."""
     if isinstance(module, TableModel):
         return request_examples.of_features(loaded.model.config.features)
-    if isinstance(module, TextEncoderModule):
+    if isinstance(module, FillMask):
+        limit = loaded.model.limit
+        return request_examples.of_mask(loaded.tokenizer, module.mask, limit)
+    if not isinstance(module, TextGenerator):
         return request_examples.of_text(loaded.tokenizer, loaded.model.limit)
     return request_examples.of_language(
         loaded.tokenizer,

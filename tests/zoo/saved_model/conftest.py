@@ -131,7 +131,10 @@ def _write(base, loaded, names, **options):
     import tensorflow as tf
 
     from zoo.saved_model import serving_files, writer
+    from zoo.saved_model.signatures.classifier import Classifier
+    from zoo.saved_model.signatures.fill_mask import FillMask
     from zoo.saved_model.signatures.language_model import TextGenerator
+    from zoo.saved_model.signatures.tagger import Tagger
     from zoo.saved_model.signatures.text_encoder import TextEncoderModule
 
     def some(whole):
@@ -146,6 +149,7 @@ def _write(base, loaded, names, **options):
         nothing = types.SimpleNamespace(signatures={})
         patch.setattr(tf.saved_model, "load", lambda folder: nothing)
         patch.setattr(serving_files, "write", lambda *args, **options: None)
-        for module in (TextGenerator, TextEncoderModule):
+        every = Classifier, FillMask, Tagger, TextGenerator, TextEncoderModule
+        for module in every:
             patch.setattr(module, "signatures", some(module.signatures))
         return writer.write(base, loaded, **options)

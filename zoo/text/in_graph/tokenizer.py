@@ -20,6 +20,8 @@ from zoo.text.in_graph import (
     parse,
     pre_tokenizers,
     ragged_ops,
+    sentencepiece,
+    wordpiece,
 )
 
 _CPU = "/CPU:0"
@@ -156,6 +158,23 @@ class GraphTokenizer(tf.Module):
         """
         with tf.device(_CPU):
             return self._family.token_bytes(tokens)
+
+    @property
+    def words_apart(self) -> bool:
+        """Whether the tokens of a text are those of each of its words alone."""
+        return isinstance(self._family, wordpiece.WordPiece)
+
+    def spelled(self, text_B: tf.Tensor) -> tf.Tensor:
+        """What the tokens of a text spell: their bytes (`token_bytes`) in a row.
+
+        Some tokenizers put one more space before a text. A text has to hold no spaces,
+        and no added tokens that take those beside them. Not for a tokenizer with
+        `words_apart`, whose tokens do not spell a text.
+        """
+        with tf.device(_CPU):
+            if isinstance(self._family, sentencepiece.SentencePiece):
+                return tf.strings.regex_replace(text_B, sentencepiece.SPACE, " ")
+            return text_B if self._normalize is None else self._normalize(text_B)
 
     def _encode(self, text_B, starts_B, special):
         """Normalizes texts, cuts them at the late added tokens, and encodes them."""
