@@ -24,6 +24,7 @@ FLOORS = {
     "zoo.text": 2,
     "zoo.text.tokenizer": 2,
     "zoo.text.importers": 3,
+    "zoo.text.framing": 4,
     "zoo.text.in_graph": 4,
     "zoo.text.chat": 5,
     "zoo.models": 6,
@@ -174,6 +175,7 @@ def may_compile(path):
     return path.startswith(("zoo/decode/", "zoo/saved_model/")) or path in (
         "trainers/step.py",
         "trainers/evaluation/sums.py",
+        "trainers/evaluation/search.py",
         "zoo/layers/xla_cluster.py",
     )
 

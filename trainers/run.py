@@ -29,7 +29,8 @@ class Data:
       length: tokens in one example; 0 means the model's context, of which a model of
         `init_from` takes at most 1,024.
       format: how examples become tokens, of `zoo.data.formats`: "lm" joins documents;
-        "chat", "instruction" and "prompt" make one row of each example.
+        "chat", "instruction" and "prompt" make one row of each example; "pair" and
+        "preference" make a group of rows.
       fields: entries "field=column", where a format's field has another column.
       too_long: what happens to a longer row: "error", "drop", or "cut" at its end.
       max_bad_rows: how many bad examples are dropped and counted before one is an
@@ -181,6 +182,11 @@ def check(run: Run) -> None:
     if run.seed >= 2**32:
         raise ValueError(f"config.seed: {run.seed}, below 2^32 allowed.")
     at_least("config.accumulate", run.accumulate, 1)
+    if run.accumulate > 1 and getattr(run.objective, "whole_batch", False):
+        raise ValueError(
+            f"config.accumulate: {run.accumulate}, 1 allowed: the objective "
+            f"{run.objective.name} compares all examples of a batch."
+        )
     at_least("config.data.batch", run.data.batch, 1)
     at_least("config.data.length", run.data.length, 0)
     at_least("config.data.max_bad_rows", run.data.max_bad_rows, 0)

@@ -1,6 +1,6 @@
 """Feeds: where the Batches of a run come from, by the name an objective gives."""
 
-from trainers.feeds import table, text
+from trainers.feeds import pairs, table, text
 from trainers.feeds.feed import Feed, Roles
 from trainers.roles import Start
 from trainers.run import Run
@@ -8,7 +8,7 @@ from zoo.fields import one_of
 
 __all__ = ["BY_NAME", "Feed", "Roles", "make"]
 
-BY_NAME = {"table": table.make, "text": text.make}
+BY_NAME = {"pairs": pairs.make, "table": table.make, "text": text.make}
 
 
 def make(run: Run, start: Start) -> Feed:

@@ -3,6 +3,7 @@
 import hashlib
 
 from trainers import evaluation
+from trainers.feeds import companions
 from trainers.feeds import rows as rows_feed
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
@@ -12,6 +13,7 @@ from zoo.data import batches, fingerprints, formats, splits
 from zoo.decode import generate
 from zoo.fields import one_of
 from zoo.text import tokenizer as tokenizers
+from zoo.text.tokenizer import Tokenizer
 
 _WINDOW = 1024  # tokens by default, where a pretrained model has a long context
 _SAMPLE = 48  # tokens of the text sample
@@ -30,13 +32,20 @@ def make(run: Run, start: Start) -> Feed:
     _check_model(run, config)
     one_of("config.data.format", data.format, formats.NAMES)
     if data.format != "lm":
-        tokenizer = _tokenizer(run, start, ())
-        _check_vocabulary(tokenizer, config)
+        if formats.BY_NAME[data.format].grouped:
+            raise ValueError(
+                f"config.data.format: {data.format!r} makes groups of texts, which the "
+                f"objective {run.objective.name} does not learn from."
+            )
+        tokenizer = tokenizer_of(run, start)
+        check_vocabulary(tokenizer, config)
+        companions.check(run, tokenizer, config, window(run, config))
         return rows_feed.make(run, tokenizer, window(run, config))
     train, valid = splits.documents(data.source, data.valid, data.hold_out, data.clean)
-    tokenizer = _tokenizer(run, start, train)
-    _check_vocabulary(tokenizer, config)
+    tokenizer = tokenizer_of(run, start, train)
+    check_vocabulary(tokenizer, config)
     length = window(run, config)
+    companions.check(run, tokenizer, config, length)
     part = evaluation.rows_at_once(run)
     stream = formats.language_model(train, tokenizer)
     # also refuses a stream that is too short, before anything is written
@@ -107,8 +116,12 @@ def _check_model(run, config):
         )
 
 
-def _check_vocabulary(tokenizer, config):
-    """Refuses a model with fewer rows than the tokenizer has tokens."""
+def check_vocabulary(tokenizer: Tokenizer, config) -> None:
+    """Refuses a model with fewer rows than the tokenizer has tokens.
+
+    Raises:
+      ValueError: the model has fewer rows.
+    """
     if tokenizer.vocab_size > config.vocab_size:
         raise ValueError(
             f"config.model.vocab_size: {config.vocab_size}, at least the tokenizer's "
@@ -116,13 +129,25 @@ def _check_vocabulary(tokenizer, config):
         )
 
 
-def _tokenizer(run, start, documents):
-    """The Run's own tokenizer, that of `init_from`, or a new one."""
+def tokenizer_of(
+    run: Run, start: Start, documents: list[str] | None = None, ends: bool = True
+) -> Tokenizer:
+    """The Run's own tokenizer, that of `init_from`, or a new one.
+
+    Args:
+      run: the Run.
+      start: what it starts from.
+      documents: what a new tokenizer learns from; None refuses a new one.
+      ends: whether a token must end a text.
+
+    Raises:
+      ValueError: there is no tokenizer, or none of its tokens ends a text.
+    """
     if run.data.tokenizer:
         found = directory.read_tokenizer(run.data.tokenizer)
     elif start.pretrained is not None:
         found = start.tokenizer
-    elif run.data.format == "lm":
+    elif documents is not None:
         found = tokenizers.train(documents, start.config.vocab_size)
     else:
         raise ValueError(
@@ -134,7 +159,7 @@ def _tokenizer(run, start, documents):
             f"config.init_from: {run.init_from} has no tokenizer; give one as "
             "config.data.tokenizer."
         )
-    if found.end_id is None:
+    if ends and found.end_id is None:
         raise ValueError(
             f"{run.data.tokenizer or run.init_from}: no token ends a text, and "
             "training needs one between documents; name it as eos_token."

@@ -3,16 +3,20 @@
 lm            whole documents as one stream; every token is learnt
 chat          messages by the chat template; the assistant's are learnt
 instruction   instruction, input and output in Alpaca's text; the output is learnt
+pair          texts that mean the same, with optional hard negatives
+preference    a prompt with a chosen and a rejected answer
 prompt        prompt and completion; the completion is learnt
 """
 
-from zoo.data.formats import chat, instruction, prompt, rows
+from zoo.data.formats import chat, instruction, pair, preference, prompt, rows
 from zoo.data.formats.lm import Stream, language_model
 from zoo.data.formats.rows import Format, Row, Rows
 
 BY_NAME: dict[str, Format] = {
     "chat": chat.FORMAT,
     "instruction": instruction.FORMAT,
+    "pair": pair.FORMAT,
+    "preference": preference.FORMAT,
     "prompt": prompt.FORMAT,
 }
 NAMES = ("lm", *BY_NAME)
@@ -25,5 +29,6 @@ __all__ = [
     "Rows",
     "Stream",
     "language_model",
+    "pair",
     "rows",
 ]

@@ -14,15 +14,17 @@ _SHOWN = 3  # bad rows that a message names
 
 
 class Row(NamedTuple):
-    """One example.
+    """One example, or one text of an example that is a group.
 
     Attributes:
-      tokens: ids [T], at least two.
+      tokens: ids [T], at least two; a text of a group may have one.
       weights: [T], the loss weight of each token as a target; the first has none.
+      tail: how many tokens at the end stay where a row is cut, such as [SEP].
     """
 
     tokens: list[int]
     weights: list[float]
+    tail: int = 0
 
 
 class Rows(NamedTuple):
@@ -32,13 +34,16 @@ class Rows(NamedTuple):
       tokens: int32 [N].
       weights: float32 [N].
       starts: int64 [R + 1]: row i is `tokens[starts[i] : starts[i + 1]]`.
-      counts: how many rows were read, dropped as bad, dropped as too long, and cut.
+      counts: how many examples were read, dropped as bad, dropped as too long, and cut.
+      groups: int64 [E + 1]: the rows of example i are `groups[i]` to
+        `groups[i + 1] - 1`; None where each example is one row.
     """
 
     tokens: np.ndarray
     weights: np.ndarray
     starts: np.ndarray
     counts: dict[str, int]
+    groups: np.ndarray | None = None
 
 
 class Format(NamedTuple):
@@ -47,13 +52,16 @@ class Format(NamedTuple):
     Attributes:
       fields: what the format reads, to the name of the column that holds it.
       optional: those of `fields` that an example may lack.
-      row: `row(values, tokenizer)`: makes the row of an example's values by field.
-        It raises ValueError for a bad example.
+      row: `row(values, tokenizer)`: makes the row of an example's values by field, or
+        the list of its rows where an example is a group. It raises ValueError for a
+        bad example.
+      grouped: whether an example is a group of rows.
     """
 
     fields: dict[str, str]
-    row: Callable[[dict[str, Any], Tokenizer], Row]
+    row: Callable[[dict[str, Any], Tokenizer], Row | list[Row]]
     optional: tuple[str, ...] = ()
+    grouped: bool = False
 
 
 def columns(format: Format, renamed: Iterable[str]) -> dict[str, str]:
@@ -104,6 +112,7 @@ def read(
     one_of("config.data.too_long", too_long, TOO_LONG)
     names = columns(format, renamed)
     rows: list[Row] = []
+    groups = [0]
     counts = {"read": 0, "bad": 0, "dropped": 0, "cut": 0}
     bad: list[str] = []
     for where, example in examples:
@@ -111,7 +120,7 @@ def read(
         try:
             if isinstance(example, ValueError):
                 raise example
-            row = format.row(_values(example, format, names), tokenizer)
+            made = format.row(_values(example, format, names), tokenizer)
         except ValueError as error:
             message = str(error)
             bad.append(message if message.startswith(where) else f"{where}: {message}")
@@ -119,18 +128,21 @@ def read(
             if len(bad) > max_bad_rows:
                 raise ValueError(_too_many(bad, max_bad_rows)) from None
             continue
-        if len(row.tokens) > length:
+        group = made if isinstance(made, list) else [made]
+        longest = max(len(row.tokens) for row in group)
+        if longest > length:
             if too_long == "error":
                 raise ValueError(
-                    f"{where}: {len(row.tokens)} tokens, at most {length} allowed; "
+                    f"{where}: {longest} tokens, at most {length} allowed; "
                     "config.data.too_long may be drop or cut."
                 )
-            row = Row(row.tokens[:length], row.weights[:length])
-            if too_long == "drop" or not any(row.weights[1:]):
+            group = [_cut(row, length) for row in group]
+            if too_long == "drop" or not all(any(row.weights[1:]) for row in group):
                 counts["dropped"] += 1
                 continue
             counts["cut"] += 1
-        rows.append(row)
+        rows += group
+        groups.append(len(rows))
     if not rows:
         raise ValueError(f"There is no row to learn from: {counts}.")
     starts = np.cumsum([0, *(len(row.tokens) for row in rows)], dtype=np.int64)
@@ -139,6 +151,7 @@ def read(
         np.concatenate([np.array(row.weights, np.float32) for row in rows]),
         starts,
         counts,
+        np.array(groups, np.int64) if format.grouped else None,
     )
 
 
@@ -170,6 +183,18 @@ def completion(prompt: str, answer: str, tokenizer: Tokenizer) -> Row:
     given = given or [tokenizer.end_id]
     learnt = [*tokenizer.encode(answer), tokenizer.end_id]
     return Row(given + learnt, [0.0] * len(given) + [1.0] * len(learnt))
+
+
+def _cut(row: Row, length: int) -> Row:
+    """The row with at most `length` tokens, of which the last `tail` stay."""
+    if len(row.tokens) <= length:
+        return row
+    first, last = length - row.tail, len(row.tokens) - row.tail
+    return Row(
+        row.tokens[:first] + row.tokens[last:],
+        row.weights[:first] + row.weights[last:],
+        row.tail,
+    )
 
 
 def _values(example: Example, format: Format, names: dict[str, str]) -> dict[str, Any]:
