@@ -35,6 +35,7 @@ class Data:
       too_long: what happens to a longer row: "error", "drop", or "cut" at its end.
       max_bad_rows: how many bad examples are dropped and counted before one is an
         error.
+      mask_rate: the share of the tokens that a fill_mask model learns to guess.
     """
 
     source: str = "kjv"
@@ -48,6 +49,7 @@ class Data:
     fields: tuple[str, ...] = ()
     too_long: str = "error"
     max_bad_rows: int = 0
+    mask_rate: float = 0.15
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -191,6 +193,7 @@ def check(run: Run) -> None:
     at_least("config.data.length", run.data.length, 0)
     at_least("config.data.max_bad_rows", run.data.max_bad_rows, 0)
     check_fraction("config.data.hold_out", run.data.hold_out)
+    check_fraction("config.data.mask_rate", run.data.mask_rate)
     if bool(run.steps) == bool(run.epochs):
         wrong = "set one of the two to 0" if run.steps else "one must be above 0"
         raise ValueError(

@@ -7,7 +7,7 @@ from trainers.feeds import companions
 from trainers.feeds import rows as rows_feed
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
-from trainers.run import Run
+from trainers.run import Data, Run
 from zoo import directory
 from zoo.data import batches, fingerprints, formats, splits
 from zoo.decode import generate
@@ -86,7 +86,7 @@ def make(run: Run, start: Start) -> Feed:
         tokenizer,
         lambda roles: None,
         show,
-        _fingerprint(data, tokenizer),
+        fingerprint(data, tokenizer),
         length,
     )
 
@@ -148,7 +148,9 @@ def tokenizer_of(
     elif start.pretrained is not None:
         found = start.tokenizer
     elif documents is not None:
-        found = tokenizers.train(documents, start.config.vocab_size)
+        masks = start.config.task == "fill_mask"
+        train = tokenizers.train_for_encoder if masks else tokenizers.train
+        found = train(documents, start.config.vocab_size)
     else:
         raise ValueError(
             f"config.data.tokenizer: none, but the format {run.data.format!r} needs "
@@ -167,7 +169,7 @@ def tokenizer_of(
     return found
 
 
-def _fingerprint(data, tokenizer):
+def fingerprint(data: Data, tokenizer: Tokenizer) -> fingerprints.Fingerprint:
     """The fingerprint of the sources and of the tokenizer."""
     text = tokenizer.json.encode()
     entry = {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}

@@ -151,4 +151,5 @@ def _of_all_replicas(x):
 
         return context.all_gather(x, axis=0), backward
 
-    return gathered(x), first
+    # a gathered tensor forgets the sizes that it has
+    return tf.ensure_shape(gathered(x), [None, *x.shape[1:]]), first

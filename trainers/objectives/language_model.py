@@ -1,4 +1,4 @@
-"""Next-token prediction, for pretraining and fine-tuning."""
+"""Next-token and hidden-token prediction, for pretraining and fine-tuning."""
 
 import dataclasses
 from typing import ClassVar
@@ -30,16 +30,29 @@ class LanguageModel:
         check_fraction("objective.label_smoothing", self.label_smoothing)
 
     def loss(self, roles, batch, training) -> Loss:
-        """The Loss of a Batch with `tokens`, `targets`, `weights` [B, T]."""
+        """The Loss of a Batch with `tokens`, `targets`, `weights` [B, T].
+
+        A model that guesses hidden tokens also reads `lengths` [B]. Few of its tokens
+        are targets, so only those meet the head.
+        """
         model = roles["policy"]
-        x_BTD = model.features(batch["tokens"], training=training)
-        weight_VD, bias_V = model.head()
+        targets_N = tf.reshape(batch["targets"], [-1])
         weights_N = tf.reshape(batch["weights"], [-1])
+        masked = model.config.task == "fill_mask"
+        extras = {"lengths_B": batch["lengths"]} if masked else {}
+        x_BTD = model.features(batch["tokens"], training=training, **extras)
+        x_ND = tf.reshape(x_BTD, (-1, x_BTD.shape[-1]))
+        if masked:
+            place_M = tf.where(weights_N > 0)[:, 0]
+            x_ND, targets_N, weights_N = (
+                tf.gather(x, place_M) for x in (x_ND, targets_N, weights_N)
+            )
+        weight_VD, bias_V = model.head()
         total = linear_cross_entropy(
-            tf.reshape(x_BTD, (-1, x_BTD.shape[-1])),
+            x_ND,
             weight_VD,
             bias_V,
-            tf.reshape(batch["targets"], [-1]),
+            targets_N,
             weights_N,
             softcap=getattr(model.config, "logit_softcap", 0.0),
             smoothing=self.label_smoothing if training else 0.0,

@@ -108,7 +108,8 @@ class Headed(registry.ConfigSerializable, keras.Model):
     """
 
     def __init__(self, config: Config, **kwargs):
-        super().__init__(**kwargs)
+        # a name without a number, since checkpoints hold the path of mask_bias
+        super().__init__(**{"name": "headed", **kwargs})
         self.supports_jit = False  # the body's training path has small XLA clusters
         c = self.config = config
         if c.body is None:

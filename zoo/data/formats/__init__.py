@@ -6,11 +6,13 @@ instruction   instruction, input and output in Alpaca's text; the output is lear
 pair          texts that mean the same, with optional hard negatives
 preference    a prompt with a chosen and a rejected answer
 prompt        prompt and completion; the completion is learnt
+windows       whole documents, cut into windows for masked language models
 """
 
 from zoo.data.formats import chat, instruction, pair, preference, prompt, rows
 from zoo.data.formats.lm import Stream, language_model
 from zoo.data.formats.rows import Format, Row, Rows
+from zoo.data.formats.windows import windows
 
 BY_NAME: dict[str, Format] = {
     "chat": chat.FORMAT,
@@ -31,4 +33,5 @@ __all__ = [
     "language_model",
     "pair",
     "rows",
+    "windows",
 ]
