@@ -30,9 +30,11 @@ class Data:
         `init_from` takes at most 1,024.
       format: how examples become tokens, of `zoo.data.formats`: "lm" joins documents;
         "chat", "instruction" and "prompt" make one row of each example; "pair" and
-        "preference" make a group of rows.
+        "preference" make groups of rows; "classify" and "tag" give a text or its words
+        their labels.
       fields: entries "field=column", where a format's field has another column.
-      too_long: what happens to a longer row: "error", "drop", or "cut" at its end.
+      too_long: what happens to a longer row: "error", "drop", or "cut" at its end (a
+        token that stands after each text is kept).
       max_bad_rows: how many bad examples are dropped and counted before one is an
         error.
       mask_rate: the share of the tokens that a fill_mask model learns to guess.

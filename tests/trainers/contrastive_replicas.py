@@ -28,9 +28,7 @@ def numbers(replicas):
     """The metrics of each step, and the weights at the end."""
     keras.utils.set_random_seed(0)
     objective = Contrastive(symmetric=True)
-    run = Run(
-        model=CONFIG, objective=objective, data=Data(batch=8), replicas=replicas
-    )
+    run = Run(model=CONFIG, objective=objective, data=Data(batch=8), replicas=replicas)
     strategy = strategy_lib.make_strategy(run)
     with strategy.scope():
         model = registry.build_config(CONFIG)

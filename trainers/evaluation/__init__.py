@@ -1,10 +1,19 @@
 """Evaluation, a file a kind.
 
-search   recall and reciprocal rank of a search by embeddings
-sums     the weighted means of an objective's loss
+sums                the weighted means of an objective's loss
+labels              the answers of a model with labels, and measures of them
+confusion_matrix    the picture of a confusion matrix
+search              recall and reciprocal rank of a search by embeddings
 """
 
+from trainers.evaluation import confusion_matrix, labels
 from trainers.evaluation.search import make_search
 from trainers.evaluation.sums import make_evaluate, rows_at_once
 
-__all__ = ["make_evaluate", "make_search", "rows_at_once"]
+__all__ = [
+    "confusion_matrix",
+    "labels",
+    "make_evaluate",
+    "make_search",
+    "rows_at_once",
+]

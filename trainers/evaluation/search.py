@@ -59,4 +59,3 @@ def _metrics(anchors_QD, candidates_ND, wanted) -> dict[str, float]:
     metrics = {f"recall_at_{k}": retrieval.recall_at_k(ranked, wanted, k) for k in _KS}
     rank = retrieval.mean_reciprocal_rank(ranked, wanted)
     return {**metrics, "mean_reciprocal_rank": rank}
-

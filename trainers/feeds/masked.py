@@ -38,7 +38,7 @@ def make(run: Run, start: Start) -> Feed:
     if not data.mask_rate:
         raise ValueError("config.data.mask_rate: 0.0, above 0 and below 1 allowed.")
     train, valid = splits.documents(data.source, data.valid, data.hold_out, data.clean)
-    tokenizer = text.tokenizer_of(run, start, train, ends=False)
+    tokenizer = text.tokenizer_of(run, start, train)
     text.check_vocabulary(tokenizer, config)
     masking = _masking(tokenizer, run)
     frame, length = framing.frame(tokenizer, config), text.window(run, config)
@@ -71,7 +71,7 @@ def make(run: Run, start: Start) -> Feed:
         tokenizer,
         lambda roles: None,
         lambda roles: "",
-        text.fingerprint(data, tokenizer),
+        text.fingerprint_of(data, tokenizer),
         int(np.diff(starts).max()),
     )
 

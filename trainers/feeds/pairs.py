@@ -38,19 +38,25 @@ def make(run: Run, start: Start) -> Feed:
             f"config.data.batch: {data.batch}, at least 2 allowed: the negatives are "
             "the other examples of the batch."
         )
-    tokenizer = text.tokenizer_of(run, start, ends=False)
+    tokenizer = text.tokenizer_of(run, start)
     text.check_vocabulary(tokenizer, config)
-    format = formats.pair.format_of(framing.frame(tokenizer, config))
+    frame, length = framing.frame(tokenizer, config), text.window(run, config)
+    if length <= frame.size:
+        raise ValueError(
+            f"config.data.length: {length}, but {frame.size} tokens stand around each "
+            f"text; at least {frame.size + 1} allowed."
+        )
 
     def read(examples):
         return formats.rows.read(
             examples,
-            format,
+            formats.BY_NAME["pair"],
             tokenizer,
-            text.window(run, config),
+            length,
             data.fields,
             data.too_long,
             data.max_bad_rows,
+            frame=frame,
         )
 
     train, valid = splits.examples(data.source, data.valid, data.hold_out)

@@ -7,16 +7,17 @@ from trainers.feeds import companions
 from trainers.feeds import rows as rows_feed
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
-from trainers.run import Data, Run
+from trainers.run import Run
 from zoo import directory
 from zoo.data import batches, fingerprints, formats, splits
 from zoo.decode import generate
 from zoo.fields import one_of
 from zoo.text import tokenizer as tokenizers
-from zoo.text.tokenizer import Tokenizer
 
 _WINDOW = 1024  # tokens by default, where a pretrained model has a long context
 _SAMPLE = 48  # tokens of the text sample
+_ROWS = (name for name, format in formats.BY_NAME.items() if format.makes == "rows")
+_FORMATS = ("lm", *_ROWS)
 
 
 def make(run: Run, start: Start) -> Feed:
@@ -30,19 +31,14 @@ def make(run: Run, start: Start) -> Feed:
     """
     data, config = run.data, start.config
     _check_model(run, config)
-    one_of("config.data.format", data.format, formats.NAMES)
+    one_of("config.data.format", data.format, _FORMATS)
     if data.format != "lm":
-        if formats.BY_NAME[data.format].grouped:
-            raise ValueError(
-                f"config.data.format: {data.format!r} makes groups of texts, which the "
-                f"objective {run.objective.name} does not learn from."
-            )
-        tokenizer = tokenizer_of(run, start)
+        tokenizer = _with_end(run, tokenizer_of(run, start))
         check_vocabulary(tokenizer, config)
         companions.check(run, tokenizer, config, window(run, config))
         return rows_feed.make(run, tokenizer, window(run, config))
     train, valid = splits.documents(data.source, data.valid, data.hold_out, data.clean)
-    tokenizer = tokenizer_of(run, start, train)
+    tokenizer = _with_end(run, tokenizer_of(run, start, train))
     check_vocabulary(tokenizer, config)
     length = window(run, config)
     companions.check(run, tokenizer, config, length)
@@ -86,7 +82,7 @@ def make(run: Run, start: Start) -> Feed:
         tokenizer,
         lambda roles: None,
         show,
-        fingerprint(data, tokenizer),
+        fingerprint_of(data, tokenizer),
         length,
     )
 
@@ -116,12 +112,8 @@ def _check_model(run, config):
         )
 
 
-def check_vocabulary(tokenizer: Tokenizer, config) -> None:
-    """Refuses a model with fewer rows than the tokenizer has tokens.
-
-    Raises:
-      ValueError: the model has fewer rows.
-    """
+def check_vocabulary(tokenizer, config) -> None:
+    """Refuses a model with fewer rows than the tokenizer has tokens."""
     if tokenizer.vocab_size > config.vocab_size:
         raise ValueError(
             f"config.model.vocab_size: {config.vocab_size}, at least the tokenizer's "
@@ -129,19 +121,17 @@ def check_vocabulary(tokenizer: Tokenizer, config) -> None:
         )
 
 
-def tokenizer_of(
-    run: Run, start: Start, documents: list[str] | None = None, ends: bool = True
-) -> Tokenizer:
+def tokenizer_of(run, start, documents=None) -> tokenizers.Tokenizer:
     """The Run's own tokenizer, that of `init_from`, or a new one.
 
     Args:
       run: the Run.
       start: what it starts from.
-      documents: what a new tokenizer learns from; None refuses a new one.
-      ends: whether a token must end a text.
+      documents: texts to train a new tokenizer on; None trains none.
 
     Raises:
-      ValueError: there is no tokenizer, or none of its tokens ends a text.
+      ValueError: there is no tokenizer, or the texts do not support the model's
+        vocabulary.
     """
     if run.data.tokenizer:
         found = directory.read_tokenizer(run.data.tokenizer)
@@ -161,15 +151,20 @@ def tokenizer_of(
             f"config.init_from: {run.init_from} has no tokenizer; give one as "
             "config.data.tokenizer."
         )
-    if ends and found.end_id is None:
+    return found
+
+
+def _with_end(run, tokenizer):
+    """The tokenizer; refuses one without a token that ends a text."""
+    if tokenizer.end_id is None:
         raise ValueError(
             f"{run.data.tokenizer or run.init_from}: no token ends a text, and "
             "training needs one between documents; name it as eos_token."
         )
-    return found
+    return tokenizer
 
 
-def fingerprint(data: Data, tokenizer: Tokenizer) -> fingerprints.Fingerprint:
+def fingerprint_of(data, tokenizer) -> fingerprints.Fingerprint:
     """The fingerprint of the sources and of the tokenizer."""
     text = tokenizer.json.encode()
     entry = {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}

@@ -18,8 +18,6 @@ from trainers.objectives.contrastive import Contrastive
 from trainers.objectives.distill import Distill
 from trainers.objectives.language_model import LanguageModel
 
-BY_NAME = {
-    cls.name: cls for cls in (Classify, Contrastive, Distill, LanguageModel)
-}
+BY_NAME = {cls.name: cls for cls in (Classify, Contrastive, Distill, LanguageModel)}
 
 __all__ = ["BY_NAME", "Classify", "Contrastive", "Distill", "LanguageModel"]

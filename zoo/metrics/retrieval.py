@@ -69,5 +69,5 @@ def _check(ranked, relevant):
     for number, wanted in enumerate(relevant):
         if isinstance(wanted, str) or not len(wanted):
             raise ValueError(
-                f"query {number}: relevant {wanted!r:.60}, a list of at least 1 allowed."
+                f"query {number}: relevant {wanted!r:.40}, at least 1 allowed."
             )

@@ -5,22 +5,26 @@ and `names` are those of the registry.
 """
 
 from zoo.models import (
+    bag_of_words,
     dense_net,
     headed,
     keras_hub_lm,
     recurrent_lm,
+    text_cnn,
     text_encoder,
     transformer_lm,
 )
 from zoo.registry import build, names
 
 __all__ = [
+    "bag_of_words",
     "build",
     "dense_net",
     "headed",
     "keras_hub_lm",
     "names",
     "recurrent_lm",
+    "text_cnn",
     "text_encoder",
     "transformer_lm",
 ]

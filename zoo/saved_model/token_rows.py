@@ -4,6 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from zoo.text.framing import Frame
+
 _Ragged: Any = tf.RaggedTensor  # whose class methods TensorFlow's stubs leave out
 
 
@@ -28,3 +30,17 @@ def filled(id_: int, ids) -> Any:
     empty_B = tf.cast(ids.row_lengths() == 0, tf.int64)
     ends = _Ragged.from_row_lengths(tf.fill([tf.reduce_sum(empty_B)], id_), empty_B)
     return tf.concat([ends, ids], 1)
+
+
+def framed(ids, frame: Frame) -> Any:
+    """The rows with the frame's ids around each one; `Frame.around` of whole batches.
+
+    Where the frame has no ids at all, an empty row stays empty.
+    """
+    if frame.size:
+        before, after = (
+            [repeated(part, ids)] if part else []
+            for part in (frame.before, frame.after)
+        )
+        return tf.concat([*before, ids, *after], 1)
+    return filled(frame.empty[0], ids) if frame.empty else ids

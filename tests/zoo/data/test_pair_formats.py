@@ -30,9 +30,9 @@ def chatting():
 
 def read(format, examples, tokenizer, length=200, **options):
     numbered = [(f"x.jsonl, line {i}", e) for i, e in enumerate(examples, 1)]
-    if isinstance(format, str):
-        format = formats.BY_NAME[format]
-    return formats.rows.read(numbered, format, tokenizer, length, **options)
+    return formats.rows.read(
+        numbered, formats.BY_NAME[format], tokenizer, length, **options
+    )
 
 
 def parts(rows, tokenizer):
@@ -72,8 +72,7 @@ def test_a_group_of_texts(chatting):
 def test_a_cut_keeps_the_frame(chatting):
     frame = framing.Frame([270], [271, 272], [])
     example = {"text": "the king said unto them", "positive": "it"}
-    format = formats.pair.format_of(frame)
-    rows = read(format, [example], chatting, 6, too_long="cut")
+    rows = read("pair", [example], chatting, 6, too_long="cut", frame=frame)
     first = rows.tokens[: rows.starts[1]].tolist()
     assert len(first) == 6 and first[0] == 270 and first[-2:] == [271, 272]
     assert first[1:4] == chatting.encode("the king said unto them")[:3]

@@ -4,6 +4,7 @@ Batch i is a function of (data, seed, i): the pipeline remembers nothing. So a r
 restarts at batch i sees the same batches as a run without a stop.
 """
 
+from zoo.data.batches.labelled import eval_labelled, labelled_batches
 from zoo.data.batches.lm import eval_windows, lm_batches, windows_per_epoch
 from zoo.data.batches.masked import Masking, eval_masked, masked_batches
 from zoo.data.batches.pairs import (
@@ -20,11 +21,13 @@ __all__ = [
     "Batch",
     "Masking",
     "bucket",
+    "eval_labelled",
     "eval_masked",
     "eval_pairs",
     "eval_preferences",
     "eval_rows",
     "eval_windows",
+    "labelled_batches",
     "lm_batches",
     "masked_batches",
     "pair_batches",

@@ -6,20 +6,35 @@ instruction   instruction, input and output in Alpaca's text; the output is lear
 pair          texts that mean the same, with optional hard negatives
 preference    a prompt with a chosen and a rejected answer
 prompt        prompt and completion; the completion is learnt
+classify      a text and its label
+tag           words and the tag of each one
 windows       whole documents, cut into windows for masked language models
 """
 
-from zoo.data.formats import chat, instruction, pair, preference, prompt, rows
+from zoo.data.formats import (
+    chat,
+    classify,
+    instruction,
+    labels,
+    pair,
+    preference,
+    prompt,
+    rows,
+    tag,
+)
+from zoo.data.formats.labels import Labels
 from zoo.data.formats.lm import Stream, language_model
 from zoo.data.formats.rows import Format, Row, Rows
 from zoo.data.formats.windows import windows
 
 BY_NAME: dict[str, Format] = {
     "chat": chat.FORMAT,
+    "classify": classify.FORMAT,
     "instruction": instruction.FORMAT,
     "pair": pair.FORMAT,
     "preference": preference.FORMAT,
     "prompt": prompt.FORMAT,
+    "tag": tag.FORMAT,
 }
 NAMES = ("lm", *BY_NAME)
 
@@ -27,11 +42,13 @@ __all__ = [
     "BY_NAME",
     "NAMES",
     "Format",
+    "Labels",
     "Row",
     "Rows",
     "Stream",
+    "labels",
     "language_model",
-    "pair",
     "rows",
+    "tag",
     "windows",
 ]

@@ -96,5 +96,5 @@ FORMAT = rows.Format(
     {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"},
     _group,
     optional=("prompt",),
-    grouped=True,
+    makes="preferences",
 )

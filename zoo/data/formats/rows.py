@@ -5,26 +5,32 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zoo.data.formats.labels import Labels
 from zoo.data.sources.examples import Example
 from zoo.fields import one_of, suggest
+from zoo.text.framing import Frame
 from zoo.text.tokenizer import Tokenizer
 
 TOO_LONG = ("error", "drop", "cut")
+_GROUPED = ("pairs", "preferences")
 _SHOWN = 3  # bad rows that a message names
+_NO_FRAME = Frame([], [], [])
 
 
 class Row(NamedTuple):
     """One example, or one text of an example that is a group.
 
     Attributes:
-      tokens: ids [T], at least two; a text of a group may have one.
-      weights: [T], the loss weight of each token as a target; the first has none.
-      tail: how many tokens at the end stay where a row is cut, such as [SEP].
+      tokens: ids [T], at least two of a row without a label.
+      weights: [T], the loss weight of each token as a target; the first has none. Of a
+        tagged row, 1 for each token with a label.
+      label: of a labelled row, as the example has it; of a tagged row, a list [T] of
+        them, None where the weight is 0.
     """
 
     tokens: list[int]
     weights: list[float]
-    tail: int = 0
+    label: Any = None
 
 
 class Rows(NamedTuple):
@@ -34,7 +40,9 @@ class Rows(NamedTuple):
       tokens: int32 [N].
       weights: float32 [N].
       starts: int64 [R + 1]: row i is `tokens[starts[i] : starts[i + 1]]`.
-      counts: how many examples were read, dropped as bad, dropped as too long, and cut.
+      counts: how many rows were read, dropped as bad, dropped as too long, and cut.
+      labels: int32 [R] classes or float32 [R] values of labelled rows; int32 [N] of
+        tagged rows, 0 where the weight is 0; None of rows without labels.
       groups: int64 [E + 1]: the rows of example i are `groups[i]` to
         `groups[i + 1] - 1`; None where each example is one row.
     """
@@ -43,6 +51,7 @@ class Rows(NamedTuple):
     weights: np.ndarray
     starts: np.ndarray
     counts: dict[str, int]
+    labels: np.ndarray | None = None
     groups: np.ndarray | None = None
 
 
@@ -55,13 +64,16 @@ class Format(NamedTuple):
       row: `row(values, tokenizer)`: makes the row of an example's values by field, or
         the list of its rows where an example is a group. It raises ValueError for a
         bad example.
-      grouped: whether an example is a group of rows.
+      makes: "rows" (the tokens after the first are learnt), "labelled" (one label a
+        row), "tagged" (a label a token), "pairs" (groups of texts) or "preferences"
+        (groups of rows). `read` puts the tokens that stand around a text around the
+        tokens of "labelled", "tagged" and "pairs".
     """
 
     fields: dict[str, str]
     row: Callable[[dict[str, Any], Tokenizer], Row | list[Row]]
     optional: tuple[str, ...] = ()
-    grouped: bool = False
+    makes: str = "rows"
 
 
 def columns(format: Format, renamed: Iterable[str]) -> dict[str, str]:
@@ -92,6 +104,8 @@ def read(
     renamed: Iterable[str] = (),
     too_long: str = "error",
     max_bad_rows: int = 0,
+    labels: Labels | None = None,
+    frame: Frame = _NO_FRAME,
 ) -> Rows:
     """Makes the rows of examples.
 
@@ -102,9 +116,12 @@ def read(
       tokenizer: of the model.
       length: the most tokens that a row may have.
       renamed: entries "field=column".
-      too_long: what happens to a longer row: "error", "drop", or "cut" at its end.
+      too_long: what happens to a longer row: "error", "drop", or "cut" at its end,
+        before the tokens that stand after a text.
       max_bad_rows: how many bad examples are dropped and counted before one is an
         error.
+      labels: what labels may be; None for a format without labels.
+      frame: what stands around a text.
 
     Raises:
       ValueError: more bad examples than allowed, a row that is too long, or no row.
@@ -121,6 +138,13 @@ def read(
             if isinstance(example, ValueError):
                 raise example
             made = format.row(_values(example, format, names), tokenizer)
+            group = made if isinstance(made, list) else [made]
+            if labels is not None:
+                group = [
+                    row._replace(label=_read_label(row.label, labels)) for row in group
+                ]
+            if not frame.around([]) and not all(row.tokens for row in group):
+                raise ValueError("the text has no tokens.")
         except ValueError as error:
             message = str(error)
             bad.append(message if message.startswith(where) else f"{where}: {message}")
@@ -128,20 +152,21 @@ def read(
             if len(bad) > max_bad_rows:
                 raise ValueError(_too_many(bad, max_bad_rows)) from None
             continue
-        group = made if isinstance(made, list) else [made]
-        longest = max(len(row.tokens) for row in group)
-        if longest > length:
+        tokens = max(len(row.tokens) for row in group) + frame.size
+        if tokens > length:
             if too_long == "error":
                 raise ValueError(
-                    f"{where}: {longest} tokens, at most {length} allowed; "
+                    f"{where}: {tokens} tokens, at most {length} allowed; "
                     "config.data.too_long may be drop or cut."
                 )
-            group = [_cut(row, length) for row in group]
-            if too_long == "drop" or not all(any(row.weights[1:]) for row in group):
+            group = [_cut(row, length - frame.size) for row in group]
+            first = 1 if format.makes in ("rows", "preferences") else 0
+            learnt = all(any(row.weights[first:]) for row in group)
+            if too_long == "drop" or not learnt:
                 counts["dropped"] += 1
                 continue
             counts["cut"] += 1
-        rows += group
+        rows += [_framed(row, frame) for row in group]
         groups.append(len(rows))
     if not rows:
         raise ValueError(f"There is no row to learn from: {counts}.")
@@ -151,7 +176,8 @@ def read(
         np.concatenate([np.array(row.weights, np.float32) for row in rows]),
         starts,
         counts,
-        np.array(groups, np.int64) if format.grouped else None,
+        _labels(rows, format.makes, labels),
+        np.array(groups) if format.makes in _GROUPED else None,
     )
 
 
@@ -185,16 +211,39 @@ def completion(prompt: str, answer: str, tokenizer: Tokenizer) -> Row:
     return Row(given + learnt, [0.0] * len(given) + [1.0] * len(learnt))
 
 
+def _read_label(label: Any, labels: Labels) -> Any:
+    """The index or value of a label; a list of them of a tagged row, 0 for None."""
+    if isinstance(label, list):
+        return [0 if one is None else labels.read(one) for one in label]
+    return labels.read(label)
+
+
 def _cut(row: Row, length: int) -> Row:
-    """The row with at most `length` tokens, of which the last `tail` stay."""
-    if len(row.tokens) <= length:
-        return row
-    first, last = length - row.tail, len(row.tokens) - row.tail
-    return Row(
-        row.tokens[:first] + row.tokens[last:],
-        row.weights[:first] + row.weights[last:],
-        row.tail,
-    )
+    """The first `length` tokens of a row."""
+    cut = Row(row.tokens[:length], row.weights[:length], row.label)
+    if isinstance(row.label, list):
+        cut = cut._replace(label=row.label[:length])
+    return cut
+
+
+def _framed(row: Row, frame: Frame) -> Row:
+    """A row with the tokens that stand around its text; they have no label."""
+    tokens = frame.around(row.tokens)
+    before = len(frame.before)
+    after = len(tokens) - before - len(row.tokens)
+    if isinstance(row.label, list):
+        row = row._replace(label=[0] * before + row.label + [0] * after)
+    return Row(tokens, [0.0] * before + row.weights + [0.0] * after, row.label)
+
+
+def _labels(rows: list[Row], makes: str, labels: Labels | None) -> np.ndarray | None:
+    """The labels of all rows, or of all tokens of tagged rows."""
+    if labels is None:
+        return None
+    kind = np.int32 if labels.names else np.float32
+    if makes == "tagged":
+        return np.concatenate([np.array(row.label, kind) for row in rows])
+    return np.array([row.label for row in rows], kind)
 
 
 def _values(example: Example, format: Format, names: dict[str, str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from zoo.saved_model import request_checks as checks
 from zoo.saved_model.batching import Batching
 from zoo.saved_model.shared_parts import SharedParts
 from zoo.saved_model.token_rows import lengths as lengths_of
+from zoo.text import framing
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 
 _MOST_TOKENS = 2**16  # of a prompt and its answer, where the model sets no limit
@@ -67,8 +68,8 @@ class TextGenerator(tf.Module):
         self.weights = [v.value for v in model.weights]
         graph = self.graph_tokenizer = graph_tokenizer.build(tokenizer.json)
         self._parts = SharedParts(model, graph.encode, self._decode)
-        self._prefix = tokenizer.prefix
-        self._end_id, self._end_ids = tokenizer.end_id, tuple(tokenizer.end_ids)
+        self._frame = framing.frame(tokenizer, model.config)
+        self._end_ids = tuple(tokenizer.end_ids)
         self._vocab_size = min(tokenizer.vocab_size, model.config.vocab_size)
         self.limit = model.limit or _MOST_TOKENS
         self.capacity = min(capacity, self.limit)
@@ -275,11 +276,10 @@ class TextGenerator(tf.Module):
     def _prompts(self, name, text):
         """Ids of checked texts after the prefix; an empty row gets the end token."""
         ids = self._parts.encode(checks.texts(name, text))
-        if self._prefix:
-            return tf.concat([token_rows.repeated(self._prefix, ids), ids], 1)
-        if self._end_id is None:
-            return checks.at_least_one(name, lengths_of(ids), "tokens", ids)
-        return token_rows.filled(self._end_id, ids)
+        ids = token_rows.framed(ids, self._frame)
+        if self._frame.around([]):
+            return ids
+        return checks.at_least_one(name, lengths_of(ids), "tokens", ids)
 
     def _within(self, name, total_B, what, result):
         """The tensors of `result`, if the tokens of each row fit the model."""

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from zoo.saved_model.batching import Batching
 from zoo.saved_model.request_checks import at_most, texts
+from zoo.saved_model.token_rows import framed
 from zoo.saved_model.token_rows import lengths as lengths_of
-from zoo.saved_model.token_rows import repeated
-from zoo.text.importers import post_processor
+from zoo.text import framing
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 
 
@@ -30,7 +30,7 @@ class TextEncoderModule(tf.Module):
         super().__init__()
         self.weights = [v.value for v in model.weights]
         self.graph_tokenizer = graph_tokenizer.build(tokenizer.json)
-        self._frame = post_processor.frame(tokenizer.json)
+        self._frame = framing.frame(tokenizer, model.config)
         self._embed = lambda tokens_BT, lengths_B: model.embed(tokens_BT, lengths_B)
         self._limit = model.limit
         self._batching = Batching(batch)
@@ -61,5 +61,4 @@ class TextEncoderModule(tf.Module):
     def _tokens(self, text_B):
         """Ids of checked texts, ragged [B, None]."""
         ids = self.graph_tokenizer.encode(texts("text", text_B))
-        before, after = (repeated(part, ids) for part in self._frame)
-        return tf.concat([before, ids, after], 1)
+        return framed(ids, self._frame)
