@@ -54,24 +54,41 @@ def test_says_how_it_is_run(name):
     assert f"trainers.train --config=configs/{name}.py" in ast.get_docstring(tree)
 
 
-def pretrained(corpus, folder):
+def pretrained(corpus, folder, name="transformer_lm"):
     """A model directory that a run can start from."""
     fields = {
         k: SMALL[k] for k in ("vocab_size", "context", "width", "layers", "heads")
     }
-    model = models.build("transformer_lm", **fields)
+    model = models.build(name, **fields)
     directory.save(folder, model, tokenizer.train([corpus.read_text()], 300))
     return str(folder)
+
+
+def small(model):
+    """The Config with small sizes, also of a body."""
+    fields = {f.name for f in dataclasses.fields(model)} & SMALL.keys()
+    model = dataclasses.replace(model, **{k: SMALL[k] for k in fields})
+    if getattr(model, "body", None) is not None:
+        model.body = small(model.body)
+    return model
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_learns(name, corpus, tmp_path, float32):
     run = run_of(name)
     if run.model is None:
-        run.init_from = pretrained(corpus, tmp_path / "pretrained")
+        kind = "text_encoder" if name == "embed" else "transformer_lm"
+        run.init_from = pretrained(corpus, tmp_path / "pretrained", kind)
     else:
-        fields = {f.name for f in dataclasses.fields(run.model)} & SMALL.keys()
-        run.model = dataclasses.replace(run.model, **{k: SMALL[k] for k in fields})
+        run.model = small(run.model)
+    if name == "distill":
+        run.objective.teacher = pretrained(corpus, tmp_path / "teacher")
+        run.data.tokenizer = run.objective.teacher
+    if name == "embed":
+        path = tmp_path / "pairs.jsonl"
+        rows = [{"text": f"abc {i}", "positive": f"{i} dab"} for i in range(9)]
+        path.write_text("\n".join(map(json.dumps, rows)))
+        run.data.source = f"jsonl:{path}"
     if name == "lm_keras_hub":
         run.model.settings["vocabulary_size"] = 300
     if type(run.objective).feed == "text":

@@ -49,9 +49,8 @@ def run_of(corpus, **fields):
 def rows(count=50, seed=0):
     """Rows of 4 to 40 tokens between [CLS] and [SEP]."""
     rng = np.random.default_rng(seed)
-    made = [
-        [CLS, *rng.integers(4, 300, rng.integers(2, 38)), SEP] for _ in range(count)
-    ]
+    sizes = rng.integers(2, 38, count)
+    made = [[CLS, *rng.integers(4, 300, size), SEP] for size in sizes]
     starts = np.cumsum([0, *map(len, made)])
     return np.concatenate(made).astype(np.int32), starts
 
@@ -131,9 +130,8 @@ def test_the_shares_of_devlin():
 def test_special_tokens_within_a_text_are_no_targets():
     tokens = np.array([CLS, MASK, 7, MASK, PAD, SEP] * 4, np.int32)
     starts = np.arange(5) * 6
-    for _, _, weights in by_row(
-        batches.eval_masked(tokens, starts, MASKING, 3), starts
-    ):
+    dataset = batches.eval_masked(tokens, starts, MASKING, 3)
+    for _, _, weights in by_row(dataset, starts):
         assert weights == [0, 0, 1, 0, 0, 0]
     nothing = np.array([CLS, SEP], np.int32)
     (batch,) = batches.eval_masked(nothing, np.array([0, 2]), MASKING, 1)

@@ -9,25 +9,45 @@ import tensorflow as tf
 from trainers.objectives.contrastive import embed_groups
 from zoo.metrics import retrieval
 
-_KS = (1, 5, 10)
+KS = (1, 5, 10)
 _QUERIES = 1024  # of which the cosines with all texts are computed at once
+
+# of each anchor: the places of the candidates, best first, and those of its positive
+Ranking = tuple[list[list[int]], list[list[int]]]
 
 
 def make_search() -> Callable[[Any, tf.data.Dataset], dict[str, float]]:
     """Compiles `search(model, dataset) -> metrics`.
 
     Returns:
+      The function. Its arguments are those of `make_ranking`. The metrics are
+      `recall_at_1`, `recall_at_5`, `recall_at_10` and `mean_reciprocal_rank`.
+    """
+    ranking = make_ranking()
+
+    def search(model, dataset) -> dict[str, float]:
+        found = ranking(model, dataset)
+        metrics = {f"recall_at_{k}": retrieval.recall_at_k(*found, k) for k in KS}
+        rank = retrieval.mean_reciprocal_rank(*found)
+        return {**metrics, "mean_reciprocal_rank": rank}
+
+    return search
+
+
+def make_ranking() -> Callable[[Any, tf.data.Dataset], Ranking]:
+    """Compiles `ranking(model, dataset)`.
+
+    Returns:
       The function. Its dataset has groups as `zoo.data.batches.eval_pairs` makes them.
-      Equal texts count once. The metrics are `recall_at_1`, `recall_at_5`,
-      `recall_at_10` and `mean_reciprocal_rank`, of the search by cosine for the
-      positive of each anchor among all positives and negatives.
+      It ranks all positives and negatives by their cosine with each anchor; equal texts
+      count once.
     """
 
     @tf.function(autograph=False)
     def embedded(model, tokens_BGT, lengths_BG):
         return embed_groups(model, tokens_BGT, lengths_BG)
 
-    def search(model, dataset) -> dict[str, float]:
+    def ranking(model, dataset) -> Ranking:
         places: dict[bytes, int] = {}  # of a text among the candidates
         anchors, candidates, wanted = [], [], []
         for batch in dataset:
@@ -42,20 +62,15 @@ def make_search() -> Callable[[Any, tf.data.Dataset], dict[str, float]]:
                     if text == 1:
                         anchors.append(x_BGD[row, 0])
                         wanted.append([places[key]])
-        return _metrics(np.stack(anchors), np.stack(candidates), wanted)
+        return _ranked(np.stack(anchors), np.stack(candidates)), wanted
 
-    return search
+    return ranking
 
 
-def _metrics(anchors_QD, candidates_ND, wanted) -> dict[str, float]:
-    """The metrics of the search; the vectors have the length 1.
-
-    `wanted` has the place of each anchor's positive.
-    """
+def _ranked(anchors_QD, candidates_ND) -> list[list[int]]:
+    """The candidates of each anchor by their cosine; the vectors have the length 1."""
     ranked = []
     for first in range(0, len(anchors_QD), _QUERIES):
         cosines_QN = anchors_QD[first : first + _QUERIES] @ candidates_ND.T
         ranked += np.argsort(-cosines_QN, axis=1, kind="stable").tolist()
-    metrics = {f"recall_at_{k}": retrieval.recall_at_k(ranked, wanted, k) for k in _KS}
-    rank = retrieval.mean_reciprocal_rank(ranked, wanted)
-    return {**metrics, "mean_reciprocal_rank": rank}
+    return ranked

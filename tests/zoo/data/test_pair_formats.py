@@ -1,4 +1,4 @@
-"""Pairs and preferences: their tokens and weights, their batches, and what is refused."""
+"""Pairs and preferences: tokens, weights, batches, and what is refused."""
 
 import numpy as np
 import pytest

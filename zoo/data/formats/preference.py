@@ -9,8 +9,9 @@ its end. An example has one of three forms:
                assistant's. A prompt that is a list stands before both. Without such
                a prompt, the messages that both share are the prompt.
     HH texts   chosen and rejected without a prompt are the dialogues of Anthropic's HH
-               data (Bai et al. 2022, arXiv:2204.05862): "\\n\\nHuman: ...\\n\\nAssistant:
-               ...". The prompt ends with the last "\\n\\nAssistant:" that both share.
+               data (Bai et al. 2022, arXiv:2204.05862), such as
+               "\\n\\nHuman: ...\\n\\nAssistant: ...". The prompt ends with the last
+               "\\n\\nAssistant:" that both share.
 """
 
 import itertools
