@@ -120,6 +120,17 @@ def test_a_stop_changes_no_bit(corpus, teacher, tmp_path):
         assert whole.read_bytes() == parts.read_bytes(), name
 
 
+def test_another_teacher_is_another_run(corpus, teacher, tokenizer, tmp_path):
+    copy = saved(tmp_path / "teacher", tokenizer)
+    run = run_of(corpus, teacher, Distill(teacher=copy), steps=1, eval_every=0)
+    loop.train(run, tmp_path / "w")
+    model = directory.load(copy).model
+    model.trainable_weights[0].assign_add(tf.ones_like(model.trainable_weights[0]))
+    directory.save(copy, model, tokenizer, replace=True)
+    with pytest.raises(ValueError, match="teacher model.safetensors: the content chan"):
+        loop.train(run, tmp_path / "w")
+
+
 def saved(folder, tokenizer, name="transformer_lm", **sizes):
     directory.save(folder, zoo.build(name, **{**SIZES, **sizes}), tokenizer)
     return str(folder)

@@ -1,15 +1,18 @@
 """Models of directories that read the same Batches as the model that learns."""
 
+import pathlib
+
 from trainers.run import Run
 from zoo import directory
+from zoo.data import fingerprints
 from zoo.directory import assemble
 from zoo.text.tokenizer import Tokenizer, library_tokenizer
 
 
-def check(run: Run, tokenizer: Tokenizer, config, length: int) -> None:
+def check(
+    run: Run, tokenizer: Tokenizer, config, length: int
+) -> fingerprints.Fingerprint:
     """Refuses a role's directory whose model does not fit the tokens of the run.
-
-    Reads no weights.
 
     Args:
       run: its objective's `needs` names the directories.
@@ -17,10 +20,14 @@ def check(run: Run, tokenizer: Tokenizer, config, length: int) -> None:
       config: of the model that learns.
       length: inputs of the longest row.
 
+    Returns:
+      The fingerprint of the weights, by which a resumed run sees that they changed.
+
     Raises:
       ValueError: a directory is missing, has no language model, has another vocabulary,
         or its model has fewer positions.
     """
+    found = {}
     for role, source in run.objective.needs.items():
         if source in ("model", "start"):
             continue
@@ -47,6 +54,10 @@ def check(run: Run, tokenizer: Tokenizer, config, length: int) -> None:
                 f"{where}: {source} has other tokens than the run's tokenizer; set "
                 f"config.data.tokenizer to {source}."
             )
+        path = pathlib.Path(read.where)
+        files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
+        found |= fingerprints.of_files({f"{role} {p.name}": str(p) for p in files})
+    return found
 
 
 def _vocabulary(tokenizer: Tokenizer) -> dict[str, int]:

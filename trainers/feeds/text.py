@@ -35,13 +35,14 @@ def make(run: Run, start: Start) -> Feed:
     if data.format != "lm":
         tokenizer = _with_end(run, tokenizer_of(run, start))
         check_vocabulary(tokenizer, config)
-        companions.check(run, tokenizer, config, window(run, config))
-        return rows_feed.make(run, tokenizer, window(run, config))
+        others = companions.check(run, tokenizer, config, window(run, config))
+        feed = rows_feed.make(run, tokenizer, window(run, config))
+        return feed._replace(fingerprint=feed.fingerprint | others)
     train, valid = splits.documents(data.source, data.valid, data.hold_out, data.clean)
     tokenizer = _with_end(run, tokenizer_of(run, start, train))
     check_vocabulary(tokenizer, config)
     length = window(run, config)
-    companions.check(run, tokenizer, config, length)
+    others = companions.check(run, tokenizer, config, length)
     part = evaluation.rows_at_once(run)
     stream = formats.language_model(train, tokenizer)
     # also refuses a stream that is too short, before anything is written
@@ -82,7 +83,7 @@ def make(run: Run, start: Start) -> Feed:
         tokenizer,
         lambda roles: None,
         show,
-        fingerprint_of(data, tokenizer),
+        fingerprint_of(data, tokenizer) | others,
         length,
     )
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import tensorflow as tf
 
+from trainers.objectives.features import features
 from trainers.objectives.loss import Loss
 from zoo.fields import one_of
 from zoo.layers import divergence
@@ -75,7 +76,5 @@ class Distill:
 
 def _head(model, batch, training) -> divergence.Head:
     """The head of a language model and its input for a Batch."""
-    x_BTD = model.features(batch["tokens"], training=training)
-    x_ND = tf.reshape(x_BTD, (-1, x_BTD.shape[-1]))
     softcap = getattr(model.config, "logit_softcap", 0.0)
-    return divergence.Head(x_ND, *model.head(), softcap)
+    return divergence.Head(features(model, batch, training), *model.head(), softcap)

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import tensorflow as tf
 
+from trainers.objectives.features import features
 from trainers.objectives.loss import Loss
 from zoo.fields import check_fraction
 from zoo.layers.cross_entropy import linear_cross_entropy
@@ -32,17 +33,14 @@ class LanguageModel:
     def loss(self, roles, batch, training) -> Loss:
         """The Loss of a Batch with `tokens`, `targets`, `weights` [B, T].
 
-        A model that guesses hidden tokens also reads `lengths` [B]. Few of its tokens
-        are targets, so only those meet the head.
+        See `features` for what else a Batch may have. Of a model that guesses hidden
+        tokens, few tokens are targets, so only those meet the head.
         """
         model = roles["policy"]
         targets_N = tf.reshape(batch["targets"], [-1])
         weights_N = tf.reshape(batch["weights"], [-1])
-        masked = model.config.task == "fill_mask"
-        extras = {"lengths_B": batch["lengths"]} if masked else {}
-        x_BTD = model.features(batch["tokens"], training=training, **extras)
-        x_ND = tf.reshape(x_BTD, (-1, x_BTD.shape[-1]))
-        if masked:
+        x_ND = features(model, batch, training)
+        if model.config.task == "fill_mask":
             place_M = tf.where(weights_N > 0)[:, 0]
             x_ND, targets_N, weights_N = (
                 tf.gather(x, place_M) for x in (x_ND, targets_N, weights_N)
