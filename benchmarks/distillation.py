@@ -47,12 +47,14 @@ def main(argv):
         run.steps = _STEPS.value or run.steps
         run.objective.teacher = run.data.tokenizer = teacher
         alone = dataclasses.replace(run, objective=LanguageModel())
-        students = {
-            "student alone": trained(alone, folder / "alone"),
-            "distilled student": trained(run, folder / "distilled"),
-        }
-        losses = {name: losses_of(path) for name, path in students.items()}
-        losses["teacher"] = losses_of(teacher)
+        alone_N2 = losses_of(trained(alone, folder / "alone"))
+        distilled_N2 = losses_of(trained(run, folder / "distilled"))
+        teacher_N2 = losses_of(teacher)
+    losses = {
+        "student alone": alone_N2,
+        "distilled student": distilled_N2,
+        "teacher": teacher_N2,
+    }
     texts = sources.documents("kjv", _SPLIT)
     size = len("\n".join(texts).encode())
     for name, rows_N2 in losses.items():
@@ -62,7 +64,7 @@ def main(argv):
             f"{name:18}  {bootstrap.ratio(rows_N2):.4f} nats a token ({low:.4f} to "
             f"{high:.4f})  {bits:.4f} bits per byte"
         )
-    change = bootstrap.paired(*list(losses.values())[1::-1], bootstrap.ratio)
+    change = bootstrap.paired(distilled_N2, alone_N2, bootstrap.ratio)
     print(
         f"distilled minus alone: {change.value:+.4f} nats a token ({change.low:+.4f} "
         f"to {change.high:+.4f}), p {change.p_value:.4f}"
@@ -94,6 +96,8 @@ def trained(run, workdir) -> str:
 def losses_of(path) -> np.ndarray:
     """The sum of the losses and the number of tokens of each window, [N, 2]."""
     model, tokenizer, _ = directory.load(path)
+    if tokenizer is None:
+        raise ValueError(f"{path} has no tokenizer.")
     stream = formats.language_model(sources.documents("kjv", _SPLIT), tokenizer)
     dataset, _ = batches.eval_windows(
         stream.tokens, model.config.context, _ROWS, weights=stream.weights

@@ -86,6 +86,8 @@ def minilm() -> str:
 def measured(folder) -> np.ndarray:
     """Recall and reciprocal rank of each query of the test books, [N, 2]."""
     model, tokenizer, _ = directory.load(folder)
+    if tokenizer is None:
+        raise ValueError(f"{folder} has no tokenizer.")
     examples = list(sources.numbered("kjv:neighbours", "test"))
     rows = formats.rows.read(
         examples[: _LIMIT.value or None],

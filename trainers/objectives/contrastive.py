@@ -59,7 +59,7 @@ class Contrastive:
         x_BGD = embed_groups(roles["policy"], tokens_BGT, lengths_BG, training)
         all_MGD, first = _of_all_replicas(x_BGD)
         all_MGT, _ = _of_all_replicas(tokens_BGT)
-        there_MG = _of_all_replicas(lengths_BG)[0] > 0
+        lengths_MG, _ = _of_all_replicas(lengths_BG)
         size = tf.shape(all_MGD)[0]
         own_B = first + tf.range(tf.shape(x_BGD)[0])
         own_BM = own_B[:, None] == tf.range(size)[None]
@@ -67,9 +67,9 @@ class Contrastive:
 
         # all positives come first, then all first negatives, and so on
         candidates_ND = tf.concat(tf.unstack(all_MGD[:, 1:], axis=1), 0)
-        absent_BN = self._absent(tokens_BGT, all_MGT, there_MG)
+        absent_BN = self._absent(tokens_BGT, all_MGT, lengths_MG)
         others_BN = tf.zeros_like(absent_BN[:, size:])
-        absent_BN &= ~tf.concat([own_BM, others_BN], 1)
+        absent_BN &= tf.logical_not(tf.concat([own_BM, others_BN], 1))
         logits_BN = self._logits(x_BGD[:, 0], candidates_ND, absent_BN)
         losses_B = tf.nn.sparse_softmax_cross_entropy_with_logits(own_B, logits_BN)
         if self.symmetric:
@@ -85,7 +85,7 @@ class Contrastive:
             {"accuracy": (tf.reduce_sum(hits_B * weights_B), weight)},
         )
 
-    def _absent(self, tokens_BGT, all_MGT, there_MG):
+    def _absent(self, tokens_BGT, all_MGT, lengths_MG):
         """Which candidates are no negatives of an anchor, bool [B, M * (G - 1)].
 
         They are absent texts, texts that equal the anchor's positive, and the
@@ -93,7 +93,8 @@ class Contrastive:
         """
         parts = []
         for i in range(1, all_MGT.shape[1]):
-            parts.append(~there_MG[:, i] | _same(tokens_BGT[:, 1], all_MGT[:, i]))
+            equal_BM = _same(tokens_BGT[:, 1], all_MGT[:, i])
+            parts.append(equal_BM | (lengths_MG[:, i] == 0))
         parts[0] |= _same(tokens_BGT[:, 0], all_MGT[:, 0])
         return tf.concat(parts, 1)
 

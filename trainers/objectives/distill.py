@@ -77,4 +77,6 @@ class Distill:
 def _head(model, batch, training) -> divergence.Head:
     """The head of a language model and its input for a Batch."""
     softcap = getattr(model.config, "logit_softcap", 0.0)
-    return divergence.Head(features(model, batch, training), *model.head(), softcap)
+    weight_VD, bias_V = model.head()
+    x_ND = features(model, batch, training)
+    return divergence.Head(x_ND, weight_VD, bias_V, softcap)

@@ -1,9 +1,11 @@
 """Sums over rows of a head, and their gradients, a chunk of rows at a time."""
 
+from typing import Any
+
 import tensorflow as tf
 
 
-def sums(of, x_ND, weight_VD, chunk: int, losses=0.0):
+def sums(of, x_ND, weight_VD, chunk: int, losses: Any = 0.0):
     """The losses of all rows, and a function that returns their gradients.
 
     Args:

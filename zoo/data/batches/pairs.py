@@ -157,8 +157,8 @@ def _reader(tokens, starts, groups, weights=None):
         length_BG = tf.where(there_BG, tf.gather(length_R, row_BG), 0)
         place = tf.searchsorted(widths_W, tf.reduce_max(length_BG)[None])[0]
         place_T = tf.range(widths_W[place])
-        there_BGT = place_T < length_BG[..., None]
-        first_BG1 = tf.gather(first_R, row_BG)[..., None]
+        there_BGT = place_T < tf.expand_dims(length_BG, -1)
+        first_BG1 = tf.expand_dims(tf.gather(first_R, row_BG), -1)
         at_BGT = tf.where(there_BGT, first_BG1 + place_T, 0)
 
         def taken(values_N, at_BGT):

@@ -52,7 +52,7 @@ class Rows(NamedTuple):
     starts: np.ndarray
     counts: dict[str, int]
     labels: np.ndarray | None = None
-    groups: np.ndarray | None = None
+    groups: Any = None
 
 
 class Format(NamedTuple):
