@@ -54,12 +54,12 @@ def test_says_how_it_is_run(name):
     assert f"trainers.train --config=configs/{name}.py" in ast.get_docstring(tree)
 
 
-def pretrained(corpus, folder):
+def pretrained(corpus, folder, name="transformer_lm"):
     """A model directory that a run can start from."""
     fields = {
         k: SMALL[k] for k in ("vocab_size", "context", "width", "layers", "heads")
     }
-    model = models.build("transformer_lm", **fields)
+    model = models.build(name, **fields)
     directory.save(folder, model, tokenizer.train([corpus.read_text()], 300))
     return str(folder)
 
@@ -91,9 +91,18 @@ def labelled(format, folder):
 def test_learns(name, corpus, tmp_path, float32):
     run = run_of(name)
     if run.model is None:
-        run.init_from = pretrained(corpus, tmp_path / "pretrained")
+        kind = "text_encoder" if name == "embed" else "transformer_lm"
+        run.init_from = pretrained(corpus, tmp_path / "pretrained", kind)
     else:
         run.model = shrunk(run.model)
+    if name == "distill":
+        run.objective.teacher = pretrained(corpus, tmp_path / "teacher")
+        run.data.tokenizer = run.objective.teacher
+    if name == "embed":
+        path = tmp_path / "pairs.jsonl"
+        rows = [{"text": f"abc {i}", "positive": f"{i} dab"} for i in range(9)]
+        path.write_text("\n".join(map(json.dumps, rows)))
+        run.data.source = f"jsonl:{path}"
     if name == "lm_keras_hub":
         run.model.settings["vocabulary_size"] = 300
     if type(run.objective).feed == "text":

@@ -29,13 +29,15 @@ class Data:
       length: tokens in one example; 0 means the model's context, of which a model of
         `init_from` takes at most 1,024.
       format: how examples become tokens, of `zoo.data.formats`: "lm" joins documents;
-        "chat", "instruction" and "prompt" make one row of each example; "classify" and
-        "tag" give a text or its words their labels.
+        "chat", "instruction" and "prompt" make one row of each example; "pair" and
+        "preference" make groups of rows; "classify" and "tag" give a text or its words
+        their labels.
       fields: entries "field=column", where a format's field has another column.
       too_long: what happens to a longer row: "error", "drop", or "cut" at its end (a
         token that stands after each text is kept).
       max_bad_rows: how many bad examples are dropped and counted before one is an
         error.
+      mask_rate: the share of the tokens that a fill_mask model learns to guess.
     """
 
     source: str = "kjv"
@@ -49,6 +51,7 @@ class Data:
     fields: tuple[str, ...] = ()
     too_long: str = "error"
     max_bad_rows: int = 0
+    mask_rate: float = 0.15
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -183,10 +186,16 @@ def check(run: Run) -> None:
     if run.seed >= 2**32:
         raise ValueError(f"config.seed: {run.seed}, below 2^32 allowed.")
     at_least("config.accumulate", run.accumulate, 1)
+    if run.accumulate > 1 and getattr(run.objective, "whole_batch", False):
+        raise ValueError(
+            f"config.accumulate: {run.accumulate}, 1 allowed: the objective "
+            f"{run.objective.name} compares all examples of a batch."
+        )
     at_least("config.data.batch", run.data.batch, 1)
     at_least("config.data.length", run.data.length, 0)
     at_least("config.data.max_bad_rows", run.data.max_bad_rows, 0)
     check_fraction("config.data.hold_out", run.data.hold_out)
+    check_fraction("config.data.mask_rate", run.data.mask_rate)
     if bool(run.steps) == bool(run.epochs):
         wrong = "set one of the two to 0" if run.steps else "one must be above 0"
         raise ValueError(

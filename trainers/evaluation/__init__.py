@@ -13,9 +13,18 @@ table             models of features
 audits            memorised text, and bias by minimal pairs
 pairwise          two models on the same examples
 report            JSON, Markdown and TensorBoard
+search            recall and reciprocal rank of a search by embeddings
 """
 
 from trainers.evaluation import confusion_matrix, labels
+from trainers.evaluation.search import make_ranking, make_search
 from trainers.evaluation.sums import make_evaluate, rows_at_once
 
-__all__ = ["confusion_matrix", "labels", "make_evaluate", "rows_at_once"]
+__all__ = [
+    "confusion_matrix",
+    "labels",
+    "make_evaluate",
+    "make_ranking",
+    "make_search",
+    "rows_at_once",
+]

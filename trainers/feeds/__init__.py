@@ -1,6 +1,6 @@
 """Feeds: where the Batches of a run come from, by the name an objective gives."""
 
-from trainers.feeds import labelled, table, text
+from trainers.feeds import labelled, masked, pairs, table, text
 from trainers.feeds.feed import Feed, Roles
 from trainers.roles import Start
 from trainers.run import Run
@@ -22,7 +22,13 @@ def _labels(run: Run, start: Start) -> Feed:
     return by_reads[config.reads](run, start)
 
 
-BY_NAME = {"labels": _labels, "text": text.make}
+def _text(run: Run, start: Start) -> Feed:
+    """The feed of documents: for next tokens, or for hidden ones."""
+    make = masked.make if start.config.task == "fill_mask" else text.make
+    return make(run, start)
+
+
+BY_NAME = {"labels": _labels, "pairs": pairs.make, "text": _text}
 
 
 def make(run: Run, start: Start) -> Feed:

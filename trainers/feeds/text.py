@@ -3,6 +3,7 @@
 import hashlib
 
 from trainers import evaluation
+from trainers.feeds import companions
 from trainers.feeds import rows as rows_feed
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
@@ -34,11 +35,14 @@ def make(run: Run, start: Start) -> Feed:
     if data.format != "lm":
         tokenizer = _with_end(run, tokenizer_of(run, start))
         check_vocabulary(tokenizer, config)
-        return rows_feed.make(run, tokenizer, window(run, config))
+        others = companions.check(run, tokenizer, config, window(run, config))
+        feed = rows_feed.make(run, tokenizer, window(run, config))
+        return feed._replace(fingerprint=feed.fingerprint | others)
     train, valid = splits.documents(data.source, data.valid, data.hold_out, data.clean)
     tokenizer = _with_end(run, tokenizer_of(run, start, train))
     check_vocabulary(tokenizer, config)
     length = window(run, config)
+    others = companions.check(run, tokenizer, config, length)
     part = evaluation.rows_at_once(run)
     stream = formats.language_model(train, tokenizer)
     # also refuses a stream that is too short, before anything is written
@@ -79,7 +83,7 @@ def make(run: Run, start: Start) -> Feed:
         tokenizer,
         lambda roles: None,
         show,
-        fingerprint_of(data, tokenizer),
+        fingerprint_of(data, tokenizer) | others,
         length,
     )
 
@@ -135,7 +139,9 @@ def tokenizer_of(run, start, documents=None) -> tokenizers.Tokenizer:
     elif start.pretrained is not None:
         found = start.tokenizer
     elif documents is not None:
-        found = tokenizers.train(documents, start.config.vocab_size)
+        masks = start.config.task == "fill_mask"
+        train = tokenizers.train_for_encoder if masks else tokenizers.train
+        found = train(documents, start.config.vocab_size)
     else:
         raise ValueError(
             f"config.data.tokenizer: none, but the format {run.data.format!r} needs "

@@ -8,12 +8,16 @@ An objective is a dataclass of its options with four members:
     feed               where its Batches come from, a name of `trainers.feeds`
     loss(roles, batch, training) -> Loss
 
-`needs` may be a property, so that a field of the objective decides it.
+`needs` may be a property, so that a field of the objective decides it. An objective
+whose examples depend on each other also has `whole_batch = True`: accumulation is
+refused, and its loss gathers what it needs from all replicas.
 """
 
 from trainers.objectives.classify import Classify
+from trainers.objectives.contrastive import Contrastive
+from trainers.objectives.distill import Distill
 from trainers.objectives.language_model import LanguageModel
 
-BY_NAME = {cls.name: cls for cls in (Classify, LanguageModel)}
+BY_NAME = {cls.name: cls for cls in (Classify, Contrastive, Distill, LanguageModel)}
 
-__all__ = ["BY_NAME", "Classify", "LanguageModel"]
+__all__ = ["BY_NAME", "Classify", "Contrastive", "Distill", "LanguageModel"]

@@ -40,6 +40,14 @@ def number(seed: int, purpose: str, epoch_B, below: int):
     return tf.cast(draw_B, tf.int64)
 
 
+def uniform(seed: int, purpose: str, index):
+    """A random float64 in [0, 1) for each integer of a tensor, in its shape."""
+    high = tf.bitwise.right_shift(
+        _draw(seed, purpose, index), tf.constant(11, tf.uint64)
+    )
+    return tf.cast(tf.cast(high, tf.int64), tf.float64) / 2.0**53
+
+
 def _draw(seed: int, purpose: str, epoch_B):
     """A random uint64 for each epoch."""
     digest = hashlib.blake2b(f"{seed} {purpose}".encode(), digest_size=8).digest()

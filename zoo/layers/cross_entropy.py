@@ -7,6 +7,8 @@ forward pass. Source: Wijmans et al. 2024 (arXiv:2411.09009).
 
 import tensorflow as tf
 
+from zoo.layers import head_chunks
+
 _CHUNK = 1024  # rows; 32 MB of float32 logits at a vocabulary of 8192
 
 
@@ -28,7 +30,6 @@ def linear_cross_entropy(
       A float32 scalar with gradients for x, weight and bias.
     """
     has_bias = bias_V is not None
-    rows = x_ND.shape[0]
     options = has_bias, softcap, smoothing
     dtype = x_ND.dtype
 
@@ -40,10 +41,7 @@ def linear_cross_entropy(
             chunk = x_ND[part], targets_N[part], weights_N[part]
             return _chunk(*chunk, weight, bias_V, *options)
 
-        if rows is None:
-            total, grads_of = _loop(of, x_ND, weight_VD)
-        else:
-            total, grads_of = _unrolled(of, rows)
+        total, grads_of = head_chunks.sums(of, x_ND, weight_VD, _CHUNK)
 
         def backward(dy):
             dx, dweight, dbias = grads_of()
@@ -53,58 +51,6 @@ def linear_cross_entropy(
         return total, backward
 
     return loss_of(x_ND, weight_VD, bias_V if has_bias else tf.zeros(()))
-
-
-def _unrolled(of, rows):
-    """The loss, and a function that returns the gradients, of a static row count."""
-    chunks = max(1, -(-rows // _CHUNK))
-    size = -(-rows // chunks)
-    total, dx, dweight, dbias = 0.0, [], 0.0, 0.0
-    for i in range(chunks):
-        loss, dx_i, dweight_i, dbias_i = of(slice(i * size, (i + 1) * size))
-        total += loss
-        dx.append(dx_i)
-        dweight += dweight_i
-        dbias += dbias_i
-    return total, lambda: (tf.concat(dx, 0), dweight, dbias)
-
-
-def _loop(of, x_ND, weight_VD):
-    """As `_unrolled`, for an unknown number of rows: a loop for each pass.
-
-    A loop cannot drop results that nobody reads. So the forward loop computes the loss
-    alone, and the backward loop computes each chunk again.
-    """
-    chunks = -(-tf.shape(x_ND)[0] // _CHUNK)
-
-    def part(i):
-        return slice(i * _CHUNK, (i + 1) * _CHUNK)
-
-    def looped(body, start):
-        return tf.while_loop(
-            lambda i, *_: i < chunks,
-            lambda i, *sums: (i + 1, *body(i, *sums)),
-            (0, *start),
-            parallel_iterations=1,
-        )[1:]
-
-    def grads_of():
-        def body(i, dx, dweight, dbias):
-            _, dx_i, dweight_i, dbias_i = of(part(i))
-            return dx.write(i, dx_i), dweight + dweight_i, dbias + dbias_i
-
-        dx = tf.TensorArray(
-            x_ND.dtype,
-            chunks,
-            infer_shape=False,
-            element_shape=(None, x_ND.shape[1]),
-        )
-        start = dx, tf.zeros_like(weight_VD), tf.zeros(weight_VD.shape[0])
-        dx, dweight, dbias = looped(body, start)
-        return dx.concat(), dweight, dbias
-
-    (total,) = looped(lambda i, total: (total + of(part(i))[0],), (0.0,))
-    return total, grads_of
 
 
 def _chunk(x, targets, weights, weight, bias_V, has_bias, softcap, smoothing):

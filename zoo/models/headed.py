@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from zoo import registry, shapes
 from zoo.fields import at_least, check_fraction, one_of
+from zoo.layers import pooling
 from zoo.layers.dropout import Dropout
 from zoo.layers.linear import Linear, read
 from zoo.layers.mlp import activate
@@ -109,7 +110,8 @@ class Headed(registry.ConfigSerializable, keras.Model):
     """
 
     def __init__(self, config: Config, **kwargs):
-        super().__init__(**kwargs)
+        # a name without a number, since checkpoints hold the path of mask_bias
+        super().__init__(**{"name": "headed", **kwargs})
         self.supports_jit = False  # the body's training path has small XLA clusters
         c = self.config = config
         if c.body is None:
@@ -222,13 +224,10 @@ class Headed(registry.ConfigSerializable, keras.Model):
             kind = "first" if c.body.pooling == "cls" else "mean"
         if kind == "first":
             return x_BTD[:, 0]
-        last_B = tf.maximum(lengths_B, 1) - 1
         if kind != "mean":
+            last_B = tf.maximum(lengths_B, 1) - 1
             return tf.gather(x_BTD, last_B, batch_dims=1)
-        real_BT = tf.sequence_mask(lengths_B, tf.shape(x_BTD)[1])
-        wide_BTD = tf.where(real_BT[..., None], tf.cast(x_BTD, tf.float32), 0.0)
-        mean_BD = tf.reduce_sum(wide_BTD, 1) / tf.cast(last_B + 1, tf.float32)[:, None]
-        return tf.cast(mean_BD, x_BTD.dtype)
+        return tf.cast(pooling.mean(x_BTD, lengths_B), x_BTD.dtype)
 
 
 registry.register(

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from zoo import registry, shapes
 from zoo.fields import at_least, check_fraction, one_of
-from zoo.layers import batch_invariant
+from zoo.layers import pooling
 from zoo.layers.attention import bidirectional
 from zoo.layers.dropout import Dropout
 from zoo.layers.embedding import Embedding
@@ -22,7 +22,6 @@ from zoo.models import transformer_lm
 
 POOLINGS = ("mean", "cls")
 NORMALIZATIONS = ("none", "l2")
-_LEAST_SQUARE = 1e-24  # the smallest squared length: a vector of zeros stays zeros
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -188,14 +187,8 @@ class TextEncoder(registry.ConfigSerializable, keras.Model):
         if self.config.pooling == "cls":
             x_BD = x_BTD[:, 0]
         else:
-            real_BT = tf.sequence_mask(lengths_B, tf.shape(x_BTD)[1])
-            sum_BD = tf.reduce_sum(tf.where(real_BT[..., None], x_BTD, 0.0), 1)
-            x_BD = sum_BD / tf.cast(tf.maximum(lengths_B, 1), tf.float32)[:, None]
-        if self.config.normalization == "l2":
-            square_B1 = tf.reduce_sum(tf.square(x_BD), -1, keepdims=True)
-            square_B1 = tf.maximum(square_B1, _LEAST_SQUARE)
-            x_BD = x_BD * batch_invariant.apply(tf.math.rsqrt, square_B1)
-        return x_BD
+            x_BD = pooling.mean(x_BTD, lengths_B)
+        return pooling.unit(x_BD) if self.config.normalization == "l2" else x_BD
 
     def lengths(self, tokens_BT):
         """The length of each row without the padding ids at its end, int32 [B]."""

@@ -6,18 +6,32 @@ restarts at batch i sees the same batches as a run without a stop.
 
 from zoo.data.batches.labelled import eval_labelled, labelled_batches
 from zoo.data.batches.lm import eval_windows, lm_batches, windows_per_epoch
+from zoo.data.batches.masked import Masking, eval_masked, masked_batches
+from zoo.data.batches.pairs import (
+    eval_pairs,
+    eval_preferences,
+    pair_batches,
+    preference_batches,
+)
 from zoo.data.batches.pipeline import Batch
 from zoo.data.batches.rows import bucket, eval_rows, row_batches
 from zoo.data.batches.table import table_batches, table_eval
 
 __all__ = [
     "Batch",
+    "Masking",
     "bucket",
     "eval_labelled",
+    "eval_masked",
+    "eval_pairs",
+    "eval_preferences",
     "eval_rows",
     "eval_windows",
     "labelled_batches",
     "lm_batches",
+    "masked_batches",
+    "pair_batches",
+    "preference_batches",
     "row_batches",
     "table_batches",
     "table_eval",

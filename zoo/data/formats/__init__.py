@@ -3,20 +3,36 @@
 lm            whole documents as one stream; every token is learnt
 chat          messages by the chat template; the assistant's are learnt
 instruction   instruction, input and output in Alpaca's text; the output is learnt
+pair          texts that mean the same, with optional hard negatives
+preference    a prompt with a chosen and a rejected answer
 prompt        prompt and completion; the completion is learnt
 classify      a text and its label
 tag           words and the tag of each one
+windows       whole documents, cut into windows for masked language models
 """
 
-from zoo.data.formats import chat, classify, instruction, labels, prompt, rows, tag
+from zoo.data.formats import (
+    chat,
+    classify,
+    instruction,
+    labels,
+    pair,
+    preference,
+    prompt,
+    rows,
+    tag,
+)
 from zoo.data.formats.labels import Labels
 from zoo.data.formats.lm import Stream, language_model
 from zoo.data.formats.rows import Format, Row, Rows
+from zoo.data.formats.windows import windows
 
 BY_NAME: dict[str, Format] = {
     "chat": chat.FORMAT,
     "classify": classify.FORMAT,
     "instruction": instruction.FORMAT,
+    "pair": pair.FORMAT,
+    "preference": preference.FORMAT,
     "prompt": prompt.FORMAT,
     "tag": tag.FORMAT,
 }
@@ -34,4 +50,5 @@ __all__ = [
     "language_model",
     "rows",
     "tag",
+    "windows",
 ]

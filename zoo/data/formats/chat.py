@@ -22,12 +22,12 @@ def _row(values: dict[str, Any], tokenizer: Tokenizer) -> rows.Row:
       ValueError: the messages have another form, none is the assistant's, or the
         template writes a longer chat in another way than the shorter one.
     """
-    messages = _messages(values["messages"])
+    messages = messages_of(values["messages"])
     tokens = rendering.encode(tokenizer, messages, add_generation_prompt=False)
     weights = [0.0] * len(tokens)
     for number, message in enumerate(messages):
         if message["role"] == "assistant":
-            first, last = _span(tokenizer, messages, number, tokens)
+            first, last = span(tokenizer, messages, number, tokens)
             weights[first:last] = [1.0] * (last - first)
     if not any(weights):
         raise ValueError("messages: none is the assistant's, so nothing is learnt.")
@@ -35,8 +35,22 @@ def _row(values: dict[str, Any], tokenizer: Tokenizer) -> rows.Row:
     return rows.Row(tokens[:last], weights[:last])
 
 
-def _span(tokenizer, messages, number, tokens) -> tuple[int, int]:
-    """Where an assistant's message begins and ends among the tokens of its chat."""
+def span(tokenizer, messages, number, tokens) -> tuple[int, int]:
+    """Where an assistant's message begins and ends among the tokens of its chat.
+
+    Args:
+      tokenizer: has the chat template.
+      messages: the whole chat, or its first messages.
+      number: of the assistant's message.
+      tokens: of the whole chat.
+
+    Returns:
+      The place of the first token that a server would generate, and the place behind
+      the token that ends the message.
+
+    Raises:
+      ValueError: the template writes a longer chat in another way than the shorter one.
+    """
     before = rendering.encode(tokenizer, messages[:number]) if number else []
     through = rendering.encode(
         tokenizer, messages[: number + 1], add_generation_prompt=False
@@ -55,8 +69,12 @@ def _span(tokenizer, messages, number, tokens) -> tuple[int, int]:
     return first, end
 
 
-def _messages(value: Any) -> list[dict[str, str]]:
-    """The messages of an example, with `role` and `content`."""
+def messages_of(value: Any) -> list[dict[str, str]]:
+    """The messages of an example, with `role` and `content`.
+
+    Raises:
+      ValueError: the value is no list of messages.
+    """
     if not isinstance(value, list) or not value:
         raise ValueError(f"messages: {value!r:.60}, a list of messages allowed.")
     messages = []

@@ -12,12 +12,13 @@ from zoo.text.framing import Frame
 from zoo.text.tokenizer import Tokenizer
 
 TOO_LONG = ("error", "drop", "cut")
+_GROUPED = ("pairs", "preferences")
 _SHOWN = 3  # bad rows that a message names
 _NO_FRAME = Frame([], [], [])
 
 
 class Row(NamedTuple):
-    """One example.
+    """One example, or one text of an example that is a group.
 
     Attributes:
       tokens: ids [T], at least two of a row without a label.
@@ -43,6 +44,8 @@ class Rows(NamedTuple):
       labels: int32 [R] classes or float32 [R] values of labelled rows; int32 [N] of
         tagged rows, 0 where the weight is 0; None of rows without labels.
       numbers: of each row, the number of its example among those that were read.
+      groups: int64 [E + 1]: the rows of example i are `groups[i]` to
+        `groups[i + 1] - 1`; None where each example is one row.
     """
 
     tokens: np.ndarray
@@ -51,6 +54,7 @@ class Rows(NamedTuple):
     counts: dict[str, int]
     labels: np.ndarray | None = None
     numbers: tuple[int, ...] = ()
+    groups: Any = None
 
 
 class Format(NamedTuple):
@@ -59,15 +63,17 @@ class Format(NamedTuple):
     Attributes:
       fields: what the format reads, to the name of the column that holds it.
       optional: those of `fields` that an example may lack.
-      row: `row(values, tokenizer)`: makes the row of an example's values by field.
-        It raises ValueError for a bad example.
+      row: `row(values, tokenizer)`: makes the row of an example's values by field, or
+        the list of its rows where an example is a group. It raises ValueError for a
+        bad example.
       makes: "rows" (the tokens after the first are learnt), "labelled" (one label a
-        row) or "tagged" (a label a token). `read` puts the tokens that stand around a
-        text around the tokens of the latter two.
+        row), "tagged" (a label a token), "pairs" (groups of texts) or "preferences"
+        (groups of rows). `read` puts the tokens that stand around a text around the
+        tokens of "labelled", "tagged" and "pairs".
     """
 
     fields: dict[str, str]
-    row: Callable[[dict[str, Any], Tokenizer], Row]
+    row: Callable[[dict[str, Any], Tokenizer], Row | list[Row]]
     optional: tuple[str, ...] = ()
     makes: str = "rows"
 
@@ -126,6 +132,7 @@ def read(
     names = columns(format, renamed)
     rows: list[Row] = []
     numbers: list[int] = []
+    groups = [0]
     counts = {"read": 0, "bad": 0, "dropped": 0, "cut": 0}
     bad: list[str] = []
     for where, example in examples:
@@ -133,10 +140,13 @@ def read(
         try:
             if isinstance(example, ValueError):
                 raise example
-            row = format.row(_values(example, format, names), tokenizer)
+            made = format.row(_values(example, format, names), tokenizer)
+            group = made if isinstance(made, list) else [made]
             if labels is not None:
-                row = row._replace(label=_read_label(row.label, labels))
-            if not row.tokens and not frame.around([]):
+                group = [
+                    row._replace(label=_read_label(row.label, labels)) for row in group
+                ]
+            if not frame.around([]) and not all(row.tokens for row in group):
                 raise ValueError("the text has no tokens.")
         except ValueError as error:
             message = str(error)
@@ -145,21 +155,23 @@ def read(
             if len(bad) > max_bad_rows:
                 raise ValueError(_too_many(bad, max_bad_rows)) from None
             continue
-        tokens = len(row.tokens) + frame.size
+        tokens = max(len(row.tokens) for row in group) + frame.size
         if tokens > length:
             if too_long == "error":
                 raise ValueError(
                     f"{where}: {tokens} tokens, at most {length} allowed; "
                     "config.data.too_long may be drop or cut."
                 )
-            row = _cut(row, length - frame.size)
-            learnt = row.weights[1:] if format.makes == "rows" else row.weights
-            if too_long == "drop" or not any(learnt):
+            group = [_cut(row, length - frame.size) for row in group]
+            first = 1 if format.makes in ("rows", "preferences") else 0
+            learnt = all(any(row.weights[first:]) for row in group)
+            if too_long == "drop" or not learnt:
                 counts["dropped"] += 1
                 continue
             counts["cut"] += 1
-        rows.append(_framed(row, frame))
-        numbers.append(counts["read"] - 1)
+        rows += [_framed(row, frame) for row in group]
+        groups.append(len(rows))
+        numbers += [counts["read"] - 1] * len(group)
     if not rows:
         raise ValueError(f"There is no row to learn from: {counts}.")
     starts = np.cumsum([0, *(len(row.tokens) for row in rows)], dtype=np.int64)
@@ -170,6 +182,7 @@ def read(
         counts,
         _labels(rows, format.makes, labels),
         tuple(numbers),
+        np.array(groups) if format.makes in _GROUPED else None,
     )
 
 

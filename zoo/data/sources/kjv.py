@@ -14,19 +14,43 @@ VALID = ("Nahum", "Haggai", "2 Thessalonians", "Philemon", "3 John")
 
 
 def read(rest: str, split: str, field: str) -> Iterator[Example]:
-    """Yields {"title": ..., "text": ...} for each book, in the order of the Bible.
+    """Yields the books, or the pairs of neighbouring verses.
+
+    A book is {"title": ..., "text": ...}. A pair of neighbours is {"text": verse,
+    "positive": the next verse}. Each verse is in one pair at most, and both verses of a
+    pair are of one chapter. So a search for the positive never finds the text itself.
 
     Args:
-      rest: empty; kjv takes no path.
+      rest: empty for books, in the order of the Bible, or "neighbours".
       split: as in `books`.
       field: unused.
 
     Raises:
-      ValueError: `rest` is not empty, or an unknown split.
+      ValueError: `rest` is something else, or an unknown split.
     """
+    if rest == "neighbours":
+        return iter(neighbours(split))
     if rest:
-        raise ValueError(f"kjv:{shown(rest)}: kjv takes nothing after its name.")
+        raise ValueError(
+            f"kjv:{shown(rest)}: kjv takes nothing after its name, or neighbours."
+        )
     return ({"title": title, "text": text} for title, text in books(split).items())
+
+
+def neighbours(split: str) -> list[Example]:
+    """The pairs of neighbouring verses of a split, see `read`.
+
+    Raises:
+      ValueError: an unknown split.
+    """
+    chapters: dict[int, list[str]] = {}
+    for verse_id, text in _verses(split):
+        chapters.setdefault(verse_id // 1000, []).append(text)
+    return [
+        {"text": first, "positive": second}
+        for verses in chapters.values()
+        for first, second in zip(verses[::2], verses[1::2], strict=False)
+    ]
 
 
 @functools.cache
@@ -42,6 +66,15 @@ def books(split: str) -> dict[str, str]:
     Raises:
       ValueError: an unknown split.
     """
+    verses: dict[str, list[str]] = {}
+    for verse_id, text in _verses(split):
+        verses.setdefault(_title(verse_id), []).append(text)
+    return {title: "\n".join(lines) for title, lines in verses.items()}
+
+
+@functools.cache
+def _verses(split: str) -> list[tuple[int, str]]:
+    """The id and the text of each verse of a split; an id is BBCCCVVV."""
     wanted = split.split("+")
     for part in wanted:
         one_of("kjv split", part, SPLITS)
@@ -49,16 +82,19 @@ def books(split: str) -> dict[str, str]:
     import pythonbible
 
     version = pythonbible.Version.KING_JAMES
-    verses: dict[str, list[str]] = {}
+    verses = []
     for verse_id in pythonbible.get_bible(version, "plain_text").get_verse_ids():
-        title = pythonbible.Book(verse_id // 1_000_000).title  # BBCCCVVV
-        if _split_of(title) in wanted:
+        if _split_of(_title(verse_id)) in wanted:
             verse = pythonbible.get_verse_text(verse_id, version)
-            verses.setdefault(title, []).append(verse)
-    return {
-        title: "\n".join(lines).replace("[", "").replace("]", "")
-        for title, lines in verses.items()
-    }
+            verses.append((verse_id, verse.replace("[", "").replace("]", "")))
+    return verses
+
+
+def _title(verse_id: int) -> str:
+    """The title of a verse's book."""
+    import pythonbible
+
+    return pythonbible.Book(verse_id // 1_000_000).title
 
 
 def _split_of(title: str) -> str:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from zoo.decode import loop
 from zoo.decode.sampling import Knobs
 from zoo.decode.stop_strings import Stops
+from zoo.layers import pooling
 from zoo.saved_model import chat_template, scoring, token_rows
 from zoo.saved_model import request_checks as checks
 from zoo.saved_model.batching import Batching
@@ -269,10 +270,8 @@ class TextGenerator(tf.Module):
     def _embed(self, ids):
         """The output of `embed` for token ids."""
         lengths_B = lengths_of(ids)
-        x_BTD = tf.cast(self._parts.model.features(ids.to_tensor()), tf.float32)
-        real_BT = tf.sequence_mask(lengths_B, tf.shape(x_BTD)[1])
-        sum_BD = tf.reduce_sum(tf.where(real_BT[..., None], x_BTD, 0.0), 1)
-        return {"embedding": sum_BD / tf.cast(lengths_B, tf.float32)[:, None]}
+        x_BTD = self._parts.model.features(ids.to_tensor())
+        return {"embedding": pooling.mean(x_BTD, lengths_B)}
 
     def _prompts(self, name, text):
         """Ids of checked texts after the prefix; an empty row gets the end token."""

@@ -1,0 +1,101 @@
+"""Preferences: a prompt with a chosen and a rejected answer.
+
+A group is the prompt with the chosen answer, then the prompt with the rejected one.
+Both rows begin with the same tokens, and the loss weights are those of the answer and
+its end. An example has one of three forms:
+
+    texts      prompt, chosen and rejected
+    chats      chosen and rejected are lists of messages, of which the last is the
+               assistant's. A prompt that is a list stands before both. Without such
+               a prompt, the messages that both share are the prompt.
+    HH texts   chosen and rejected without a prompt are the dialogues of Anthropic's HH
+               data (Bai et al. 2022, arXiv:2204.05862), such as
+               "\\n\\nHuman: ...\\n\\nAssistant: ...". The prompt ends with the last
+               "\\n\\nAssistant:" that both share.
+"""
+
+import itertools
+import os
+from typing import Any
+
+from zoo.data.formats import chat, rows
+from zoo.text.chat import rendering
+from zoo.text.tokenizer import Tokenizer
+
+_HUMAN, _ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
+
+
+def _group(values: dict[str, Any], tokenizer: Tokenizer) -> list[rows.Row]:
+    """The two rows of an example.
+
+    Raises:
+      ValueError: the example has none of the three forms, or equal answers.
+    """
+    chosen, rejected = values["chosen"], values["rejected"]
+    if chosen == rejected:
+        raise ValueError("chosen and rejected are equal, so nothing is learnt.")
+    if isinstance(chosen, list) or isinstance(rejected, list):
+        return _chats(values, tokenizer)
+    answers = [rows.text_of(values, name) for name in ("chosen", "rejected")]
+    if values.get("prompt") is None:
+        prompt, answers = _dialogue(*answers)
+    elif isinstance(values["prompt"], list):
+        # an answer to a chat is the assistant's next message
+        messages = [[{"role": "assistant", "content": text}] for text in answers]
+        both = dict(zip(("chosen", "rejected"), messages, strict=True))
+        return _chats({**values, **both}, tokenizer)
+    else:
+        prompt = rows.text_of(values, "prompt")
+    return [rows.completion(prompt, answer, tokenizer) for answer in answers]
+
+
+def _chats(values, tokenizer) -> list[rows.Row]:
+    """The rows of two chats that differ in their last message."""
+    both = [chat.messages_of(values[name]) for name in ("chosen", "rejected")]
+    prompt = values.get("prompt")
+    if isinstance(prompt, list):
+        first = chat.messages_of(prompt)
+        both = [[*first, *messages] for messages in both]
+    same = itertools.takewhile(lambda two: two[0] == two[1], zip(*both, strict=False))
+    shared = [message for message, _ in same]
+    texts = [message["content"] for message in shared]
+    if isinstance(prompt, str) and prompt not in texts:
+        raise ValueError(
+            "prompt: a text that is no message of both chats; a list of messages, or "
+            "no prompt, allowed."
+        )
+    group = []
+    for messages in both:
+        number = len(messages) - 1
+        if number != len(shared) or messages[-1]["role"] != "assistant":
+            raise ValueError(
+                "chosen and rejected differ in more than the assistant's last message."
+            )
+        tokens = rendering.encode(tokenizer, messages, add_generation_prompt=False)
+        first, last = chat.span(tokenizer, messages, number, tokens)
+        weights = [float(first <= place < last) for place in range(len(tokens))]
+        group.append(rows.Row(tokens, weights))
+    return group
+
+
+def _dialogue(chosen: str, rejected: str) -> tuple[str, list[str]]:
+    """The prompt and the two answers of dialogues of the HH data."""
+    shared = os.path.commonprefix([chosen, rejected])
+    size = shared.rfind(_ASSISTANT) + len(_ASSISTANT)
+    if not chosen.startswith(_HUMAN) or _ASSISTANT not in shared:
+        raise ValueError(
+            "no prompt, and the texts are no dialogues that share one "
+            f"({_HUMAN!r} ... {_ASSISTANT!r} ...)."
+        )
+    answers = [chosen[size:], rejected[size:]]
+    if any(_HUMAN in answer for answer in answers):
+        raise ValueError("the dialogues differ in more than the last answer.")
+    return chosen[:size], answers
+
+
+FORMAT = rows.Format(
+    {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"},
+    _group,
+    optional=("prompt",),
+    makes="preferences",
+)
