@@ -29,6 +29,7 @@ class Entry:
       build: `build(config) -> keras.Model`, built, with initial weights.
       about: one line for the table of models.
       not_exported: the reason why the model cannot be exported, or "".
+      not_packed: the reason why a language model cannot learn from packed rows, or "".
     """
 
     name: str
@@ -37,6 +38,7 @@ class Entry:
     build: Callable[[Any], Any]
     about: str
     not_exported: str = ""
+    not_packed: str = ""
 
 
 class ConfigSerializable:
@@ -94,6 +96,7 @@ def register(
     build: Callable,
     about: str,
     not_exported: str = "",
+    not_packed: str = "",
     **fixed,
 ) -> None:
     """Adds a row. A model file calls this function once for each of its names.
@@ -104,7 +107,7 @@ def register(
     for field in ("task", "reads"):
         if not hasattr(config, field):
             raise ValueError(f"{name}: its Config has no {field}; see zoo.registry.")
-    _ENTRIES[name] = Entry(name, config, fixed, build, about, not_exported)
+    _ENTRIES[name] = Entry(name, config, fixed, build, about, not_exported, not_packed)
 
 
 def names() -> list[str]:

@@ -30,9 +30,17 @@ class LanguageModel:
         check_fraction("objective.label_smoothing", self.label_smoothing)
 
     def loss(self, roles, batch, training) -> Loss:
-        """The Loss of a Batch with `tokens`, `targets`, `weights` [B, T]."""
+        """The Loss of a Batch with `tokens`, `targets`, `weights` [B, T].
+
+        Packed Batches have `segments` and `positions` [B, T] too.
+        """
         model = roles["policy"]
-        x_BTD = model.features(batch["tokens"], training=training)
+        packed = {
+            f"{name}_BT": batch[name]
+            for name in ("segments", "positions")
+            if name in batch
+        }
+        x_BTD = model.features(batch["tokens"], training=training, **packed)
         weight_VD, bias_V = model.head()
         weights_N = tf.reshape(batch["weights"], [-1])
         total = linear_cross_entropy(

@@ -17,6 +17,9 @@ from zoo import registry, shapes
 from zoo.fields import at_least, check_fraction, one_of, suggest
 from zoo.models.language_model import LanguageModel
 
+# Backbones have no argument for segments or positions.
+_NOT_PACKED = "KerasHub's attention sees the whole row, and counts positions by rows"
+
 # Tests compare each kind with its cache and without. GPT-NeoX is left out: its cached
 # step rotates queries and keys as if they were at position 0 (keras-hub 0.32).
 KINDS = (
@@ -135,8 +138,16 @@ class KerasHubLM(LanguageModel):
             variable._path = path
         self.built = True
 
-    def features(self, tokens_BT, training=False):
-        """The input of the head: [B, T, D] in the compute dtype."""
+    def features(self, tokens_BT, training=False, segments_BT=None, positions_BT=None):
+        """The input of the head: [B, T, D]; see `LanguageModel.features`.
+
+        Raises:
+          ValueError: there are segments or positions.
+        """
+        if segments_BT is not None or positions_BT is not None:
+            raise ValueError(
+                f"keras_hub: cannot learn from packed rows: {_NOT_PACKED}."
+            )
         shapes.check("tokens", tokens_BT, "BT")
         tokens_BT = tf.cast(tokens_BT, tf.int32)
         # a causal model does not read the padding, which is on the right
@@ -278,4 +289,5 @@ registry.register(
     KerasHubLM,
     "a CausalLM of KerasHub",
     not_exported="its cache is written by an XLA operation, which servers refuse",
+    not_packed=_NOT_PACKED,
 )
