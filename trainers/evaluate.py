@@ -7,6 +7,7 @@ A language model predicts every token once, in windows that overlap by half. A m
 features gets the loss, and a classifier also the accuracy.
 """
 
+import functools
 import pathlib
 import time
 
@@ -19,7 +20,15 @@ with command.quiet_imports():
     from trainers.feeds.text import window
     from trainers.objectives import Classify, LanguageModel
     from zoo import directory
-    from zoo.data import batches, fingerprints, formats, sources, splits, tables
+    from zoo.data import (
+        batches,
+        fingerprints,
+        formats,
+        mixtures,
+        sources,
+        splits,
+        tables,
+    )
     from zoo.metrics import compression
 
 _MODEL = flags.DEFINE_string("model", None, "A model directory; or give --workdir.")
@@ -86,9 +95,10 @@ def _warn_if_trained_on(folder):
         return
     run = workdir.read(folder)
     try:  # what the run only evaluated on may have been deleted since
-        own = fingerprints.of_run(run.data.source, run.data.valid)
-        for name in own.keys() - fingerprints.fingerprint(run.data.source).keys():
-            learnt.pop(name, None)
+        for part in mixtures.parts(run.data.source, run.data.mixture):
+            own = fingerprints.of_run(part.source, run.data.valid)
+            for name in own.keys() - fingerprints.fingerprint(part.source).keys():
+                learnt.pop(name, None)
     except ValueError:
         pass
     shared = fingerprints.shared(fingerprints.fingerprint(_source(), _split()), learnt)
@@ -121,8 +131,11 @@ def _text(loaded, held_out) -> str:
     length = _LENGTH.value or config.context
     if held_out:
         data, name = held_out.data, f"held out by {_WORKDIR.value}"
-        _, documents = splits.documents(
-            data.source, data.valid, data.hold_out, data.clean
+        _, documents = mixtures.split(
+            functools.partial(splits.documents, clean=data.clean),
+            mixtures.parts(data.source, data.mixture),
+            data.valid,
+            data.hold_out,
         )
         _given(documents)
         length = _LENGTH.value or window(held_out, config)

@@ -34,6 +34,12 @@ class Data:
       too_long: what happens to a longer row: "error", "drop", or "cut" at its end.
       max_bad_rows: how many bad examples are dropped and counted before one is an
         error.
+      pack: how rows share windows of `length` tokens, without seeing each other:
+        "best_fit" keeps rows whole, "concat" splits them where a window ends; empty
+        pads each row.
+      mixture: entries "WEIGHT SPEC" of several sources, in the place of `source`:
+        "3 kjv" and "1 text:more/*.txt" draw three windows or rows of the first for
+        one of the second. An epoch is as long as all sources together.
     """
 
     source: str = "kjv"
@@ -47,6 +53,8 @@ class Data:
     fields: tuple[str, ...] = ()
     too_long: str = "error"
     max_bad_rows: int = 0
+    pack: str = ""
+    mixture: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)

@@ -5,16 +5,22 @@ restarts at batch i sees the same batches as a run without a stop.
 """
 
 from zoo.data.batches.lm import eval_windows, lm_batches, windows_per_epoch
+from zoo.data.batches.packing import PACKINGS, Packed, pack, packed_batches, packed_eval
 from zoo.data.batches.pipeline import Batch
 from zoo.data.batches.rows import bucket, eval_rows, row_batches
 from zoo.data.batches.table import table_batches, table_eval
 
 __all__ = [
+    "PACKINGS",
     "Batch",
+    "Packed",
     "bucket",
     "eval_rows",
     "eval_windows",
     "lm_batches",
+    "pack",
+    "packed_batches",
+    "packed_eval",
     "row_batches",
     "table_batches",
     "table_eval",
