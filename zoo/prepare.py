@@ -11,9 +11,11 @@ ids, text and loss weights: learnt tokens are green, given tokens are blue.
 from absl import flags
 
 from zoo import command, files
-from zoo.data import cleaning, formats, sources
 from zoo.fields import at_least, one_of
-from zoo.text import tokenizer
+
+with command.quiet_imports():
+    from zoo.data import cleaning, formats, sources
+    from zoo.text import tokenizer
 
 
 def prepare_tokenizer(

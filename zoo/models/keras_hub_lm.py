@@ -17,9 +17,6 @@ from zoo import registry, shapes
 from zoo.fields import at_least, check_fraction, one_of, suggest
 from zoo.models.language_model import LanguageModel
 
-# Backbones have no argument for segments or positions.
-_NOT_PACKED = "KerasHub's attention sees the whole row, and counts positions by rows"
-
 # Tests compare each kind with its cache and without. GPT-NeoX is left out: its cached
 # step rotates queries and keys as if they were at position 0 (keras-hub 0.32).
 KINDS = (
@@ -146,7 +143,8 @@ class KerasHubLM(LanguageModel):
         """
         if segments_BT is not None or positions_BT is not None:
             raise ValueError(
-                f"keras_hub: cannot learn from packed rows: {_NOT_PACKED}."
+                "keras_hub: cannot read packed rows, because KerasHub's attention sees "
+                "the whole row."
             )
         shapes.check("tokens", tokens_BT, "BT")
         tokens_BT = tf.cast(tokens_BT, tf.int32)
@@ -289,5 +287,5 @@ registry.register(
     KerasHubLM,
     "a CausalLM of KerasHub",
     not_exported="its cache is written by an XLA operation, which servers refuse",
-    not_packed=_NOT_PACKED,
+    own_layers=False,
 )
