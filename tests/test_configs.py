@@ -54,13 +54,35 @@ def test_says_how_it_is_run(name):
     assert f"trainers.train --config=configs/{name}.py" in ast.get_docstring(tree)
 
 
-def pretrained(corpus, folder, name="transformer_lm"):
+CHATML = (
+    "{% for m in messages %}{{ m.role[0] }}:{{ m.content }}<|endoftext|>{% endfor %}"
+    "{% if add_generation_prompt %}a:{% endif %}"
+)
+
+
+def chats(folder):
+    """A file of chats of two messages."""
+    messages = [
+        [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b" * n}]
+        for n in range(1, 5)
+    ]
+    path = folder / "chats.jsonl"
+    path.write_text("\n".join(json.dumps({"messages": m}) for m in messages))
+    return path
+
+
+def pretrained(corpus, folder, name="transformer_lm", template=None):
     """A model directory that a run can start from."""
     fields = {
         k: SMALL[k] for k in ("vocab_size", "context", "width", "layers", "heads")
     }
     model = models.build(name, **fields)
-    directory.save(folder, model, tokenizer.train([corpus.read_text()], 300))
+    made = tokenizer.train([corpus.read_text()], 300)
+    if template is not None:
+        made = tokenizer.Tokenizer(
+            made.json, {**made.config, "chat_template": template}
+        )
+    directory.save(folder, model, made)
     return str(folder)
 
 
@@ -105,7 +127,10 @@ def test_learns(name, corpus, tmp_path, float32):
         run.data.source = f"jsonl:{path}"
     if name == "lm_keras_hub":
         run.model.settings["vocabulary_size"] = 300
-    if type(run.objective).feed == "text":
+    if run.data.format == "chat":
+        run.data.source = f"jsonl:{chats(tmp_path)}"
+        run.init_from = pretrained(corpus, tmp_path / "chatting", template=CHATML)
+    elif type(run.objective).feed == "text":
         run.data.source = f"text:{corpus}"
     elif run.data.format != "lm":
         run.data.source = labelled(run.data.format, tmp_path)

@@ -24,7 +24,7 @@ with command.quiet_imports():
     from trainers.evaluation import audits, dispatch, report, request
     from trainers.feeds.text import window
     from zoo import directory
-    from zoo.data import fingerprints, sources
+    from zoo.data import fingerprints, mixtures, sources
     from zoo.fields import one_of
     from zoo.metrics import compression
 
@@ -128,9 +128,10 @@ def _warn_if_trained_on(folder, wanted):
         return
     run = workdir.read(folder)
     try:  # what the run only evaluated on may have been deleted since
-        own = fingerprints.of_run(run.data.source, run.data.valid)
-        for name in own.keys() - fingerprints.fingerprint(run.data.source).keys():
-            learnt.pop(name, None)
+        for part in mixtures.parts(run.data.source, run.data.mixture):
+            own = fingerprints.of_run(part.source, run.data.valid)
+            for name in own.keys() - fingerprints.fingerprint(part.source).keys():
+                learnt.pop(name, None)
     except ValueError:
         pass
     source = fingerprints.fingerprint(wanted.source, wanted.split)

@@ -37,6 +37,12 @@ class Data:
         token that stands after each text is kept).
       max_bad_rows: how many bad examples are dropped and counted before one is an
         error.
+      pack: how rows share windows of `length` tokens, without seeing each other:
+        "best_fit" keeps rows whole, "concat" splits them where a window ends; empty
+        pads each row.
+      mixture: entries "WEIGHT SPEC" of several sources, in the place of `source`:
+        "3 kjv" and "1 text:more/*.txt" draw three windows or rows of the first for
+        one of the second. An epoch is as long as all sources together.
       mask_rate: the share of the tokens that a fill_mask model learns to guess.
     """
 
@@ -51,6 +57,8 @@ class Data:
     fields: tuple[str, ...] = ()
     too_long: str = "error"
     max_bad_rows: int = 0
+    pack: str = ""
+    mixture: tuple[str, ...] = ()
     mask_rate: float = 0.15
 
 

@@ -1,13 +1,21 @@
-"""Trains a tokenizer on a source and prints the counts of the source.
+"""Trains a tokenizer on a source, or shows what a model would learn from a source.
 
-python -m zoo.prepare --source=kjv --output=runs/tokenizer --vocab_size=4096
+    python -m zoo.prepare --source=kjv --output=runs/tokenizer --vocab_size=4096
+    python -m zoo.prepare --source=jsonl:chats.jsonl --format=chat --tokenizer=DIR \
+        --pack=best_fit --length=1024 --show=3
+
+The first form prints the counts of the source. The second form prints examples with
+ids, text and loss weights: learnt tokens are green, given tokens are blue.
 """
 
 from absl import flags
 
 from zoo import command, files
-from zoo.data import cleaning, formats, sources
-from zoo.text import tokenizer
+from zoo.fields import at_least, one_of
+
+with command.quiet_imports():
+    from zoo.data import cleaning, formats, sources
+    from zoo.text import tokenizer
 
 
 def prepare_tokenizer(
@@ -36,10 +44,87 @@ def prepare_tokenizer(
     return stream
 
 
+def show_examples(given) -> None:
+    """Prints the counts of a source, and its first examples.
+
+    Args:
+      given: the values of the flags, by name.
+
+    Raises:
+      ValueError: a flag is wrong, or the source has an error that training would have.
+    """
+    import rich.console
+
+    with command.quiet_imports():
+        from zoo import directory
+        from zoo.data import batches, preview
+
+    at_least("--show", given.show, 1)
+    at_least("--length", given.length, 1)
+    at_least("--max_bad_rows", given.max_bad_rows, 0)
+    one_of("--format", given.format, formats.NAMES)
+    if given.pack:
+        one_of("--pack", given.pack, batches.PACKINGS)
+    if not given.tokenizer:
+        raise ValueError(
+            "--tokenizer: none; --show needs one, such as --tokenizer=DIR."
+        )
+    found = directory.read_tokenizer(given.tokenizer)
+    if given.format == "lm":
+        if given.pack:
+            raise ValueError("--pack: the format lm fills its windows already.")
+        texts = sources.documents(given.source)
+        stream = formats.language_model(
+            [cleaning.clean(text, given.clean) for text in texts], found
+        )
+        print(f"documents        {stream.documents}")
+        print(f"tokens           {len(stream.tokens)}")
+        examples = preview.windows(
+            stream.tokens, stream.weights, given.length, given.show
+        )
+    else:
+        rows = _rows(given, found)
+        print(
+            f"rows             {', '.join(f'{n} {k}' for k, n in rows.counts.items())}"
+        )
+        learnt = int((rows.weights > 0).sum())
+        print(f"tokens           {len(rows.tokens)}, {learnt} learnt")
+        examples = preview.rows(*rows[:3], given.show)
+        if given.pack:
+            packed = batches.pack(rows.starts, given.length, given.pack)
+            print(packed.about(given.pack))
+            examples = preview.packed_windows(*rows[:2], packed, given.show)
+    console = rich.console.Console()
+    for number, segments in enumerate(examples, 1):
+        console.print(preview.text(number, segments, found), soft_wrap=True, end="")
+
+
+def _rows(given, found) -> formats.Rows:
+    """The rows of the source, read as training reads them."""
+    # a row that is split where a window ends may have any length
+    longest = 2**62 if given.pack == "concat" else given.length + 1
+    return formats.rows.read(
+        sources.numbered(given.source),
+        formats.BY_NAME[given.format],
+        found,
+        longest,
+        given.fields,
+        given.too_long,
+        given.max_bad_rows,
+    )
+
+
 def main(argv: list[str]) -> None:
-    """Trains the tokenizer and prints the counts."""
+    """Shows examples, or trains the tokenizer and prints the counts."""
     del argv
     given = flags.FLAGS
+    if given.show is not None:
+        if given.output:
+            raise ValueError("--output, --show: give one of the two.")
+        show_examples(given)
+        return
+    if not given.output:
+        raise ValueError("--output: none; give a new or an empty folder, or --show=N.")
     stream = prepare_tokenizer(
         given.source, given.output, given.vocab_size, given.clean
     )
@@ -61,7 +146,15 @@ def run() -> None:
     flags.DEFINE_string("output", None, "A new or empty folder.")
     flags.DEFINE_integer("vocab_size", 4096, "Tokens, 256 bytes and the end included.")
     flags.DEFINE_list("clean", list(cleaning.DEFAULT), "Cleaning steps, in order.")
-    flags.mark_flags_as_required(["source", "output"])
+    flags.DEFINE_integer("show", None, "How many examples to show; trains nothing.")
+    flags.DEFINE_string("tokenizer", "", "Of --show: a tokenizer or model directory.")
+    flags.DEFINE_string("format", "lm", f"Of --show: {', '.join(formats.NAMES)}.")
+    flags.DEFINE_list("fields", [], "Of --show: field=column, of other columns.")
+    flags.DEFINE_integer("length", 1024, "Of --show: tokens of an example or window.")
+    flags.DEFINE_string("too_long", "error", "Of --show: error, drop or cut.")
+    flags.DEFINE_integer("max_bad_rows", 0, "Of --show: bad rows before an error.")
+    flags.DEFINE_string("pack", "", "Of --show: best_fit, concat, or none.")
+    flags.mark_flags_as_required(["source"])
     command.run_app(main)
 
 

@@ -1,11 +1,15 @@
-"""The command that trains a tokenizer."""
+"""The command that trains a tokenizer, and shows what a model would learn."""
 
+import json
 import subprocess
 import sys
+import types
 
+import numpy as np
 import pytest
 
 from zoo import prepare
+from zoo.data import preview
 from zoo.text import tokenizer
 
 
@@ -39,3 +43,97 @@ def test_cleaning_is_optional_and_checked(tmp_path):
     with pytest.raises(ValueError, match="cleaning step"):
         prepare.prepare_tokenizer(spec, str(tmp_path / "new"), 257, ["lower"])
     assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture(scope="module")
+def given(tokenizer, tmp_path_factory):
+    """`given(**flags)`: the flags of --show, for a file of prompts."""
+    folder = tmp_path_factory.mktemp("show")
+    rows = [{"prompt": f"abc {i}", "completion": "cab " * (i % 5)} for i in range(20)]
+    (folder / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "a.txt").write_text("abc cab dab " * 30)
+    tokenizer.save(folder / "tokenizer")
+    usual = {
+        "source": f"jsonl:{folder}/a.jsonl",
+        "tokenizer": str(folder / "tokenizer"),
+        "format": "prompt",
+        "fields": [],
+        "length": 32,
+        "too_long": "error",
+        "max_bad_rows": 4,
+        "pack": "",
+        "show": 2,
+        "clean": [],
+    }
+
+    def make(**fields):
+        fields = {
+            k: v.format(place=folder) if isinstance(v, str) else v
+            for k, v in fields.items()
+        }
+        return types.SimpleNamespace(**{**usual, **fields})
+
+    return make
+
+
+def test_rows_are_shown_with_ids_text_and_weights(given, tokenizer, capsys):
+    prepare.show_examples(given())
+    out = capsys.readouterr().out
+    assert "20 read, 4 bad, 0 dropped, 0 cut" in out  # those without an answer
+    assert out.count("example ") == 2 and "segment" not in out
+    ids = " ".join(map(str, tokenizer.encode("abc 1")))
+    assert f'    weight 0: {ids}\n      "abc 1"\n' in out
+    assert '\n      "cab <|endoftext|>"\n' in out
+
+
+def test_packed_windows_show_their_segments(given, capsys):
+    prepare.show_examples(given(pack="best_fit", show=1))
+    out = capsys.readouterr().out
+    assert "packing best_fit: " in out and "of their places used" in out
+    assert out.count("example ") == 1 and "in 2 segments" in out
+    assert "  segment 1: " in out and "  segment 2: " in out
+
+
+def test_windows_of_text_are_shown(given, capsys):
+    prepare.show_examples(
+        given(format="lm", source="text:{place}/a.txt", length=8, show=3)
+    )
+    out = capsys.readouterr().out
+    assert "documents        1\n" in out
+    assert out.count("9 tokens, 8 learnt") == 3
+    assert '\n      "<|endoftext|>"\n' in out
+
+
+def test_learnt_and_given_tokens_have_their_colours(tokenizer):
+    ids = np.array([*tokenizer.encode("abc"), *tokenizer.encode("\x1b[1m\n")])
+    weights = np.arange(len(ids)) >= len(tokenizer.encode("abc"))
+    text = preview.text(1, [(ids, weights)], tokenizer)
+    parts = {text.plain[s.start : s.end]: s.style for s in text.spans}
+    assert parts['      "abc"\n'] == preview.GIVEN
+    assert parts['      "\\u001b[1m\\n"\n'] == preview.LEARNT
+
+
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ({"show": 0}, "--show: 0, at least 1"),
+        ({"length": 0}, "--length: 0, at least 1"),
+        ({"tokenizer": ""}, "--tokenizer: none; --show needs one"),
+        ({"format": "chats"}, "--format: 'chats'. Did you mean chat?"),
+        ({"pack": "best"}, "--pack: 'best'. Did you mean best_fit?"),
+        ({"pack": "concat", "format": "lm"}, "--pack: the format lm"),
+        ({"max_bad_rows": 3}, "4 bad rows, config.data.max_bad_rows 3 allowed"),
+        ({"length": 4}, "tokens, at most 5 allowed"),
+    ],
+)
+def test_what_cannot_be_shown(fields, words, given):
+    with pytest.raises(ValueError) as error:
+        prepare.show_examples(given(**fields))
+    assert words in str(error.value)
+
+
+def test_a_folder_or_examples(commands, tmp_path):
+    done = commands("zoo.prepare", "--source=kjv", f"--output={tmp_path}/a", "--show=1")
+    assert done.errors == ["error: --output, --show: give one of the two."]
+    done = commands("zoo.prepare", "--source=kjv")
+    assert done.errors[0].startswith("error: --output: none; give a new or an empty")

@@ -1,10 +1,11 @@
 """What is to be evaluated, and the data of it."""
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 from trainers.run import Run
-from zoo.data import sources, splits, tables
+from zoo.data import mixtures, sources, splits, tables
 from zoo.data.splits import Numbered
 from zoo.fields import at_least
 
@@ -92,7 +93,8 @@ def documents(request: Request) -> list[str]:
         found = sources.documents(request.source, request.split)
     else:
         data = request.held_out.run.data
-        _, found = splits.documents(data.source, data.valid, data.hold_out, data.clean)
+        read = functools.partial(splits.documents, clean=data.clean)
+        _, found = _held_out(read, data)
     return _given(request, found)[: request.limit or None]
 
 
@@ -102,7 +104,7 @@ def examples(request: Request) -> list[Numbered]:
         found = list(sources.numbered(request.source, request.split))
     else:
         data = request.held_out.run.data
-        _, found = splits.examples(data.source, data.valid, data.hold_out)
+        _, found = _held_out(splits.examples, data)
     return _given(request, found)[: request.limit or None]
 
 
@@ -127,6 +129,12 @@ def table(request: Request, names: tuple[str, ...], classes: int) -> tables.Tabl
         features_NF=found.features_NF[: request.limit],
         labels_N=found.labels_N[: request.limit],
     )
+
+
+def _held_out(read, data) -> tuple[list, list]:
+    """The training data of all sources of a run, and what they held out."""
+    parts = mixtures.parts(data.source, data.mixture)
+    return mixtures.split(read, parts, data.valid, data.hold_out)
 
 
 def _given(request: Request, data: Any) -> Any:

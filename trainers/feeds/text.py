@@ -1,5 +1,6 @@
 """The feed of language models: documents, tokenized and cut into windows."""
 
+import functools
 import hashlib
 
 from trainers import evaluation
@@ -8,8 +9,8 @@ from trainers.feeds import rows as rows_feed
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
 from trainers.run import Run
-from zoo import directory
-from zoo.data import batches, fingerprints, formats, splits
+from zoo import directory, registry
+from zoo.data import batches, formats, mixtures, splits
 from zoo.decode import generate
 from zoo.fields import one_of
 from zoo.text import tokenizer as tokenizers
@@ -32,21 +33,32 @@ def make(run: Run, start: Start) -> Feed:
     data, config = run.data, start.config
     _check_model(run, config)
     one_of("config.data.format", data.format, _FORMATS)
+    _check_packing(data, config)
     if data.format != "lm":
         tokenizer = _with_end(run, tokenizer_of(run, start))
         check_vocabulary(tokenizer, config)
         others = companions.check(run, tokenizer, config, window(run, config))
         feed = rows_feed.make(run, tokenizer, window(run, config))
         return feed._replace(fingerprint=feed.fingerprint | others)
-    train, valid = splits.documents(data.source, data.valid, data.hold_out, data.clean)
-    tokenizer = _with_end(run, tokenizer_of(run, start, train))
+    parts = mixtures.parts(data.source, data.mixture)
+    train, valid = mixtures.split(
+        functools.partial(splits.documents, clean=data.clean),
+        parts,
+        data.valid,
+        data.hold_out,
+    )
+    texts = [text for documents in train for text in documents]
+    tokenizer = _with_end(run, tokenizer_of(run, start, texts))
     check_vocabulary(tokenizer, config)
     length = window(run, config)
     others = companions.check(run, tokenizer, config, length)
     part = evaluation.rows_at_once(run)
-    stream = formats.language_model(train, tokenizer)
+    streams = [formats.language_model(texts, tokenizer) for texts in train]
     # also refuses a stream that is too short, before anything is written
-    rows = batches.windows_per_epoch(len(stream.tokens), length)
+    counts = [batches.windows_per_epoch(len(s.tokens), length) for s in streams]
+    stream, starts = mixtures.join_streams(streams)
+    if data.mixture:
+        print("\n".join(mixtures.about(parts, counts, "windows")))
 
     def train_from(number, roles):
         del roles
@@ -57,6 +69,8 @@ def make(run: Run, start: Start) -> Feed:
             run.seed,
             start=number,
             weights=stream.weights,
+            starts=starts,
+            shares=[part.share for part in parts],
         )
 
     evaluate: Evaluate | None = None
@@ -78,7 +92,7 @@ def make(run: Run, start: Start) -> Feed:
     return Feed(
         train_from,
         evaluate,
-        rows,
+        sum(counts),
         ("tokens", data.batch * length),
         tokenizer,
         lambda roles: None,
@@ -110,6 +124,28 @@ def _check_model(run, config):
         raise ValueError(
             f"{where} sees the whole text, and the objective {run.objective.name} "
             "predicts each token from the tokens before it."
+        )
+
+
+def _check_packing(data, config):
+    """Refuses a packing that is unknown, or that the format or the model has not."""
+    if not data.pack:
+        return
+    where = f"config.data.pack: {data.pack!r}"
+    one_of("config.data.pack", data.pack, batches.PACKINGS)
+    if data.format == "lm":
+        raise ValueError(
+            f"{where}, but the format lm fills its windows already; leave it out."
+        )
+    if data.pack == "concat" and data.too_long != "error":
+        raise ValueError(
+            f"{where} splits long rows, so config.data.too_long {data.too_long!r} "
+            "means nothing; leave it out."
+        )
+    name = registry.name_of(config)
+    if reason := registry.entry(name).not_packed:
+        raise ValueError(
+            f"{where}, but {name} cannot learn from packed rows: {reason}."
         )
 
 
@@ -169,7 +205,8 @@ def fingerprint_of(data, tokenizer) -> fingerprints.Fingerprint:
     """The fingerprint of the sources and of the tokenizer."""
     text = tokenizer.json.encode()
     entry = {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
-    return fingerprints.of_run(data.source, data.valid) | {"tokenizer": entry}
+    parts = mixtures.parts(data.source, data.mixture)
+    return mixtures.fingerprint(parts, data.valid) | {"tokenizer": entry}
 
 
 def _sample(model, tokenizer) -> str:

@@ -9,14 +9,14 @@ _STEP = 0x9E3779B97F4A7C15
 _MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
 
 
-def permuted(seed: int, epoch_B, place_B, count: int):
+def permuted(seed: int, epoch_B, place_B, count):
     """Where the epoch's permutation of `count` places sends each place.
 
     Args:
       seed: any integer.
       epoch_B: int64, one permutation each.
       place_B: int64, 0 to `count` - 1.
-      count: how many places.
+      count: how many places, one number or int64 [B].
 
     Returns:
       int64 [B], 0 to `count` - 1; a bijection for each epoch.
@@ -29,14 +29,14 @@ def permuted(seed: int, epoch_B, place_B, count: int):
     return tf.raw_ops.RandomIndexShuffle(
         index=place_B,
         seed=tf.stack(keys, -1),
-        max_index=tf.fill(tf.shape(place_B), tf.constant(count - 1, tf.int64)),
+        max_index=tf.broadcast_to(tf.cast(count, tf.int64) - 1, tf.shape(place_B)),
         rounds=4,
     )
 
 
-def number(seed: int, purpose: str, epoch_B, below: int):
-    """A random int64 from 0 to `below` - 1 for each epoch."""
-    draw_B = _draw(seed, purpose, epoch_B) % tf.constant(below, tf.uint64)
+def number(seed: int, purpose: str, epoch_B, below):
+    """A random int64 from 0 to `below` - 1 for each epoch; `below` may be [B] too."""
+    draw_B = _draw(seed, purpose, epoch_B) % tf.cast(below, tf.uint64)
     return tf.cast(draw_B, tf.int64)
 
 

@@ -111,7 +111,18 @@ class Attention(keras.layers.Layer):
         return tf.reshape(rows, (-1, x_NHd.shape[1], self.head_width))
 
 
-def causal(q, k, v, batch, heads, kv_heads, blocks=1, training=False, scores=PLAIN):
+def causal(
+    q,
+    k,
+    v,
+    batch,
+    heads,
+    kv_heads,
+    blocks=1,
+    training=False,
+    scores=PLAIN,
+    segments_BT=None,
+):
     """Attention of whole sequences: a position sees itself and earlier positions.
 
     Args:
@@ -122,6 +133,8 @@ def causal(q, k, v, batch, heads, kv_heads, blocks=1, training=False, scores=PLA
       blocks: the number of blocks of queries; divides T.
       training: whether the caller will compute gradients.
       scores: a `Scores`.
+      segments_BT: int32, the number of each position's segment: a position then sees
+        positions of its own segment only. None: a row is one segment.
 
     Returns:
       [B*T, H * head width].
@@ -157,7 +170,12 @@ def causal(q, k, v, batch, heads, kv_heads, blocks=1, training=False, scores=PLA
             seen = of_q >= of_k
             if window:
                 seen &= of_q - of_k < window
-            seen = tf.tile(seen, (heads // kv_heads, 1))
+            if segments_BT is None:
+                seen = tf.tile(seen, (heads // kv_heads, 1))
+            else:  # [B, 1, H / K * t, keys]
+                of_q, of_k = segments_BT[:, start:end, None], segments_BT[:, first:end]
+                seen = (seen & (of_q == of_k[:, None]))[:, None]
+                seen = tf.tile(seen, (1, 1, heads // kv_heads, 1))
             p = tf.nn.softmax(tf.where(seen, z, tf.cast(_NEVER, q.dtype)))
             parts.append((first, end, qi, ki, vi, p, slope, tf.matmul(p, vi)))
         return tf.concat([ungrouped(part[-1]) for part in parts], 2), parts

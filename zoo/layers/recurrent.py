@@ -50,7 +50,7 @@ class Recurrent(keras.layers.Layer):
         )
         rows = self.cell.bias_rows
         shape = (rows, wide) if rows > 1 else (wide,)
-        initial = _lstm_bias if cell == "lstm" else "zeros"
+        initial = cells.lstm_bias if cell == "lstm" else "zeros"
         self.bias = self._weight("bias", shape, initial)
         self.built = True
 
@@ -63,7 +63,7 @@ class Recurrent(keras.layers.Layer):
         """The state before the first token: float32 [B, U], once or (LSTM) twice."""
         return tuple(tf.zeros((batch, self.units)) for _ in range(self.cell.states))
 
-    def call(self, x_TBE, state=None, mask_TB=None, training=False):
+    def call(self, x_TBE, state=None, mask_TB=None, training=False, reset_TB=None):
         """Runs over a whole sequence.
 
         Args:
@@ -71,6 +71,8 @@ class Recurrent(keras.layers.Layer):
           state: the state that an earlier call returned; None is zeros.
           mask_TB: bool, False where the state does not change; None is all True.
           training: whether the caller will compute gradients, by the training path.
+          reset_TB: bool, True where the state becomes zeros before the step, at the
+            start of a segment; None is all False.
 
         Returns:
           The outputs [T, B, U] in the compute dtype, and the final state.
@@ -82,12 +84,15 @@ class Recurrent(keras.layers.Layer):
         x_TBE = tf.cast(x_TBE, self.compute_dtype)
         if state is None:
             state = self.zero_state(tf.shape(x_TBE)[1])
-        keep_TB1 = None if mask_TB is None else tf.cast(mask_TB, tf.bool)[:, :, None]
+        masks = tuple(
+            None if mask is None else tf.cast(mask, tf.bool)[:, :, None]
+            for mask in (mask_TB, reset_TB)
+        )
         weights = [
             read(v, tf.float32) for v in (self.kernel, self.recurrent_kernel, self.bias)
         ]
         path = _train if training else _infer
-        y_TBU, state = path(self.cell, x_TBE, weights, tuple(state), keep_TB1)
+        y_TBU, state = path(self.cell, x_TBE, weights, tuple(state), masks)
         y_TBU = tf.ensure_shape(y_TBU, (*x_TBE.shape[:2], self.units))
         return y_TBU, state
 
@@ -107,11 +112,6 @@ class Recurrent(keras.layers.Layer):
         kernel_UZ = read(self.recurrent_kernel, dtype)
         h_BZ = _product(state[0], kernel_UZ, recurrent_bias_Z)
         return cells.advance(self.cell, x_BZ, h_BZ, tuple(state), None)[0]
-
-
-def _lstm_bias(shape, dtype=None):
-    """An LSTM's initial bias: 1 for the forget gate (Jozefowicz et al. 2015)."""
-    return tf.repeat(tf.constant([0.0, 1.0, 0.0, 0.0], dtype), shape[0] // 4)
 
 
 # ------------------------------------------------------------------ products
@@ -155,11 +155,9 @@ def _unstack(x_TBN) -> tf.TensorArray:
     return tf.TensorArray(x_TBN.dtype, steps, element_shape=shape).unstack(x_TBN)
 
 
-def _read_mask(keep_TB1):
-    """A function from a time step to its mask, or to None without a mask."""
-    if keep_TB1 is None:
-        return lambda t: None
-    return _unstack(keep_TB1).read
+def _readers(masks):
+    """A function for each mask, from a time step to its [B, 1] or to None."""
+    return [(lambda t: None) if m is None else _unstack(m).read for m in masks]
 
 
 def _outputs(widths, like_TBN, dtype):
@@ -170,17 +168,18 @@ def _outputs(widths, like_TBN, dtype):
     )
 
 
-def _forward(advance, widths, x_TBZ, kernel_UZ, bias_Z, state, keep_TB1):
-    """The loop over time.
+def _forward(advance, widths, x_TBZ, kernel_UZ, bias_Z, state, masks):
+    """The loop over time; `masks` says where the state is kept, and where reset.
 
     Returns:
       A list of the outputs [T, B, U] and the other results of `advance` of all steps,
       and the last state.
     """
     steps, dtype = tf.shape(x_TBZ)[0], x_TBZ.dtype
-    xs, keep_of = _unstack(x_TBZ), _read_mask(keep_TB1)
+    xs, (keep_of, reset_of) = _unstack(x_TBZ), _readers(masks)
 
     def body(t, state, outs):
+        state = cells.zeroed(reset_of(t), *state)
         h_BZ = _product(state[0], kernel_UZ, bias_Z)
         state, extra = advance(xs.read(t), h_BZ, state, keep_of(t))
         values = tf.cast(state[0], dtype), *extra
@@ -197,7 +196,7 @@ def _forward(advance, widths, x_TBZ, kernel_UZ, bias_Z, state, keep_TB1):
     return [out.stack() for out in outs], state
 
 
-def _backward(retreat, widths, dy_TBU, slopes_TBL, kernel_ZU, dstate, keep_TB1):
+def _backward(retreat, widths, dy_TBU, slopes_TBL, kernel_ZU, dstate, masks):
     """The loop backwards through time; `recurrent_cells` has an example.
 
     Returns:
@@ -205,14 +204,18 @@ def _backward(retreat, widths, dy_TBU, slopes_TBL, kernel_ZU, dstate, keep_TB1):
       equal; and the gradient of the first state.
     """
     steps, dtype = tf.shape(dy_TBU)[0], slopes_TBL.dtype
-    dys, slopes, keep_of = _unstack(dy_TBU), _unstack(slopes_TBL), _read_mask(keep_TB1)
+    dys, slopes = _unstack(dy_TBU), _unstack(slopes_TBL)
+    keep_of, reset_of = _readers(masks)
 
     def body(t, through_BU, dstate, outs):
         products, dstate = retreat(
             dys.read(t), through_BU, dstate, slopes.read(t), keep_of(t)
         )
         outs = tuple(o.write(t, p) for o, p in zip(outs, products, strict=True))
-        return t - 1, tf.matmul(products[-1], kernel_ZU), dstate, outs
+        through_BU = tf.matmul(products[-1], kernel_ZU)
+        # the state before a reset has no influence on the step
+        through_BU, *dstate = cells.zeroed(reset_of(t), through_BU, *dstate)
+        return t - 1, through_BU, tuple(dstate), outs
 
     through_BU = tf.zeros_like(dstate[0], dtype)
     _, through_BU, dstate, outs = tf.while_loop(
@@ -229,7 +232,7 @@ def _backward(retreat, widths, dy_TBU, slopes_TBL, kernel_ZU, dstate, keep_TB1):
 # ------------------------------------------------------------------ the two paths
 
 
-def _infer(cell: Cell, x_TBE, weights, state, keep_TB1):
+def _infer(cell: Cell, x_TBE, weights, state, masks):
     """The inference path: outputs [T, B, U] and the last state."""
     kernel_EZ, kernel_UZ, bias = weights
     dtype, units = x_TBE.dtype, kernel_UZ.shape[0]
@@ -238,7 +241,7 @@ def _infer(cell: Cell, x_TBE, weights, state, keep_TB1):
     step = functools.partial(cells.advance, cell)
     kernel_UZ = tf.cast(kernel_UZ, dtype)
     (y_TBU,), state = _forward(
-        step, (units,), x_TBZ, kernel_UZ, recurrent_bias_Z, state, keep_TB1
+        step, (units,), x_TBZ, kernel_UZ, recurrent_bias_Z, state, masks
     )
     return y_TBU, state
 
@@ -267,7 +270,7 @@ def _loops(cell: Cell, units: int, whole: bool):
     )
 
 
-def _train(cell: Cell, x_TBE, weights, state, keep_TB1):
+def _train(cell: Cell, x_TBE, weights, state, masks):
     """The training path: outputs [T, B, U] and the last state, with gradients."""
     dtype, units = x_TBE.dtype, weights[1].shape[0]
     forward, backward = _loops(cell, units, whole=dtype == tf.float32)
@@ -284,22 +287,23 @@ def _train(cell: Cell, x_TBE, weights, state, keep_TB1):
         bias_Z, recurrent_bias_Z = _biases(cell, bias)
         x_TBZ = _inputs(x_TBE, input_kernel, bias_Z)
         (y_TBU, slopes_TBL), last = forward(
-            x_TBZ, recurrent_kernel, recurrent_bias_Z, state, keep_TB1
+            x_TBZ, recurrent_kernel, recurrent_bias_Z, state, masks
         )
         y_TBU = tf.ensure_shape(y_TBU, (*x_TBE.shape[:2], units))  # stack() loses T
 
         def gradient(dy_TBU, *dlast):
             products, dfirst = backward(
-                dy_TBU, slopes_TBL, tf.transpose(recurrent_kernel), dlast, keep_TB1
+                dy_TBU, slopes_TBL, tf.transpose(recurrent_kernel), dlast, masks
             )
             of_x, of_h = _rows(products[0]), _rows(products[-1])
             before = tf.concat([tf.cast(state[0], dtype)[None], y_TBU[:-1]], 0)
+            (before,) = cells.zeroed(masks[1], before)
             dx = tf.matmul(of_x, input_kernel, transpose_b=True)
             sums = [_column_sums(_rows(p)) for p in products]
             return (
                 tf.reshape(dx, tf.shape(x_TBE)),
-                _float(tf.matmul(_rows(x_TBE), of_x, transpose_a=True)),
-                _float(tf.matmul(_rows(before), of_h, transpose_a=True)),
+                tf.cast(tf.matmul(_rows(x_TBE), of_x, transpose_a=True), tf.float32),
+                tf.cast(tf.matmul(_rows(before), of_h, transpose_a=True), tf.float32),
                 sums[0] if len(sums) == 1 else tf.stack(sums),
                 *dfirst,
             )
@@ -312,8 +316,5 @@ def _train(cell: Cell, x_TBE, weights, state, keep_TB1):
 
 def _column_sums(x_NZ):
     """Sums [Z] over rows, by a product: several times faster than a reduction."""
-    return _float(tf.matmul(tf.ones((1, tf.shape(x_NZ)[0]), x_NZ.dtype), x_NZ))[0]
-
-
-def _float(x):
-    return tf.cast(x, tf.float32)
+    ones = tf.ones((1, tf.shape(x_NZ)[0]), x_NZ.dtype)
+    return tf.cast(tf.matmul(ones, x_NZ), tf.float32)[0]

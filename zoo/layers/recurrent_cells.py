@@ -144,6 +144,11 @@ CELLS = {
 }
 
 
+def lstm_bias(shape, dtype=None):
+    """An LSTM's initial bias: 1 for the forget gate (Jozefowicz et al. 2015)."""
+    return tf.repeat(tf.constant([0.0, 1.0, 0.0, 0.0], dtype), shape[0] // 4)
+
+
 def advance(cell: Cell, x_BZ, h_BZ, state, keep_B1):
     """One step forward, float32, without a backward pass.
 
@@ -191,6 +196,13 @@ def retreat(cell: Cell, dy_BU, through_BU, dstate, slopes_BL, keep_B1):
     products = _chosen(keep_B1, products, [tf.zeros_like(p) for p in products])
     products = tuple(tf.cast(p, slopes_BL.dtype) for p in products)
     return products, _chosen(keep_B1, before, dstate)
+
+
+def zeroed(reset_B1, *tensors):
+    """The tensors with zeros in rows where reset is True; None is all False."""
+    if reset_B1 is None:
+        return tensors
+    return tuple(tf.where(reset_B1, tf.zeros_like(x), x) for x in tensors)
 
 
 def _advance(cell, x_BZ, h_BZ, state):

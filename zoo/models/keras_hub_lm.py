@@ -135,8 +135,17 @@ class KerasHubLM(LanguageModel):
             variable._path = path
         self.built = True
 
-    def features(self, tokens_BT, training=False):
-        """The input of the head: [B, T, D] in the compute dtype."""
+    def features(self, tokens_BT, training=False, segments_BT=None, positions_BT=None):
+        """The input of the head: [B, T, D]; see `LanguageModel.features`.
+
+        Raises:
+          ValueError: there are segments or positions.
+        """
+        if segments_BT is not None or positions_BT is not None:
+            raise ValueError(
+                "keras_hub: cannot read packed rows, because KerasHub's attention sees "
+                "the whole row."
+            )
         shapes.check("tokens", tokens_BT, "BT")
         tokens_BT = tf.cast(tokens_BT, tf.int32)
         # a causal model does not read the padding, which is on the right

@@ -16,7 +16,8 @@ class LanguageModel(registry.ConfigSerializable, keras.Model):
     A subclass has a Config with `vocab_size`, `context` and `logit_softcap`. It sets
     `embedding` and `untied_head`, or overrides `head` and `logits`. It defines:
 
-      features(tokens_BT, training=False)     the input of the head, [B, T, D]
+      features(tokens_BT, training=False, segments_BT=None, positions_BT=None)
+                                              the input of the head, [B, T, D]
       start(tokens_BT, lengths_B, capacity)   reads prompts; returns logits and a state
       step(token_B, state, in_place=False)    reads a token; returns logits and a state
     """
@@ -33,8 +34,18 @@ class LanguageModel(registry.ConfigSerializable, keras.Model):
         """The largest number of positions that the model can read; 0 is any number."""
         return self.config.context
 
-    def features(self, tokens_BT, training=False) -> tf.Tensor:
-        """The input of the head: [B, T, D] in the compute dtype."""
+    def features(
+        self, tokens_BT, training=False, segments_BT=None, positions_BT=None
+    ) -> tf.Tensor:
+        """The input of the head: [B, T, D] in the compute dtype.
+
+        Args:
+          tokens_BT: int32.
+          training: whether the caller will compute gradients.
+          segments_BT: int32, the number of each token's segment, where a row packs
+            several texts; a token sees its own segment only. None: a row is one text.
+          positions_BT: int32, the position of each token in its text; None is 0..T-1.
+        """
         raise NotImplementedError
 
     def call(self, tokens_BT, training=False):

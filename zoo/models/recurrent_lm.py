@@ -94,10 +94,15 @@ class RecurrentLM(LanguageModel):
         """0: the model can read any number of positions."""
         return 0
 
-    def features(self, tokens_BT, training=False):
-        """The input of the head: [B, T, units] in the compute dtype."""
+    def features(self, tokens_BT, training=False, segments_BT=None, positions_BT=None):
+        """The input of the head: [B, T, units]; see `LanguageModel.features`."""
+        del positions_BT  # the state knows the position
         shapes.check("tokens", tokens_BT, "BT")
-        x_TBD, _ = self._body(tokens_BT, training=training)
+        reset_TB = None
+        if segments_BT is not None:  # the first position has no state to forget
+            reset_TB = tf.transpose(segments_BT[:, 1:] != segments_BT[:, :-1])
+            reset_TB = tf.pad(reset_TB, ((1, 0), (0, 0)))
+        x_TBD, _ = self._body(tokens_BT, training=training, reset_TB=reset_TB)
         return tf.transpose(x_TBD, (1, 0, 2))
 
     def start(self, tokens_BT, lengths_B, capacity):
@@ -128,12 +133,14 @@ class RecurrentLM(LanguageModel):
             new.extend(after)
         return self._next(new)
 
-    def _body(self, tokens_BT, mask_TB=None, training=False):
+    def _body(self, tokens_BT, mask_TB=None, training=False, reset_TB=None):
         """Maps tokens to features [T, B, units], time first, and the flat state."""
         x_TBD, state = self.embedding.call(tf.transpose(tokens_BT)), []
         for layer in self.recurrent:
             x_TBD = self.dropout(x_TBD, training=training)
-            x_TBD, last = layer.call(x_TBD, mask_TB=mask_TB, training=training)
+            x_TBD, last = layer.call(
+                x_TBD, mask_TB=mask_TB, training=training, reset_TB=reset_TB
+            )
             state.extend(last)
         return self.dropout(x_TBD, training=training), state
 

@@ -119,8 +119,8 @@ class TransformerLM(LanguageModel):
             self.untied_head = Linear(c.width, c.vocab_size, c.head_bias, name="head")
         self.built = True
 
-    def features(self, tokens_BT, training=False):
-        """The input of the head: [B, T, D] in the compute dtype."""
+    def features(self, tokens_BT, training=False, segments_BT=None, positions_BT=None):
+        """The input of the head: [B, T, D]; see `LanguageModel.features`."""
         shapes.check("tokens", tokens_BT, "BT")
         c, T = self.config, tokens_BT.shape[1]
         blocks = next(n for n in (4, 2, 1) if T % (64 * n) == 0 or n == 1) if T else 1
@@ -129,10 +129,11 @@ class TransformerLM(LanguageModel):
         def attend(i, q, k, v):
             heads = c.heads, c.kv_heads or c.heads
             return attention.causal(
-                q, k, v, batch, *heads, blocks, training, c.scores(i)
+                q, k, v, batch, *heads, blocks, training, c.scores(i), segments_BT
             )
 
-        x_ND = self._body(tokens_BT, attend, training)
+        positions_N = None if positions_BT is None else tf.reshape(positions_BT, [-1])
+        x_ND = self._body(tokens_BT, attend, training, positions_N)
         return tf.reshape(x_ND, (batch, -1 if T is None else T, c.width))
 
     def start(self, tokens_BT, lengths_B, capacity):

@@ -13,13 +13,16 @@ from zoo.data.batches.pairs import (
     pair_batches,
     preference_batches,
 )
+from zoo.data.batches.packing import PACKINGS, Packed, pack, packed_batches, packed_eval
 from zoo.data.batches.pipeline import Batch
 from zoo.data.batches.rows import bucket, eval_rows, row_batches
 from zoo.data.batches.table import table_batches, table_eval
 
 __all__ = [
+    "PACKINGS",
     "Batch",
     "Masking",
+    "Packed",
     "bucket",
     "eval_labelled",
     "eval_masked",
@@ -32,6 +35,9 @@ __all__ = [
     "masked_batches",
     "pair_batches",
     "preference_batches",
+    "pack",
+    "packed_batches",
+    "packed_eval",
     "row_batches",
     "table_batches",
     "table_eval",

@@ -1,11 +1,13 @@
-"""Batches for language models: windows of one stream of tokens."""
+"""Batches for language models: windows of one stream of tokens, or of several."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from zoo import shapes
 from zoo.data import shuffling
-from zoo.data.batches.pipeline import Batch, endless, one_pass
+from zoo.data.batches.pipeline import Batch, endless_mixture, one_pass
 from zoo.fields import at_least
 
 
@@ -17,8 +19,10 @@ def lm_batches(
     start: int = 0,
     shuffle: bool = True,
     weights: np.ndarray | None = None,
+    starts: Sequence[int] = (0,),
+    shares: Sequence[int] = (1,),
 ) -> tf.data.Dataset:
-    """Endless batches for a language model out of one stream of tokens.
+    """Endless batches for a language model out of one stream of tokens, or several.
 
     Each epoch cuts the stream at a random shift into windows of `length` inputs. Each
     input predicts the next token. The epoch takes every window once, in a random order.
@@ -31,6 +35,8 @@ def lm_batches(
       start: the number of the first batch.
       shuffle: False takes windows in their order, without a shift.
       weights: of each token as a target, numbers or booleans [N]; None is all 1.
+      starts: where each stream of a mixture starts; it ends where the next one starts.
+      shares: rows of each stream in a pattern, as in `pipeline.endless_mixture`.
 
     Returns:
       Batches of tokens [B,T] int32, targets [B,T] int32, weights [B,T] float32.
@@ -38,15 +44,22 @@ def lm_batches(
     Raises:
       ValueError: the stream is too short, or an argument out of its range.
     """
-    count = windows_per_epoch(len(tokens), length, shuffle)
+    sizes = np.diff([*starts, len(tokens)]).tolist()
+    counts = [windows_per_epoch(size, length, shuffle) for size in sizes]
     # How far the windows of an epoch can move without leaving the stream.
-    shifts = min(length, len(tokens) - count * length) if shuffle else 1
+    shifts = [
+        min(length, size - count * length) if shuffle else 1
+        for size, count in zip(sizes, counts, strict=True)
+    ]
     stream_N, weights_N = _stream(tokens), _weights(weights, len(tokens))
     offsets = tf.range(length + 1, dtype=tf.int64)
 
-    def rows(epoch_B, place_B) -> Batch:
-        shift_B = shuffling.number(seed, "shift", epoch_B, shifts)
-        first_B = place_B * length + shift_B
+    def rows(source_B, epoch_B, place_B) -> Batch:
+        shifts_B, start_B = (
+            tf.gather(tf.constant(x, tf.int64), source_B) for x in (shifts, starts)
+        )
+        shift_B = shuffling.number(seed, "shift", epoch_B, shifts_B)
+        first_B = start_B + place_B * length + shift_B
         at_BT = first_B[:, None] + offsets
         window_BT = tf.cast(tf.gather(stream_N, at_BT), tf.int32)
         weights_BT = tf.ones_like(window_BT[:, 1:], tf.float32)
@@ -54,7 +67,7 @@ def lm_batches(
             weights_BT *= tf.cast(tf.gather(weights_N, at_BT[:, 1:]), tf.float32)
         return _batch(window_BT[:, :-1], window_BT[:, 1:], weights_BT)
 
-    return endless(rows, count, batch, seed, start, shuffle)
+    return endless_mixture(rows, counts, shares, batch, seed, start, shuffle)
 
 
 def windows_per_epoch(tokens: int, length: int, shuffle: bool = True) -> int:

@@ -2,9 +2,15 @@
 
 Rows are numbered through all epochs: row g is place g % n of epoch g // n. Each epoch
 permutes its n places by a keyed bijection instead of a shuffled list.
+
+A mixture of sources repeats a pattern with so many rows of each source as its share is.
+Each repetition permutes the pattern, and each source has epochs of its own. An example:
+the shares 3 and 1 make patterns of 4 rows. In pattern p, the first source has its rows
+3p, 3p + 1 and 3p + 2 at three of the four places; row 3p is place 3p % n of its epoch
+3p // n. So row g is known without the rows before it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -35,15 +41,63 @@ def endless(
     Raises:
       ValueError: `batch` or `start` is out of its range.
     """
+
+    def of_source(source_B, epoch_B, place_B) -> Batch:
+        del source_B  # there is one
+        return rows(epoch_B, place_B)
+
+    return endless_mixture(of_source, (count,), (1,), batch, seed, start, shuffle)
+
+
+def endless_mixture(
+    rows: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Batch],
+    counts: Sequence[int],
+    shares: Sequence[int],
+    batch: int,
+    seed: int,
+    start: int,
+    shuffle: bool = True,
+) -> tf.data.Dataset:
+    """Batches without end, whose rows are those of several sources; see the module.
+
+    Args:
+      rows: makes a batch of the sources, epochs and places of its rows, all int64 [B].
+        Sources are numbers from 0 on; epochs and places are those of the source.
+      counts: places in an epoch of each source.
+      shares: rows of each source in a pattern of sum(shares) rows, at least 1 each.
+      batch: B.
+      seed: decides the orders.
+      start: the number of the first batch.
+      shuffle: False takes patterns and places in their order.
+
+    Raises:
+      ValueError: `batch` or `start` is out of its range.
+    """
     at_least("batch", batch, 1)
     at_least("start", start, 0)
+    sources, pattern = len(counts), sum(shares)
+    ends = [sum(shares[: i + 1]) for i in range(sources)]
 
     def make(number) -> Batch:
         row_B = number * batch + tf.range(batch, dtype=tf.int64)
-        epoch_B, place_B = row_B // count, row_B % count
+        source_B, count_B = tf.zeros_like(row_B), counts[0]
+        if sources > 1:
+            row_B, at_B = row_B // pattern, row_B % pattern
+            if shuffle:
+                at_B = shuffling.permuted(seed, row_B, at_B, pattern)
+            ends_S, shares_S, counts_S = (
+                tf.constant(x, tf.int64) for x in (ends, shares, counts)
+            )
+            source_B = tf.searchsorted(ends_S, at_B, "right", tf.int64)
+            share_B, end_B = (tf.gather(x, source_B) for x in (shares_S, ends_S))
+            # the number of the row among all rows of its source
+            row_B = row_B * share_B + at_B - (end_B - share_B)
+            count_B = tf.gather(counts_S, source_B)
+        epoch_B, place_B = row_B // count_B, row_B % count_B
         if shuffle:
-            place_B = shuffling.permuted(seed, epoch_B, place_B, count)
-        return rows(epoch_B, place_B)
+            key_B = epoch_B * sources + source_B
+            place_B = shuffling.permuted(seed, key_B, place_B, count_B)
+        return rows(source_B, epoch_B, place_B)
 
     # Row numbers stay below 2^62, the end of an endless run.
     return _pipeline(tf.data.Dataset.range(start, 2**62 // batch), make)

@@ -1,13 +1,21 @@
 """Batches of rows of many lengths, each padded to the lengths of a few buckets.
 
 Rows are sorted by length once, and neighbours share a batch. An epoch permutes the
-batches and not the rows, so that the position stays one integer.
+batches and not the rows, so that the position stays one integer. The rows of a mixture
+are drawn one by one, so that every batch is mixed; its lengths then differ more.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from zoo.data.batches.pipeline import Batch, endless_batches, one_pass
+from zoo.data.batches.pipeline import (
+    Batch,
+    endless_batches,
+    endless_mixture,
+    one_pass,
+)
 from zoo.fields import at_least
 
 _SMALLEST = 16  # tokens of the smallest bucket
@@ -20,6 +28,8 @@ def row_batches(
     batch: int,
     seed: int,
     start: int = 0,
+    counts: Sequence[int] = (),
+    shares: Sequence[int] = (1,),
 ) -> tf.data.Dataset:
     """Endless batches for a language model out of rows.
 
@@ -30,6 +40,8 @@ def row_batches(
       batch: B, rows of a batch; rows of weight 0 fill the last one.
       seed: decides the order of the batches.
       start: the number of the first batch.
+      counts: of a mixture: rows of each source, which follow each other in `starts`.
+      shares: of a mixture, as in `pipeline.endless_mixture`.
 
     Returns:
       Batches of tokens [B,T] int32, targets [B,T] int32, weights [B,T] float32, where T
@@ -39,6 +51,9 @@ def row_batches(
       ValueError: an argument is out of its range.
     """
     at_least("batch", batch, 1)
+    if len(shares) > 1:
+        make = _mixed_batches(tokens, weights, starts, counts)
+        return endless_mixture(make, counts, shares, batch, seed, start)
     make, count = _batches(tokens, weights, starts, batch)
     return endless_batches(make, count, seed, start)
 
@@ -70,18 +85,46 @@ def _batches(tokens, weights, starts, batch):
     order = np.argsort(lengths, kind="stable")
     count = -(-len(order) // batch)
     longest = lengths[order[np.minimum((np.arange(count) + 1) * batch, len(order)) - 1]]
+    pad = _padding(tokens, weights, starts[:-1][order], lengths[order])
     with tf.device("CPU:0"):  # where tf.data reads them
-        tokens_N, weights_N = tf.constant(tokens), tf.constant(weights)
-        first_R = tf.constant(starts[:-1][order])
-        length_R = tf.constant(lengths[order])
         width_C = tf.constant([bucket(n - 1) for n in longest.tolist()], tf.int64)
 
     def make(number) -> Batch:
         row_B = number * batch + tf.range(batch, dtype=tf.int64)
         filled_B = row_B < len(order)
-        row_B = tf.minimum(row_B, len(order) - 1)
+        return pad(tf.minimum(row_B, len(order) - 1), filled_B, width_C[number])
+
+    return make, count
+
+
+def _mixed_batches(tokens, weights, starts, counts):
+    """The function from sources, epochs and places of rows to their batch."""
+    lengths = np.diff(starts)
+    pad = _padding(tokens, weights, starts[:-1], lengths)
+    widths = sorted({bucket(n) for n in range(1, int(lengths.max()) + 1)})
+    with tf.device("CPU:0"):
+        first_S = tf.constant(np.cumsum([0, *counts[:-1]]), tf.int64)
+        length_R, widths_K = tf.constant(lengths), tf.constant(widths, tf.int64)
+
+    def make(source_B, epoch_B, place_B) -> Batch:
+        del epoch_B
+        row_B = tf.gather(first_S, source_B) + place_B
+        longest_1 = tf.reduce_max(tf.gather(length_R, row_B), keepdims=True) - 1
+        width = widths_K[tf.searchsorted(widths_K, longest_1)[0]]
+        return pad(row_B, tf.ones_like(row_B, tf.bool), width)
+
+    return make
+
+
+def _padding(tokens, weights, first, lengths):
+    """The function from rows, whether each counts, and a width to a batch."""
+    with tf.device("CPU:0"):
+        tokens_N, weights_N = tf.constant(tokens), tf.constant(weights)
+        first_R, length_R = tf.constant(first), tf.constant(lengths)
+
+    def pad(row_B, filled_B, width) -> Batch:
         first_B, length_B = tf.gather(first_R, row_B), tf.gather(length_R, row_B)
-        place_T = tf.range(width_C[number])
+        place_T = tf.range(width)
         there_BT = (place_T < length_B[:, None] - 1) & filled_B[:, None]
         at_BT = tf.where(there_BT, first_B[:, None] + place_T, 0)
         zero = tf.zeros_like
@@ -93,4 +136,4 @@ def _batches(tokens, weights, starts, batch):
             "weights": tf.where(there_BT, weight_BT, zero(weight_BT)),
         }
 
-    return make, count
+    return pad

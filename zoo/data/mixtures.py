@@ -1,0 +1,152 @@
+"""Mixtures: several sources with weights, such as "3 kjv" and "1 text:more/*.txt".
+
+The weights become whole shares: so many rows of each source in each pattern of rows
+(`zoo.data.batches.pipeline`). A source that is used up starts again.
+"""
+
+import fractions
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zoo.data import compressed, fingerprints
+from zoo.data.formats import Rows, Stream
+
+_LONGEST = 10_000  # rows of a pattern
+_DEFAULT = "kjv"  # the source that a Run names where it names none
+
+
+class Part(NamedTuple):
+    """One source of a mixture.
+
+    Attributes:
+      share: rows of this source in a pattern, at least 1.
+      source: a spec of `zoo.data.sources`.
+    """
+
+    share: int
+    source: str
+
+
+def parts(source: str, mixture: Iterable[str] = ()) -> list[Part]:
+    """The sources of a run: those of the mixture, or the one source.
+
+    Args:
+      source: a spec; beside a mixture empty or the default, kjv.
+      mixture: entries "WEIGHT SPEC"; weights are numbers above 0.
+
+    Raises:
+      ValueError: both are given, an entry has another form, a source is named twice,
+        or the weights need a pattern of more than 10,000 rows.
+    """
+    entries = list(mixture)
+    if not entries:
+        return [Part(1, source)]
+    if source not in ("", _DEFAULT):
+        raise ValueError(
+            f"config.data.source: '{compressed.shown(source)}' beside "
+            "config.data.mixture; one of the two allowed."
+        )
+    pairs = [_entry(entry) for entry in entries]
+    specs = [spec for _, spec in pairs]
+    for spec in specs:
+        if specs.count(spec) > 1:
+            raise ValueError(
+                f"config.data.mixture: '{compressed.shown(spec)}' twice; name each "
+                "source once."
+            )
+    unit = math.lcm(*(weight.denominator for weight, _ in pairs))
+    shares = [int(weight * unit) for weight, _ in pairs]
+    shares = [share // math.gcd(*shares) for share in shares]
+    if sum(shares) > _LONGEST:
+        raise ValueError(
+            f"config.data.mixture: the weights make a pattern of {sum(shares)} rows, "
+            f"at most {_LONGEST} allowed; take rounder weights."
+        )
+    return [Part(*pair) for pair in zip(shares, specs, strict=True)]
+
+
+def split(
+    read: Callable[[str, str, float], tuple[list, list]],
+    of: Sequence[Part],
+    valid: str = "",
+    hold_out: float = 0.0,
+) -> tuple[list[list], list]:
+    """The training data of each source, and what is held out of all of them.
+
+    Args:
+      read: `read(source, valid, hold_out) -> (training, held out)`, such as
+        `zoo.data.splits.documents`.
+      of: the sources.
+      valid: a spec that takes the place of what the sources hold out, or empty.
+      hold_out: a share between 0 and 1, of each source.
+
+    Raises:
+      ValueError: as `read`.
+    """
+    found = [read(part.source, valid, hold_out) for part in of]
+    training = [kept for kept, _ in found]
+    if valid:
+        return training, found[0][1]
+    return training, [item for _, held_out in found for item in held_out]
+
+
+def fingerprint(of: Sequence[Part], valid: str = "") -> fingerprints.Fingerprint:
+    """The fingerprint of all data of a run; see `fingerprints.of_run`."""
+    found: fingerprints.Fingerprint = {}
+    for part in of:
+        found |= fingerprints.of_run(part.source, valid)
+    return found
+
+
+def join_streams(streams: Sequence[Stream]) -> tuple[Stream, list[int]]:
+    """The streams one after the other, and where each starts."""
+    starts = np.cumsum([0, *(len(s.tokens) for s in streams[:-1])]).tolist()
+    if len(streams) == 1:
+        return streams[0], starts
+    weights: Any = [s.weights for s in streams]
+    joined = Stream(
+        np.concatenate([s.tokens for s in streams]),
+        None if weights[0] is None else np.concatenate(weights),
+        sum(s.bytes for s in streams) + len(streams) - 1,
+        sum(s.documents for s in streams),
+    )
+    return joined, starts
+
+
+def join_rows(rows: Sequence[Rows]) -> Rows:
+    """The rows of all sources one after the other, with the sums of their counts."""
+    sizes = np.concatenate([np.diff(r.starts) for r in rows])
+    return Rows(
+        np.concatenate([r.tokens for r in rows]),
+        np.concatenate([r.weights for r in rows]),
+        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        {name: sum(r.counts[name] for r in rows) for name in rows[0].counts},
+    )
+
+
+def about(of: Sequence[Part], counts: Sequence[int], unit: str) -> list[str]:
+    """A line for each source: its share, and how many windows or rows it has."""
+    pattern = sum(part.share for part in of)
+    return [
+        f"mixture: {part.share} of {pattern} {unit}: {compressed.shown(part.source)}, "
+        f"{count} {unit} in an epoch"
+        for part, count in zip(of, counts, strict=True)
+    ]
+
+
+def _entry(entry: str) -> tuple[fractions.Fraction, str]:
+    """The weight and the spec of an entry."""
+    text, _, spec = entry.strip().partition(" ")
+    try:
+        weight = fractions.Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        weight = fractions.Fraction(0)
+    if weight <= 0 or not spec.strip():
+        raise ValueError(
+            f"config.data.mixture: '{compressed.shown(entry)}', a weight above 0 and a "
+            "source allowed, such as '3 kjv'."
+        )
+    return weight, spec.strip()
