@@ -31,6 +31,7 @@ FLOORS = {
     "zoo.data": 7,
     "zoo.decode": 8,
     "zoo.directory": 8,
+    "zoo.search_index": 9,
     "zoo.saved_model": 9,
     "zoo.saved_model.checker": 8,
     "zoo.saved_model.signatures": 10,

@@ -19,6 +19,8 @@ class LanguageModel(registry.ConfigSerializable, keras.Model):
       features(tokens_BT, training=False)     the input of the head, [B, T, D]
       start(tokens_BT, lengths_B, capacity)   reads prompts; returns logits and a state
       step(token_B, state, in_place=False)    reads a token; returns logits and a state
+
+    `embed` maps texts to vectors, as that of a `TextEncoder` does.
     """
 
     embedding: Embedding
@@ -36,6 +38,19 @@ class LanguageModel(registry.ConfigSerializable, keras.Model):
     def features(self, tokens_BT, training=False) -> tf.Tensor:
         """The input of the head: [B, T, D] in the compute dtype."""
         raise NotImplementedError
+
+    def embed(self, tokens_BT, lengths_B, training=False) -> tf.Tensor:
+        """The mean of each text's features, float32 [B, D].
+
+        Args:
+          tokens_BT: int32, right-padded with any id.
+          lengths_B: int32, the tokens of each text, at least 1.
+          training: whether the caller will compute gradients.
+        """
+        x_BTD = tf.cast(self.features(tokens_BT, training), tf.float32)
+        real_BT = tf.sequence_mask(lengths_B, tf.shape(x_BTD)[1])
+        sum_BD = tf.reduce_sum(tf.where(real_BT[..., None], x_BTD, 0.0), 1)
+        return sum_BD / tf.cast(lengths_B, tf.float32)[:, None]
 
     def call(self, tokens_BT, training=False):
         """Float32 logits [B, T, V]; those of position t depend on tokens 0..t."""

@@ -42,6 +42,18 @@ def books(split: str) -> dict[str, str]:
     Raises:
       ValueError: an unknown split.
     """
+    found: dict[str, list[str]] = {}
+    for title, _, _, verse in verses(split):
+        found.setdefault(title, []).append(verse)
+    return {title: "\n".join(lines) for title, lines in found.items()}
+
+
+def verses(split: str) -> Iterator[tuple[str, int, int, str]]:
+    """Yields the book, chapter, number and text of each verse of a split, as `books`.
+
+    Raises:
+      ValueError: an unknown split.
+    """
     wanted = split.split("+")
     for part in wanted:
         one_of("kjv split", part, SPLITS)
@@ -49,16 +61,12 @@ def books(split: str) -> dict[str, str]:
     import pythonbible
 
     version = pythonbible.Version.KING_JAMES
-    verses: dict[str, list[str]] = {}
     for verse_id in pythonbible.get_bible(version, "plain_text").get_verse_ids():
         title = pythonbible.Book(verse_id // 1_000_000).title  # BBCCCVVV
         if _split_of(title) in wanted:
-            verse = pythonbible.get_verse_text(verse_id, version)
-            verses.setdefault(title, []).append(verse)
-    return {
-        title: "\n".join(lines).replace("[", "").replace("]", "")
-        for title, lines in verses.items()
-    }
+            text = pythonbible.get_verse_text(verse_id, version)
+            chapter, number = divmod(verse_id % 1_000_000, 1000)
+            yield title, chapter, number, text.replace("[", "").replace("]", "")
 
 
 def _split_of(title: str) -> str:

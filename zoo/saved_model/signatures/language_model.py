@@ -267,11 +267,8 @@ class TextGenerator(tf.Module):
 
     def _embed(self, ids):
         """The output of `embed` for token ids."""
-        lengths_B = lengths_of(ids)
-        x_BTD = tf.cast(self._parts.model.features(ids.to_tensor()), tf.float32)
-        real_BT = tf.sequence_mask(lengths_B, tf.shape(x_BTD)[1])
-        sum_BD = tf.reduce_sum(tf.where(real_BT[..., None], x_BTD, 0.0), 1)
-        return {"embedding": sum_BD / tf.cast(lengths_B, tf.float32)[:, None]}
+        vector_BD = self._parts.model.embed(ids.to_tensor(), lengths_of(ids))
+        return {"embedding": vector_BD}
 
     def _prompts(self, name, text):
         """Ids of checked texts after the prefix; an empty row gets the end token."""
