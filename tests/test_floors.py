@@ -47,6 +47,7 @@ FLOORS = {
     "trainers.checkpoint": 15,
     "trainers.evaluation": 15,
     "trainers.loop_state": 15,
+    "trainers.sweeps": 15,
     "trainers.memory": 15,
     "trainers.metric_writer": 15,
     "trainers.optimizers": 15,
