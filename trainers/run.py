@@ -33,6 +33,8 @@ class Data:
         "chat", "instruction" and "prompt" make one row of each example.
       fields: entries "field=column", where a format's field has another column.
       too_long: what happens to a longer row: "error", "drop", or "cut" at its end.
+      augment: entries of `zoo.data.augmentation`, which change the training texts of a
+        classifier at random: "token_dropout=0.1", "span_swap=0.1".
       max_bad_rows: how many bad examples are dropped and counted before one is an
         error.
     """
@@ -48,6 +50,7 @@ class Data:
     fields: tuple[str, ...] = ()
     too_long: str = "error"
     max_bad_rows: int = 0
+    augment: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
