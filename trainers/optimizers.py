@@ -92,7 +92,7 @@ def averaged(optimizer, variables) -> Iterator[None]:
 
 
 def _swap(variables, averages):
-    """Exchanges the values of two lists of variables, one pair in memory at a time."""
+    """Exchanges the values of two lists of variables, pair by pair."""
     for variable, average in zip(variables, averages, strict=True):
         kept = np.asarray(variable.value).copy()
         variable.assign(np.asarray(average.value).copy())
@@ -118,14 +118,14 @@ def _factors(scales, paths) -> tuple[float, ...]:
 
 
 def _penalize(options, variables):
-    """Gives the penalties of the options to matrices; the Step adds them to the loss."""
+    """Gives matrices the penalties, which the Step adds to the loss."""
     if not options.l1 and not options.l2:
         return
     for variable in variables:
         if variable.regularizer is not None:
             raise ValueError(
-                f"config.optimizer: l1 {options.l1}, l2 {options.l2}, but the model has "
-                "penalties of its own; set one of the two to 0."
+                f"config.optimizer: l1 {options.l1}, l2 {options.l2}, but the model "
+                "has penalties of its own; set one of the two to 0."
             )
         if len(variable.shape) > 1:
             variable.regularizer = keras.regularizers.L1L2(options.l1, options.l2)

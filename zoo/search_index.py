@@ -173,7 +173,10 @@ class Index:
             raise ValueError(f"k: {k}, 1 to the {len(self.passages)} passages allowed.")
         distance_QK, row_QK = self._neighbours.kneighbors(queries_QD, k)
         return [
-            [Hit(1 - float(d), *self.passages[row]) for d, row in zip(*pair, strict=True)]
+            [
+                Hit(1 - float(d), *self.passages[row])
+                for d, row in zip(*pair, strict=True)
+            ]
             for pair in zip(distance_QK, row_QK, strict=True)
         ]
 
@@ -243,7 +246,11 @@ def split(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
 
 
 def write(
-    path, embedder: Embedder, source: str, dtype: str = "float32", report=lambda *_: None
+    path,
+    embedder: Embedder,
+    source: str,
+    dtype: str = "float32",
+    report=lambda *_: None,
 ) -> Index:
     """Embeds the passages of a source and writes the index.
 

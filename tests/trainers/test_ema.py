@@ -1,4 +1,4 @@
-"""The averages of the weights: their formula, what they change, and what they do not."""
+"""The averages of the weights: their formula, what they change and what not."""
 
 import dataclasses
 import pathlib
@@ -42,9 +42,7 @@ def followed(options):
 
     @tf.function(autograph=False)
     def step(noise):
-        grads = [
-            tf.sin(3 * v.value) + n for v, n in zip(variables, noise, strict=True)
-        ]
+        grads = [tf.sin(3 * v.value) + n for v, n in zip(variables, noise, strict=True)]
         optimizer.apply(grads, variables)
 
     seen = []
@@ -132,9 +130,7 @@ def test_the_weights_that_learn_are_those_of_a_run_without(whole, tmp_path):
     plain = dataclasses.replace(RUN, optimizer=Optimizer(lr=0.02))
     loop.train(plain, tmp_path / "w")
     left, right = (
-        safetensors.numpy.load_file(
-            folder / "checkpoints/00000012/state.safetensors"
-        )
+        safetensors.numpy.load_file(folder / "checkpoints/00000012/state.safetensors")
         for folder in (whole[1], tmp_path / "w")
     )
     names = [name for name in right if name.startswith("policy/")]

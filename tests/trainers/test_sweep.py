@@ -256,5 +256,7 @@ def test_tensorboard_shows_the_table(done):
         start_index=0, slice_size=10, allowed_statuses=[0, 1, 2, 3]
     )
     groups = list_session_groups.Handler(request, context, "", asked).run()
-    rates = sorted(g.hparams["optimizer.lr"].number_value for g in groups.session_groups)
+    rates = sorted(
+        g.hparams["optimizer.lr"].number_value for g in groups.session_groups
+    )
     assert rates == [0.01, 0.3]

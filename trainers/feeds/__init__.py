@@ -29,6 +29,6 @@ def _check_augment(run, config):
         return
     if config.task != "classify" or config.reads != "text":
         raise ValueError(
-            f"config.data.augment: {run.data.augment!r}, but only texts with a label of "
-            "their own allowed; a change of these data would make their targets wrong."
+            f"config.data.augment: {run.data.augment!r}, but only texts with one label "
+            "allowed; a change of these data would make their targets wrong."
         )

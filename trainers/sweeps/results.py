@@ -161,8 +161,8 @@ def read(folder, plan: dict[str, Any], trials: list[Trial]) -> list[Trial]:
         odd = ["trials"]
     if odd:
         raise ValueError(
-            f"{path}: was begun by another sweep; it differs in: {', '.join(odd)}. Give "
-            "a new or an empty folder."
+            f"{path}: was begun by another sweep; it differs in: {', '.join(odd)}. "
+            "Give a new or an empty folder."
         )
     return [*before, *trials[len(before) :]]
 

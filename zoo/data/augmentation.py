@@ -64,7 +64,9 @@ def parse(entries: Sequence[str]) -> Augmentation:
 def changer(
     entries: Sequence[str], seed: int, before: int = 0, after: int = 0
 ) -> Callable[[Batch, tf.Tensor], Batch] | None:
-    """What `endless_batches` calls with each batch and its number; None changes nothing.
+    """What `endless_batches` calls with each batch and its number, or None.
+
+    None changes nothing.
 
     The entries `tokens` and `lengths` of a batch change, the others stay.
 
@@ -82,7 +84,12 @@ def changer(
 
     def change(batch: Batch, number) -> Batch:
         tokens_BT, lengths_B = augment(
-            batch["tokens"], batch["lengths"], (seed, number), augmentation, before, after
+            batch["tokens"],
+            batch["lengths"],
+            (seed, number),
+            augmentation,
+            before,
+            after,
         )
         return {**batch, "tokens": tokens_BT, "lengths": lengths_B}
 
@@ -103,7 +110,8 @@ def augment(
         stay where they are.
 
     Returns:
-      The tokens, int32 [B, T], with 0 after the end of each text; the lengths, int32 [B].
+      The tokens, int32 [B, T], with 0 after the end of each text, and the lengths,
+      int32 [B].
     """
     tokens_BT, lengths_B = tf.cast(tokens_BT, tf.int32), tf.cast(lengths_B, tf.int32)
     # of an empty row, or one of special tokens only, nothing changes

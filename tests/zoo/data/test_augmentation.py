@@ -145,12 +145,13 @@ def test_entries_that_are_wrong(entries, words):
 
 
 def test_a_language_model_is_refused():
-    config = transformer_lm.Config(vocab_size=300, context=16, width=8, layers=1)
+    sizes = {"vocab_size": 300, "context": 16, "width": 8, "layers": 1, "heads": 2}
+    config = transformer_lm.Config(**sizes)
     run = Run(
         model=config,
         objective=LanguageModel(),
         data=Data(augment=("token_dropout=0.1",)),
         steps=1,
     )
-    with pytest.raises(ValueError, match="config.data.augment: .* only texts with a"):
+    with pytest.raises(ValueError, match="config.data.augment: .* only texts with one"):
         feeds.make(run, Start(config))
