@@ -31,7 +31,7 @@ def followed(options, rates=(1.0, 1.0, 1.0)):
 
 def steps(options, which, paths):
     variables = [
-        keras.Variable(tf.random.stateless_normal(SHAPES[i], [i, 1]), name=PATHS[i])
+        keras.Variable(tf.random.stateless_normal(SHAPES[i], [i, 1]), name=f"v{i}")
         for i in which
     ]
     optimizer = optimizers.build(options, STEPS, variables, paths)
