@@ -89,7 +89,8 @@ class Embedder:
         else:
             self._before, self._after = tokenizer.prefix, []
         self.digest = _digest(loaded)
-        self.dimension = model.config.width
+        one = model.embed(tf.constant([[0]]), tf.constant([1]))
+        self.dimension = int(one.shape[1])
         self.room = model.limit - len(self._before) - len(self._after)
         if not model.limit:
             self.room = 2**16
