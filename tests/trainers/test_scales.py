@@ -110,21 +110,6 @@ def test_a_pattern_that_fits_nothing(tmp_path):
     assert not (tmp_path / "w").exists()
 
 
-def test_a_run_learns_by_its_rates(tmp_path):
-    def moved(run, name):
-        loop.train(run, tmp_path / name)
-        model = loop.directory.load(tmp_path / name / "model").model
-        return {path: v.value.numpy() for path, v in weights(model).items()}
-
-    def weights(model):
-        return {v.path.partition("/")[2]: v for v in model.trainable_weights}
-
-    first = next(iter(moved(TABLE, "a")))
-    plain = moved(with_options(), "b")
-    slow = moved(with_options(scales=(f"*{first}=0.001",)), "c")
-    assert np.abs(plain[first] - slow[first]).max() > 0.01
-
-
 def test_a_workdir_from_before_the_fields_goes_on(tmp_path):
     loop.train(TABLE, tmp_path / "w")
     value = files.read_json(tmp_path / "w/run.json")
