@@ -19,7 +19,7 @@ from zoo import command, files
 _MODEL = flags.DEFINE_string("model", None, "A model directory.", required=True)
 _INDEX = flags.DEFINE_string("index", None, "The file of the index.", required=True)
 _BUILD = flags.DEFINE_string(
-    "build", None, "A source to index, such as kjv, text:DIR/**/*.txt or jsonl:PATH#field."
+    "build", None, "A source: kjv, text:DIR/**/*.txt, jsonl:PATH#field, ..."
 )
 _DTYPE = flags.DEFINE_enum(
     "dtype", "float32", ["float16", "float32"], "Of the vectors of a new index."
