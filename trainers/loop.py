@@ -60,7 +60,8 @@ def train(run: Run, path) -> Result:
         roles = roles_lib.make(run, start)
         variables = roles_lib.learning(run, roles)
         memory.check(run, start.config, variables, feed.length)
-        optimizer = optimizers.build(run.optimizer, steps, variables)
+        paths = roles_lib.paths(run, roles, variables)
+        optimizer = optimizers.build(run.optimizer, steps, variables, paths)
     folder = workdir.begin(path, run)
     feed.prepare(roles)
     step_of = make_step(
@@ -93,6 +94,9 @@ def train(run: Run, path) -> Result:
         with workdir.writing(place):
             checkpoint.save(place, step, saved, state.to_json(), feed.fingerprint)
 
+    def averaged():
+        return optimizers.averaged(optimizer, variables)
+
     def write_model():
         model = roles[run.objective.trains[0]]
         place = folder / "model"
@@ -107,13 +111,14 @@ def train(run: Run, path) -> Result:
     ):
 
         def evaluate(step, metrics_of):
-            metrics = metrics_of(roles)
-            writer.log(step, "eval", metrics)
-            writer.text(step, "sample", feed.show(roles))
-            writer.pictures(step, feed.pictures())
-            state.last = finite(metrics)
-            if state.improve(metrics, run.best):
-                write_model()
+            with averaged():
+                metrics = metrics_of(roles)
+                writer.log(step, "eval", metrics)
+                writer.text(step, "sample", feed.show(roles))
+                writer.pictures(step, feed.pictures())
+                state.last = finite(metrics)
+                if state.improve(metrics, run.best):
+                    write_model()
             return metrics
 
         metrics_of = feed.evaluate if run.eval_every else None
@@ -163,7 +168,8 @@ def train(run: Run, path) -> Result:
                 return Result(step, metrics, signals.seen)
 
         if state.best is None:
-            write_model()
+            with averaged():
+                write_model()
         state.done = True
         write_checkpoint(step)
     return Result(step, state.last)

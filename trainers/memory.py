@@ -95,6 +95,7 @@ def available() -> int | None:
 def _fixed(run, variables) -> int:
     """The bytes of gradients and slots."""
     copies = 1 + _SLOTS[run.optimizer.name] + bool(run.optimizer.momentum)
+    copies += bool(run.optimizer.ema)
     copies += run.accumulate > 1  # the sum beside the part's own
     return 4 * copies * sum(math.prod(v.shape) for v in variables)
 

@@ -154,9 +154,8 @@ def learning(run: Run, roles: dict[str, keras.Model]) -> list[Any]:
       ValueError: a pattern of `freeze` fits no weight, or nothing is left to learn.
     """
     found, unused = {}, set(run.freeze)
+    path_of = _paths(run, roles)
     for name in run.objective.trains:
-        paths = assemble.by_path(roles[name])
-        path_of = {id(v): path for path, v in paths.items()}
         for variable in roles[name].trainable_variables:
             path = path_of[id(variable)]
             fits = {p for p in run.freeze if fnmatch.fnmatchcase(path, p)}
@@ -166,11 +165,26 @@ def learning(run: Run, roles: dict[str, keras.Model]) -> list[Any]:
     if unused:
         raise ValueError(
             f"config.freeze: {sorted(unused)[0]!r} fits no weight; they are: "
-            f"{', '.join(list(paths)[:8])}, ..."
+            f"{', '.join(list(path_of.values())[:8])}, ..."
         )
     if not found:
         raise ValueError(f"config.freeze: {run.freeze!r} leaves nothing to learn.")
     return list(found.values())
+
+
+def paths(run: Run, roles: dict[str, keras.Model], variables) -> list[str]:
+    """The weight path of each variable that learns."""
+    path_of = _paths(run, roles)
+    return [path_of[id(variable)] for variable in variables]
+
+
+def _paths(run, roles) -> dict[int, str]:
+    """The path of each weight of the models that learn, by the weight's identity."""
+    return {
+        id(variable): path
+        for name in run.objective.trains
+        for path, variable in assemble.by_path(roles[name]).items()
+    }
 
 
 def changing(run: Run, roles: dict[str, keras.Model], learning) -> dict[str, list]:

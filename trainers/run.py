@@ -5,6 +5,7 @@ overrides of the command line.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 from zoo import registry
@@ -35,6 +36,8 @@ class Data:
       fields: entries "field=column", where a format's field has another column.
       too_long: what happens to a longer row: "error", "drop", or "cut" at its end (a
         token that stands after each text is kept).
+      augment: entries of `zoo.data.augmentation`, which change the training texts of a
+        classifier at random: "token_dropout=0.1", "span_swap=0.1".
       max_bad_rows: how many bad examples are dropped and counted before one is an
         error.
       pack: how rows share windows of `length` tokens, without seeing each other:
@@ -60,6 +63,7 @@ class Data:
     pack: str = ""
     mixture: tuple[str, ...] = ()
     mask_rate: float = 0.15
+    augment: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -76,6 +80,13 @@ class Optimizer:
         none.
       beta_1, beta_2, epsilon: of adam, adamw and the AdamW part of muon.
       momentum: of sgd.
+      scales: entries "PATTERN=FACTOR": the weights whose paths fit the pattern, such as
+        "block_0/*", learn with factor * lr. The last entry that fits counts.
+      ema: the momentum of an average of the weights over the steps, such as 0.999; in
+        [0, 1), 0 is off. The first steps have no more than their share in it.
+        Evaluation and the kept model use the average; training does not.
+      l1, l2: the penalty of the weights of two or more dimensions, a part of the loss:
+        l1 * sum of |w| + l2 * sum of w^2.
     """
 
     name: str = "adamw"
@@ -88,14 +99,39 @@ class Optimizer:
     beta_2: float = 0.95
     epsilon: float = 1e-8
     momentum: float = 0.0
+    scales: tuple[str, ...] = ()
+    ema: float = 0.0
+    l1: float = 0.0
+    l2: float = 0.0
 
     def __post_init__(self):
         one_of("optimizer.name", self.name, ("adam", "adamw", "muon", "sgd"))
         one_of("optimizer.decay", self.decay, ("constant", "cosine"))
-        for field in ("lr", "warmup", "final", "weight_decay", "epsilon"):
+        for field in ("lr", "warmup", "final", "weight_decay", "epsilon", "l1", "l2"):
             at_least(f"optimizer.{field}", getattr(self, field), 0)
-        for field in ("beta_1", "beta_2", "momentum"):
+        for field in ("beta_1", "beta_2", "momentum", "ema"):
             check_fraction(f"optimizer.{field}", getattr(self, field))
+        for entry in self.scales:
+            scale(entry)
+
+
+def scale(entry: str) -> tuple[str, float]:
+    """The pattern and the factor of an entry of `Optimizer.scales`.
+
+    Raises:
+      ValueError: it is not "PATTERN=FACTOR" with a finite factor above 0.
+    """
+    pattern, _, text = entry.rpartition("=")
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = math.nan
+    if not pattern or not 0 < factor < math.inf:
+        raise ValueError(
+            f"optimizer.scales: {entry!r}; PATTERN=FACTOR with a finite factor above 0 "
+            "allowed. config.freeze stops weights from learning."
+        )
+    return pattern, factor
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)

@@ -35,7 +35,10 @@ def test_parts_and_replicas_change_nothing(numbers, case, parts):
         assert mine.keys() == wanted.keys()
         for name in mine:
             assert mine[name] == pytest.approx(wanted[name], rel=2e-6), name
-    np.testing.assert_allclose(cut["weights"], whole["weights"], rtol=1e-4, atol=1e-6)
+    for name in ("weights", "used"):
+        np.testing.assert_allclose(cut[name], whole[name], rtol=1e-4, atol=1e-6)
+    averages = whole["used"] != whole["weights"]
+    assert averages is (case == "table with penalties")
 
 
 def test_the_batches_were_worth_the_test(numbers):

@@ -56,21 +56,22 @@ CASES = {
     "table with penalties": (
         dense_net.Config(features=5, classes=3, widths=(4,), l1=0.01, l2=0.1),
         Classify(),
-        Optimizer(lr=0.01),
+        Optimizer(lr=0.01, ema=0.6, scales=("*kernel=0.5",)),
         list(table_batches()),
     ),
 }
 
 
 def numbers(config, objective, options, batches, replicas, accumulate):
-    """Loss, norm and other metrics of each step, and the weights at the end."""
+    """The metrics of each step, the weights at the end, and those that are used."""
     keras.utils.set_random_seed(0)
     run = Run(model=config, objective=objective, data=Data(batch=8), replicas=replicas)
     strategy = strategy_lib.make_strategy(run)
     with strategy.scope():
         model = registry.build_config(config)
         variables = model.trainable_variables
-        optimizer = optimizers.build(options, STEPS, variables)
+        paths = [v.path for v in variables]
+        optimizer = optimizers.build(options, STEPS, variables, paths)
     roles = {"policy": model}
     step = make_step(strategy, roles, objective, optimizer, variables, accumulate, 0.5)
     dataset = tf.data.Dataset.from_generator(
@@ -84,8 +85,13 @@ def numbers(config, objective, options, batches, replicas, accumulate):
     metrics = [
         {name: float(value) for name, value in step(batch).items()} for batch in dataset
     ]
-    flat = np.concatenate([np.ravel(v.value.numpy()) for v in variables])
-    return {"metrics": metrics, "weights": flat.tolist()}
+
+    def flat():
+        return np.concatenate([np.ravel(v.value.numpy()) for v in variables]).tolist()
+
+    weights = flat()
+    with optimizers.averaged(optimizer, variables):
+        return {"metrics": metrics, "weights": weights, "used": flat()}
 
 
 def trained(folder, replicas):
@@ -93,6 +99,7 @@ def trained(folder, replicas):
     run = Run(
         model=dense_net.Config(features=30, classes=2, widths=(4,), dropout=0.1),
         objective=Classify(),
+        optimizer=Optimizer(ema=0.9),
         data=Data(source="sklearn:breast_cancer", batch=8, hold_out=0.2),
         steps=6,
         replicas=replicas,

@@ -10,7 +10,7 @@ from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
 from trainers.run import Run
 from zoo import directory, registry
-from zoo.data import batches, formats, mixtures, splits
+from zoo.data import batches, fingerprints, formats, mixtures, splits
 from zoo.decode import generate
 from zoo.fields import one_of
 from zoo.text import tokenizer as tokenizers

@@ -104,26 +104,12 @@ class Contrastive:
         return tf.where(absent_BN, _NEVER, logits_BN)
 
 
-def embed(model, tokens_BT, lengths_B, training=False):
-    """One vector for each text, float32 [B, D]; that of the signature `embed`.
-
-    Args:
-      model: an encoder with `embed`, or a language model, whose features are averaged.
-      tokens_BT: int32, right-padded.
-      lengths_B: int32.
-      training: whether the caller computes gradients.
-    """
-    if model.config.task == "embed":
-        return model.embed(tokens_BT, lengths_B, training=training)
-    return pooling.mean(model.features(tokens_BT, training=training), lengths_B)
-
-
 def embed_groups(model, tokens_BGT, lengths_BG, training=False):
-    """`embed` of the texts of groups, at length 1: float32 [B, G, D]."""
+    """The vectors of the texts of groups, at length 1: float32 [B, G, D]."""
     _, groups, length = tokens_BGT.shape
     length = tf.shape(tokens_BGT)[2] if length is None else length
     tokens_NT = tf.reshape(tokens_BGT, (-1, length))
-    x_ND = embed(model, tokens_NT, tf.reshape(lengths_BG, [-1]), training)
+    x_ND = model.embed(tokens_NT, tf.reshape(lengths_BG, [-1]), training=training)
     x_ND = pooling.unit(x_ND)
     return tf.reshape(x_ND, (-1, groups, x_ND.shape[-1]))
 

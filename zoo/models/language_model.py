@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from zoo import registry
+from zoo.layers import pooling
 from zoo.layers.embedding import Embedding
 from zoo.layers.linear import Linear, read
 
@@ -20,6 +21,8 @@ class LanguageModel(registry.ConfigSerializable, keras.Model):
                                               the input of the head, [B, T, D]
       start(tokens_BT, lengths_B, capacity)   reads prompts; returns logits and a state
       step(token_B, state, in_place=False)    reads a token; returns logits and a state
+
+    `embed` maps texts to vectors, as that of a `TextEncoder` does.
     """
 
     embedding: Embedding
@@ -47,6 +50,16 @@ class LanguageModel(registry.ConfigSerializable, keras.Model):
           positions_BT: int32, the position of each token in its text; None is 0..T-1.
         """
         raise NotImplementedError
+
+    def embed(self, tokens_BT, lengths_B, training=False) -> tf.Tensor:
+        """The mean of each text's features, float32 [B, D].
+
+        Args:
+          tokens_BT: int32, right-padded with any id.
+          lengths_B: int32, the tokens of each text, at least 1.
+          training: whether the caller will compute gradients.
+        """
+        return pooling.mean(self.features(tokens_BT, training), lengths_B)
 
     def call(self, tokens_BT, training=False):
         """Float32 logits [B, T, V]; those of position t depend on tokens 0..t."""

@@ -7,13 +7,13 @@ restarts at batch i sees the same batches as a run without a stop.
 from zoo.data.batches.labelled import eval_labelled, labelled_batches
 from zoo.data.batches.lm import eval_windows, lm_batches, windows_per_epoch
 from zoo.data.batches.masked import Masking, eval_masked, masked_batches
+from zoo.data.batches.packing import PACKINGS, Packed, pack, packed_batches, packed_eval
 from zoo.data.batches.pairs import (
     eval_pairs,
     eval_preferences,
     pair_batches,
     preference_batches,
 )
-from zoo.data.batches.packing import PACKINGS, Packed, pack, packed_batches, packed_eval
 from zoo.data.batches.pipeline import Batch
 from zoo.data.batches.rows import bucket, eval_rows, row_batches
 from zoo.data.batches.table import table_batches, table_eval

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from zoo.data import compressed
 from zoo.data.compressed import shown
 from zoo.data.sources import jsonl, kjv, text, tfds
-from zoo.data.sources.examples import Example, only_train
+from zoo.data.sources.examples import Example, check_text, only_train
 from zoo.data.sources.held_out import hold_out
 from zoo.fields import suggest
 
@@ -28,6 +28,7 @@ __all__ = [
     "hold_out",
     "label_names",
     "numbered",
+    "placed",
     "read",
     "splits",
 ]
@@ -90,6 +91,29 @@ def documents(spec: str, split: str = "train") -> list[str]:
     if not any(texts):
         raise ValueError(f"'{shown(spec)}': the split {split!r} has no text.")
     return texts
+
+
+def placed(spec: str) -> Iterator[tuple[str, str]]:
+    """The texts of a whole source with the place of each, such as "Jonah 2:1".
+
+    The texts of kjv are the verses of all splits; those of other sources are the
+    documents of the split `train`, named by the file or by the file and line.
+
+    Raises:
+      ValueError: as `documents`.
+    """
+    kind, _, field = _parse(spec)
+    if kind == "kjv":
+        for book, chapter, verse, text in kjv.verses("+".join(kjv.SPLITS)):
+            yield f"{book} {chapter}:{verse}", text
+        return
+    for place, example in numbered(spec):
+        if isinstance(example, ValueError):
+            raise example
+        field = field or "text"
+        text = check_text(example, field, place)[field]
+        place = shown(example["path"]) if kind == "text" else place
+        yield place, text.removeprefix(compressed.BYTE_ORDER_MARK)
 
 
 def splits(spec: str) -> tuple[str, ...]:

@@ -43,13 +43,13 @@ def neighbours(split: str) -> list[Example]:
     Raises:
       ValueError: an unknown split.
     """
-    chapters: dict[int, list[str]] = {}
-    for verse_id, text in _verses(split):
-        chapters.setdefault(verse_id // 1000, []).append(text)
+    chapters: dict[tuple[str, int], list[str]] = {}
+    for title, chapter, _, text in verses(split):
+        chapters.setdefault((title, chapter), []).append(text)
     return [
         {"text": first, "positive": second}
-        for verses in chapters.values()
-        for first, second in zip(verses[::2], verses[1::2], strict=False)
+        for texts in chapters.values()
+        for first, second in zip(texts[::2], texts[1::2], strict=False)
     ]
 
 
@@ -66,15 +66,18 @@ def books(split: str) -> dict[str, str]:
     Raises:
       ValueError: an unknown split.
     """
-    verses: dict[str, list[str]] = {}
-    for verse_id, text in _verses(split):
-        verses.setdefault(_title(verse_id), []).append(text)
-    return {title: "\n".join(lines) for title, lines in verses.items()}
+    found: dict[str, list[str]] = {}
+    for title, _, _, verse in verses(split):
+        found.setdefault(title, []).append(verse)
+    return {title: "\n".join(lines) for title, lines in found.items()}
 
 
-@functools.cache
-def _verses(split: str) -> list[tuple[int, str]]:
-    """The id and the text of each verse of a split; an id is BBCCCVVV."""
+def verses(split: str) -> Iterator[tuple[str, int, int, str]]:
+    """Yields the book, chapter, number and text of each verse of a split, as `books`.
+
+    Raises:
+      ValueError: an unknown split.
+    """
     wanted = split.split("+")
     for part in wanted:
         one_of("kjv split", part, SPLITS)
@@ -82,19 +85,12 @@ def _verses(split: str) -> list[tuple[int, str]]:
     import pythonbible
 
     version = pythonbible.Version.KING_JAMES
-    verses = []
     for verse_id in pythonbible.get_bible(version, "plain_text").get_verse_ids():
-        if _split_of(_title(verse_id)) in wanted:
-            verse = pythonbible.get_verse_text(verse_id, version)
-            verses.append((verse_id, verse.replace("[", "").replace("]", "")))
-    return verses
-
-
-def _title(verse_id: int) -> str:
-    """The title of a verse's book."""
-    import pythonbible
-
-    return pythonbible.Book(verse_id // 1_000_000).title
+        title = pythonbible.Book(verse_id // 1_000_000).title  # BBCCCVVV
+        if _split_of(title) in wanted:
+            text = pythonbible.get_verse_text(verse_id, version)
+            chapter, number = divmod(verse_id % 1_000_000, 1000)
+            yield title, chapter, number, text.replace("[", "").replace("]", "")
 
 
 def _split_of(title: str) -> str:

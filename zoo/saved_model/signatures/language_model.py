@@ -13,7 +13,6 @@ import tensorflow as tf
 from zoo.decode import loop
 from zoo.decode.sampling import Knobs
 from zoo.decode.stop_strings import Stops
-from zoo.layers import pooling
 from zoo.saved_model import chat_template, scoring, token_rows
 from zoo.saved_model import request_checks as checks
 from zoo.saved_model.batching import Batching
@@ -269,9 +268,8 @@ class TextGenerator(tf.Module):
 
     def _embed(self, ids):
         """The output of `embed` for token ids."""
-        lengths_B = lengths_of(ids)
-        x_BTD = self._parts.model.features(ids.to_tensor())
-        return {"embedding": pooling.mean(x_BTD, lengths_B)}
+        vector_BD = self._parts.model.embed(ids.to_tensor(), lengths_of(ids))
+        return {"embedding": vector_BD}
 
     def _prompts(self, name, text):
         """Ids of checked texts after the prefix; an empty row gets the end token."""
