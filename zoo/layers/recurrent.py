@@ -43,6 +43,7 @@ class Recurrent(keras.layers.Layer):
         self.supports_jit = False  # the training path holds compiled loops
         one_of("Recurrent.cell", cell, CELLS)
         self.cell, self.units = CELLS[cell], units
+        self.adapter = self.recurrent_adapter = None  # a `low_rank.LowRank` each
         wide = self.cell.gates * units
         self.kernel = self._weight("kernel", (inputs, wide), "glorot_uniform")
         self.recurrent_kernel = self._weight(
@@ -50,7 +51,7 @@ class Recurrent(keras.layers.Layer):
         )
         rows = self.cell.bias_rows
         shape = (rows, wide) if rows > 1 else (wide,)
-        initial = _lstm_bias if cell == "lstm" else "zeros"
+        initial = cells.lstm_bias if cell == "lstm" else "zeros"
         self.bias = self._weight("bias", shape, initial)
         self.built = True
 
@@ -58,6 +59,17 @@ class Recurrent(keras.layers.Layer):
         return self.add_weight(
             shape=shape, initializer=initializer, name=name, autocast=False
         )
+
+    def _kernels(self, dtype):
+        """The two kernels, with what their adapters add."""
+        found = []
+        for kernel, adapter in (
+            (self.kernel, self.adapter),
+            (self.recurrent_kernel, self.recurrent_adapter),
+        ):
+            value = read(kernel, dtype)
+            found.append(value if adapter is None else adapter.added(value))
+        return found
 
     def zero_state(self, batch):
         """The state before the first token: float32 [B, U], once or (LSTM) twice."""
@@ -83,9 +95,7 @@ class Recurrent(keras.layers.Layer):
         if state is None:
             state = self.zero_state(tf.shape(x_TBE)[1])
         keep_TB1 = None if mask_TB is None else tf.cast(mask_TB, tf.bool)[:, :, None]
-        weights = [
-            read(v, tf.float32) for v in (self.kernel, self.recurrent_kernel, self.bias)
-        ]
+        weights = [*self._kernels(tf.float32), read(self.bias, tf.float32)]
         path = _train if training else _infer
         y_TBU, state = path(self.cell, x_TBE, weights, tuple(state), keep_TB1)
         y_TBU = tf.ensure_shape(y_TBU, (*x_TBE.shape[:2], self.units))
@@ -102,24 +112,14 @@ class Recurrent(keras.layers.Layer):
           The state after the step; its first tensor is the output [B, U].
         """
         dtype = self.compute_dtype
-        bias_Z, recurrent_bias_Z = _biases(self.cell, read(self.bias, tf.float32))
-        x_BZ = _affine(tf.cast(x_BE, dtype), read(self.kernel, dtype), bias_Z)
-        kernel_UZ = read(self.recurrent_kernel, dtype)
+        bias_Z, recurrent_bias_Z = cells.biases(self.cell, read(self.bias, tf.float32))
+        kernel_EZ, kernel_UZ = self._kernels(dtype)
+        x_BZ = _affine(tf.cast(x_BE, dtype), kernel_EZ, bias_Z)
         h_BZ = _product(state[0], kernel_UZ, recurrent_bias_Z)
         return cells.advance(self.cell, x_BZ, h_BZ, tuple(state), None)[0]
 
 
-def _lstm_bias(shape, dtype=None):
-    """An LSTM's initial bias: 1 for the forget gate (Jozefowicz et al. 2015)."""
-    return tf.repeat(tf.constant([0.0, 1.0, 0.0, 0.0], dtype), shape[0] // 4)
-
-
 # ------------------------------------------------------------------ products
-
-
-def _biases(cell: Cell, bias):
-    """The bias of x.W, and the bias of h.U (None for a cell without one)."""
-    return (bias, None) if cell.bias_rows == 1 else (bias[0], bias[1])
 
 
 def _affine(x_NE, kernel_EZ, bias_Z):
@@ -233,7 +233,7 @@ def _infer(cell: Cell, x_TBE, weights, state, keep_TB1):
     """The inference path: outputs [T, B, U] and the last state."""
     kernel_EZ, kernel_UZ, bias = weights
     dtype, units = x_TBE.dtype, kernel_UZ.shape[0]
-    bias_Z, recurrent_bias_Z = _biases(cell, bias)
+    bias_Z, recurrent_bias_Z = cells.biases(cell, bias)
     x_TBZ = _inputs(x_TBE, tf.cast(kernel_EZ, dtype), bias_Z)
     step = functools.partial(cells.advance, cell)
     kernel_UZ = tf.cast(kernel_UZ, dtype)
@@ -281,7 +281,7 @@ def _train(cell: Cell, x_TBE, weights, state, keep_TB1):
         )
         input_kernel = tf.cast(kernel_EZ, dtype)
         recurrent_kernel = tf.cast(kernel_UZ, dtype)
-        bias_Z, recurrent_bias_Z = _biases(cell, bias)
+        bias_Z, recurrent_bias_Z = cells.biases(cell, bias)
         x_TBZ = _inputs(x_TBE, input_kernel, bias_Z)
         (y_TBU, slopes_TBL), last = forward(
             x_TBZ, recurrent_kernel, recurrent_bias_Z, state, keep_TB1
