@@ -9,14 +9,15 @@ rank 1: A_q and A_v are [1, 4]; B_q is [4, 1] and B_v is [2, 1]. The product for
     x [A_q; A_v]^T [[B_q, 0], [0, B_v]]^T
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from zoo.layers.dropout import Dropout
-from zoo.layers.linear import read
+from zoo.layers.linear import Linear, read
+from zoo.layers.recurrent import Recurrent
 
 
 class Part(NamedTuple):
@@ -118,3 +119,41 @@ class LowRank(keras.layers.Layer):
         if end < self.outputs:
             rows.append(tf.zeros((self.outputs - end, columns), dtype))
         return tf.concat(rows, 0)
+
+
+class Place(NamedTuple):
+    """A weight that may get adapters.
+
+    Attributes:
+      variable: the weight.
+      layer, field: the layer and its attribute for a `LowRank`.
+      transposed: whether the weight is [inputs, outputs].
+    """
+
+    variable: Any
+    layer: Any
+    field: str
+    transposed: bool
+
+    @property
+    def adapter(self) -> LowRank | None:
+        """The adapters of the weight."""
+        return getattr(self.layer, self.field)
+
+
+def places(model) -> list[Place]:
+    """Returns the weights of a model that may get adapters, heads among them."""
+    found = []
+    for layer in model._flatten_layers():
+        if isinstance(layer, Linear):
+            found.append(Place(layer.weight, layer, "adapter", False))
+        elif isinstance(layer, Recurrent):
+            kernel, recurrent = layer.kernel, layer.recurrent_kernel
+            found.append(Place(kernel, layer, "adapter", True))
+            found.append(Place(recurrent, layer, "recurrent_adapter", True))
+    return found
+
+
+def adapters(model) -> dict[int, LowRank]:
+    """Returns the adapters of a model by the id of the weight variable."""
+    return {id(p.variable): p.adapter for p in places(model) if p.adapter is not None}

@@ -67,8 +67,9 @@ class Recurrent(keras.layers.Layer):
             (self.kernel, self.adapter),
             (self.recurrent_kernel, self.recurrent_adapter),
         ):
-            value = read(kernel, dtype)
-            found.append(value if adapter is None else adapter.added(value))
+            value = read(kernel, tf.float32)
+            value = value if adapter is None else adapter.added(value)
+            found.append(tf.cast(value, dtype))
         return found
 
     def zero_state(self, batch):
