@@ -56,6 +56,7 @@ def train(run: Run, path) -> Result:
     strategy_lib.set_precision(run.precision)
     start = roles_lib.start(run)
     feed = feeds.make(run, start)
+    start = roles_lib.with_labels(start, feed.labels)
     steps = run.steps or -(-run.epochs * feed.rows // run.data.batch)
     strategy = strategy_lib.make_strategy(run)
     with strategy.scope():

@@ -58,6 +58,9 @@ def check(run: Run, config, variables, length: int) -> None:
 def activations(config, batch: int, length: int, precision: str) -> int:
     """The bytes of a part's activations; see the module."""
 
+    answers_tokens = config.task in ("generate", "fill_mask")
+    config = getattr(config, "body", config)
+
     def size(name: str) -> int:
         return getattr(config, name, 0)
 
@@ -69,7 +72,8 @@ def activations(config, batch: int, length: int, precision: str) -> int:
         layer += 0.75 * size("heads") * length
     tokens = batch * length
     numbers = tokens * size("layers") * layer
-    numbers += 2 * min(tokens, _HEAD_ROWS) * size("vocab_size")
+    if answers_tokens:
+        numbers += 2 * min(tokens, _HEAD_ROWS) * size("vocab_size")
     return int(numbers * (2 if precision == "bfloat16" else 4))
 
 

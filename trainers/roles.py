@@ -28,12 +28,14 @@ class Start(NamedTuple):
       pretrained: what `init_from` holds, or None for random weights.
       tokenizer: of `init_from`; None for a model of features, or without one.
       generation: the defaults of generation of `init_from`, or None.
+      body_only: whether `init_from` gives the body only, and the head is new.
     """
 
     config: Any
     pretrained: directory.Pretrained | None = None
     tokenizer: Tokenizer | None = None
     generation: directory.GenerationConfig | None = None
+    body_only: bool = False
 
 
 def start(run: Run) -> Start:
@@ -51,7 +53,11 @@ def start(run: Run) -> Start:
         )
     read = directory.read(run.init_from)
     config = assemble.config_of(read)
-    if run.model is not None:
+    body_only = has_empty_body(run.model)
+    if body_only:
+        body = config.body if registry.name_of(config) == "headed" else config
+        config = dataclasses.replace(run.model, body=body)
+    elif run.model is not None:
         given = _with_labels(run.model, config)
         lines = differences(_stored(given), _stored(config))
         if lines:
@@ -64,7 +70,38 @@ def start(run: Run) -> Start:
     if callable(tokenizer):
         tokenizer = tokenizer()
     read = read._replace(tokenizer=tokenizer)
-    return Start(config, read, tokenizer, read.generation)
+    return Start(config, read, tokenizer, read.generation, body_only)
+
+
+def has_empty_body(config: Any) -> bool:
+    """Whether a Config is that of a head whose body `init_from` gives."""
+    return (
+        config is not None
+        and registry.name_of(config) == "headed"
+        and config.body is None
+    )
+
+
+def with_labels(start: Start, labels: tuple[str, ...]) -> Start:
+    """The start whose Config has the labels of the data, if it has no names yet.
+
+    Args:
+      start: what a run starts from.
+      labels: of the training data, in the order of their indices; () is no labels.
+
+    Raises:
+      ValueError: the Config has another number of classes.
+    """
+    config = start.config
+    if not labels or config.labels:
+        return start
+    if config.classes not in (0, len(labels)):
+        raise ValueError(
+            f"config.model.classes: {config.classes}, but the data have "
+            f"{len(labels)} labels: {', '.join(labels[:8])}."
+        )
+    config = dataclasses.replace(config, classes=len(labels), labels=labels)
+    return start._replace(config=config)
 
 
 def make(run: Run, start: Start) -> dict[str, keras.Model]:
@@ -94,14 +131,28 @@ def _model(start, source, roles, needs):
     """The model of one role: the Run's, a copy of it, or that of a directory."""
     if source not in ("model", "start"):
         return directory.load(source).model
+    policy = keras.config.dtype_policy().name
+    if start.body_only:
+        model = registry.build_config(start.config)
+        loaded = assemble.assemble(start.pretrained, None, policy).model
+        _copy_body(loaded, model.body)
+        return model
     if start.pretrained is not None:
-        policy = keras.config.dtype_policy().name
         return assemble.assemble(start.pretrained, start.config, policy).model
     model = registry.build_config(start.config)
     if source == "start":
         first = next(roles[name] for name in needs if needs[name] == "model")
         model.set_weights(first.get_weights())
     return model
+
+
+def _copy_body(loaded, body) -> None:
+    """Copies the weights of a loaded model, or of its own body, into a body."""
+    if registry.name_of(loaded.config) == "headed":
+        loaded = loaded.body
+    values = {v.path.removeprefix("body/"): v for v in loaded.weights}
+    for variable in body.weights:
+        variable.assign(values[variable.path.removeprefix("body/")])
 
 
 def learning(run: Run, roles: dict[str, keras.Model]) -> list[Any]:

@@ -200,15 +200,17 @@ def check(run: Run) -> None:
             f"config.data.batch: {run.data.batch}, a multiple of replicas "
             f"{run.replicas} x accumulate {run.accumulate} allowed."
         )
-    if run.model is None and not run.init_from:
-        raise ValueError("config.model: None; give a model, or config.init_from.")
+    empty = getattr(run.model, "body", run.model) is None  # that of init_from
+    if empty and not run.init_from:
+        part = "config.model" if run.model is None else "config.model.body"
+        raise ValueError(f"{part}: None; give a model, or config.init_from.")
     if run.lora.rank and not run.init_from:
         raise ValueError(
             f"config.lora.rank: {run.lora.rank}, but config.init_from is empty; "
             "adapters need a pretrained model."
         )
-    context = getattr(run.model, "context", 0)
-    if run.model is not None and run.data.length > context:
+    context = 0 if empty else getattr(run.model, "context", 0)
+    if not empty and run.data.length > context:
         raise ValueError(
             f"config.data.length: {run.data.length}, at most the model's context "
             f"{context} allowed."

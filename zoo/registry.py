@@ -2,7 +2,7 @@
 
 Every Config states the kind of its model once:
 
-    task     "generate", "embed", "classify" or "regress"
+    task     "generate", "embed", "classify", "regress", "tag" or "fill_mask"
     reads    "text" or "features" (a row of numbers)
 
 Signatures, feeds, evaluation and commands dispatch on these two fields, and never on
@@ -29,6 +29,8 @@ class Entry:
       build: `build(config) -> keras.Model`, built, with initial weights.
       about: one line for the table of models.
       not_exported: the reason why the model cannot be exported, or "".
+      own_layers: whether the model is made of `zoo.layers`; heads, adapters and packing
+        need these.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Entry:
     build: Callable[[Any], Any]
     about: str
     not_exported: str = ""
+    own_layers: bool = True
 
 
 class ConfigSerializable:
@@ -70,13 +73,15 @@ else:
 
         @classmethod
         def from_plain(cls, value, where):
-            """The Config of a JSON object; a Config stays as it is.
+            """The Config of a JSON object; a Config and None stay as they are.
 
             Raises:
               ValueError: the value is neither, or as `from_fields`.
             """
             if isinstance(value, dict):
                 return from_fields(value, where)
+            if value is None:
+                return None
             if not any(type(value) is row.config for row in _ENTRIES.values()):
                 raise ValueError(
                     f"{where}: {value!r:.80}, the Config of a model or an object with "
@@ -94,6 +99,7 @@ def register(
     build: Callable,
     about: str,
     not_exported: str = "",
+    own_layers: bool = True,
     **fixed,
 ) -> None:
     """Adds a row. A model file calls this function once for each of its names.
@@ -104,7 +110,7 @@ def register(
     for field in ("task", "reads"):
         if not hasattr(config, field):
             raise ValueError(f"{name}: its Config has no {field}; see zoo.registry.")
-    _ENTRIES[name] = Entry(name, config, fixed, build, about, not_exported)
+    _ENTRIES[name] = Entry(name, config, fixed, build, about, not_exported, own_layers)
 
 
 def names() -> list[str]:
@@ -169,7 +175,8 @@ def to_fields(config: Any) -> dict[str, Any]:
     fields = dataclasses.asdict(config)
     for key, kind in typing.get_type_hints(type(config)).items():
         if kind is Nested and key in fields:
-            fields[key] = to_fields(getattr(config, key))
+            inner = getattr(config, key)
+            fields[key] = None if inner is None else to_fields(inner)
     return {"name": name_of(config), **fields}
 
 

@@ -225,9 +225,9 @@ def test_the_names_of_the_model_decide_the_classes(csv, labels):
 
 def test_a_model_without_names_takes_those_of_the_table(csv):
     run = table_run({"features": 2}, source=f"csv:{csv}", batch=20)
-    model = models.build("dense_net", features=2)
-    made(run).prepare({"policy": model})
-    assert model.config.labels == ("no", "yes") and run.model.labels == ()
+    feed = made(run)
+    start = roles.with_labels(roles.start(run), feed.labels)
+    assert start.config.labels == ("no", "yes") and run.model.labels == ()
 
 
 def test_text_and_tables_hold_out_the_same_for_every_seed(corpus, evaluated):
@@ -288,5 +288,5 @@ def test_data_and_model_must_fit(corpus):
     run = table_run()
     with pytest.raises(ValueError, match="learns from text"):
         made(dataclasses.replace(run, objective=LanguageModel()))
-    with pytest.raises(ValueError, match="learns from a table"):
+    with pytest.raises(ValueError, match="transformer_lm has no labels"):
         made(dataclasses.replace(lm_run(corpus), objective=Classify()))

@@ -102,7 +102,7 @@ def test_regress():
 @pytest.mark.parametrize("name", objectives.BY_NAME)
 def test_contract(name):
     objective = objectives.BY_NAME[name]()
-    assert objective.name == name and objective.feed in ("text", "table")
+    assert objective.name == name and objective.feed in ("text", "labels")
     assert set(objective.trains) <= objective.needs.keys()
     assert objective.needs[objective.trains[0]] == "model"
     with pytest.raises(ValueError, match="objective.label_smoothing: 1.0"):

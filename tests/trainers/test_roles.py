@@ -14,8 +14,8 @@ from trainers.objectives import Classify
 from trainers.objectives.loss import Loss
 from trainers.run import Data, Optimizer, Run
 from trainers.step import make_step
-from zoo import directory, models
-from zoo.models import dense_net
+from zoo import directory, models, registry
+from zoo.models import dense_net, headed, text_encoder
 
 RUN = Run(
     model=dense_net.Config(features=30, classes=2, widths=(8,), dropout=0.2),
@@ -32,7 +32,7 @@ class NearStart:
 
     name: ClassVar[str] = "near_start"
     trains: ClassVar[tuple[str, ...]] = ("policy",)
-    feed: ClassVar[str] = "table"
+    feed: ClassVar[str] = "labels"
     reference: str = "start"
 
     @property
@@ -202,3 +202,34 @@ def test_best_refuses_a_metric_that_is_not_there(tmp_path):
     run = dataclasses.replace(RUN, eval_every=1, best="+acuracy")
     with pytest.raises(ValueError, match=r"config.best: '\+acuracy'; one of accuracy"):
         loop.train(run, tmp_path / "w")
+
+
+@pytest.mark.parametrize("from_head", [False, True])
+def test_a_head_on_a_pretrained_body(tmp_path, from_head):
+    body = text_encoder.Config(vocab_size=30, context=8, width=8, layers=1, heads=2)
+    model = registry.build_config(
+        headed.Config(body=body, classes=3) if from_head else body
+    )
+    directory.save(tmp_path / "body", model)
+    run = dataclasses.replace(
+        RUN,
+        model=headed.Config(body=None, task="tag", classes=0),
+        init_from=str(tmp_path / "body"),
+    )
+    start = roles.start(run)
+    assert start.body_only and start.config.body == body
+    start = roles.with_labels(start, ("O", "B-X"))
+    made = roles.make(run, start)["policy"]
+    assert made.config.labels == ("O", "B-X") and made.config.classes == 2
+    wanted = model.body if from_head else model
+    tokens = tf.constant([[3, 4, 5]])
+    np.testing.assert_array_equal(made.body.features(tokens), wanted.features(tokens))
+    with pytest.raises(ValueError, match="config.model.body: None; give a model"):
+        loop.train(dataclasses.replace(run, init_from=""), tmp_path / "x")
+
+
+def test_labels_must_fit_the_classes():
+    start = roles.Start(headed.Config(classes=3))
+    with pytest.raises(ValueError, match="config.model.classes: 3, but .* 2 labels"):
+        roles.with_labels(start, ("a", "b"))
+    assert roles.with_labels(start, ()) is start

@@ -31,6 +31,7 @@ class Feed(NamedTuple):
       fingerprint: of the data (`zoo.data.fingerprints`), by which a resumed run sees
         that they changed.
       length: inputs of the longest example, for the estimate of memory.
+      labels: the names of the classes in the training data, by index; () without.
       variables: more variables that change in training and belong in a checkpoint.
     """
 
@@ -43,4 +44,5 @@ class Feed(NamedTuple):
     show: Callable[[Roles], str]
     fingerprint: Fingerprint
     length: int
+    labels: tuple[str, ...] = ()
     variables: tuple[Any, ...] = ()

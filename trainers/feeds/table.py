@@ -1,7 +1,5 @@
 """The feed of models that read features: the rows of a table with a label."""
 
-import dataclasses
-
 from trainers import evaluation
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
@@ -17,11 +15,6 @@ def make(run: Run, start: Start) -> Feed:
         columns or labels do not fit the model.
     """
     data, config = run.data, start.config
-    if config.reads != "features":
-        raise ValueError(
-            f"config.model: {type(config).__module__} takes no features, and the "
-            f"objective {run.objective.name} learns from a table."
-        )
     if data.format != "lm":
         raise ValueError(
             f"config.data.format: {data.format!r}, but a table is read by no format; "
@@ -59,9 +52,6 @@ def make(run: Run, start: Start) -> Feed:
         for name, source in run.objective.needs.items():
             if source not in ("model", "start"):
                 continue  # a model of its own
-            if config.task == "classify" and not labels:
-                names = train.label_names
-                roles[name].config = dataclasses.replace(config, labels=names)
             # pretrained weights belong to the statistics that they were trained with
             if start.pretrained is None:
                 roles[name].adapt(train.features_NF)
@@ -76,4 +66,5 @@ def make(run: Run, start: Start) -> Feed:
         lambda roles: "",
         fingerprints.of_run(data.source, data.valid),
         1,
+        train.label_names if config.task == "classify" else (),
     )

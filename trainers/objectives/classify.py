@@ -20,7 +20,7 @@ class Classify:
     name: ClassVar[str] = "classify"
     needs: ClassVar[dict[str, str]] = {"policy": "model"}
     trains: ClassVar[tuple[str, ...]] = ("policy",)
-    feed: ClassVar[str] = "table"
+    feed: ClassVar[str] = "labels"
 
     label_smoothing: float = 0.0
 

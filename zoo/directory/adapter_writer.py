@@ -81,13 +81,19 @@ def _outside(model) -> dict[str, np.ndarray]:
     return found
 
 
-def _base_weights(model, adapted):
+def _base_weights(adapted):
     """Yields the name and the value of each adapted tensor of the base."""
-    wanted = {m.name for m in adapted}
-    variables = assemble.by_path(model)
-    paths = {m.mapping.path: m.mapping for m in adapted}
-    for path, mapping in paths.items():
-        value = np.asarray(variables[path].value, np.float32)
-        for name, tensor in mapping.to_hf(value).items():
-            if modules.module_of(name) in wanted:
-                yield name, tensor
+    by_weight = {}
+    for module in adapted:
+        by_weight.setdefault(module.mapping.path, []).append(module)
+    for group in by_weight.values():
+        value = np.asarray(group[0].place.variable.value, np.float32)
+        tensors = dict(
+            zip(
+                group[0].mapping.hf_names,
+                group[0].mapping.to_hf(value).values(),
+                strict=True,
+            )
+        )
+        for module in group:
+            yield module.tensor, tensors[module.tensor]

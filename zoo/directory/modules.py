@@ -19,18 +19,22 @@ from zoo.layers.low_rank import Part, Place
 
 _LAYER = re.compile(r"(?:^|.*?[._])\d+\.(.+)")  # what follows the layer's number
 
+_BODY = "body/"  # starts the paths of the body of `headed`
+
 
 class Module(NamedTuple):
     """One linear map.
 
     Attributes:
       name: its name in PEFT, without the prefix of PEFT itself.
+      tensor: the tensor of the base model with its weight.
       mapping: of the weight that holds it.
       part: the rows of the weight.
       place: the layer of the weight.
     """
 
     name: str
+    tensor: str
     mapping: hf.WeightMapping
     part: Part
     place: Place
@@ -60,23 +64,33 @@ class Module(NamedTuple):
 
 
 def of(model) -> list[Module]:
-    """Returns the linear maps of a model that may get adapters: all but the head."""
+    """Returns the linear maps of a model that may get adapters: all but its head.
+
+    Of a `headed` model these are the maps of the body. The name of an encoder's map
+    then starts with its family, as in the models of transformers with a head.
+    """
     body = getattr(model, "body", model)
     head = getattr(body, "untied_head", None)
-    places = {id(p.variable): p for p in low_rank.places(body) if p.layer is not head}
-    family = config_json.to_json(model.config)["model_type"]
-    variables, found = assemble.by_path(model), []
-    for mapping in assemble.weight_mappings(model, family):
-        place = places.get(id(variables[mapping.path]))
+    places = {
+        place.variable.path.removeprefix(f"{model.name}/").removeprefix(_BODY): place
+        for place in low_rank.places(body)
+        if place.layer is not head
+    }
+    family, found, before = config_json.to_json(body.config)["model_type"], [], ""
+    if body is not model and family in hf.ENCODERS:
+        before = f"{family}."
+    for mapping in assemble.weight_mappings(body, family):
+        place = places.get(mapping.path.removeprefix(_BODY))
         if place is None:
             continue
         sizes, start = mapping.sizes, 0
         if place.transposed:
             sizes = tuple(place.variable.shape[1:])
         for tensor, size in zip(mapping.hf_names, sizes, strict=True):
-            name = module_of(tensor)
+            tensor = tensor.removeprefix(_BODY)
+            name = before + module_of(tensor)
             part = Part(name.rpartition(".")[2], start, size)
-            found.append(Module(name, mapping, part, place))
+            found.append(Module(name, tensor, mapping, part, place))
             start += size
     return found
 

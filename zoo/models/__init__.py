@@ -6,6 +6,7 @@ and `names` are those of the registry.
 
 from zoo.models import (
     dense_net,
+    headed,
     keras_hub_lm,
     recurrent_lm,
     text_encoder,
@@ -16,6 +17,7 @@ from zoo.registry import build, names
 __all__ = [
     "build",
     "dense_net",
+    "headed",
     "keras_hub_lm",
     "names",
     "recurrent_lm",

@@ -278,4 +278,5 @@ registry.register(
     KerasHubLM,
     "a CausalLM of KerasHub",
     not_exported="its cache is written by an XLA operation, which servers refuse",
+    own_layers=False,
 )

@@ -60,6 +60,11 @@ class Config:
                 "a tied head needs them equal."
             )
 
+    @property
+    def feature_width(self) -> int:
+        """The width of what the head reads."""
+        return self.units
+
 
 @keras.saving.register_keras_serializable(package="zoo")
 class RecurrentLM(LanguageModel):
@@ -69,7 +74,7 @@ class RecurrentLM(LanguageModel):
     layer h and c of an LSTM, and h of the other cells.
     """
 
-    def __init__(self, config: Config, **kwargs):
+    def __init__(self, config: Config, with_head: bool = True, **kwargs):
         super().__init__(config, **kwargs)
         self.supports_jit = False  # the training path contains compiled loops
         c = config
@@ -80,7 +85,7 @@ class RecurrentLM(LanguageModel):
             for i in range(c.layers)
         ]
         self.untied_head = None
-        if not c.tied_head:
+        if with_head and not c.tied_head:
             self.untied_head = Linear(c.units, c.vocab_size, name="head")
         self.built = True
 

@@ -84,6 +84,11 @@ class Config:
                 f"{self.vocab_size} allowed."
             )
 
+    @property
+    def feature_width(self) -> int:
+        """The width of what a head reads."""
+        return self.width
+
     def block(self) -> transformer_lm.Config:
         """The Config of the blocks, which are those of `transformer_lm`."""
         return transformer_lm.Config(

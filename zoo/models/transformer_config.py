@@ -189,6 +189,11 @@ class Config:
         return self.head_width or self.width // self.heads
 
     @property
+    def feature_width(self) -> int:
+        """The width of what the head reads."""
+        return self.width
+
+    @property
     def rotary_width(self) -> int:
         """How many numbers of each head are rotated."""
         return int(self.head_size * self.rotary_fraction)

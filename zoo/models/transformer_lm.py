@@ -100,7 +100,7 @@ class TransformerLM(LanguageModel):
     [B, K, capacity, head width] for each layer.
     """
 
-    def __init__(self, config: Config, **kwargs):
+    def __init__(self, config: Config, with_head: bool = True, **kwargs):
         super().__init__(config, **kwargs)
         self.supports_jit = False  # the training path contains small XLA clusters
         c = config
@@ -115,7 +115,7 @@ class TransformerLM(LanguageModel):
         if c.norm_place != "post":
             self.norm = Norm(c.width, c.norm, c.norm_epsilon, name="norm")
         self.untied_head = None
-        if not c.tied_head:
+        if with_head and not c.tied_head:
             self.untied_head = Linear(c.width, c.vocab_size, c.head_bias, name="head")
         self.built = True
 
