@@ -51,7 +51,8 @@ def check(run: Run, config, variables, length: int) -> None:
             f"memory: a step needs about {_shown(fixed + changing)} beside the weights "
             f"({_shown(changing)} for activations of {batch} x {length}), and "
             f"{_shown(free)} are free; lower config.data.length or config.data.batch, "
-            "raise config.accumulate, or freeze weights by config.freeze or config.lora."
+            "raise config.accumulate, or freeze weights by config.freeze or "
+            "config.lora."
         )
 
 

@@ -31,6 +31,11 @@ def add(model, lora: Lora, seed: int = 0) -> None:
       ValueError: the model has no linear map for adapters, or a target fits none.
     """
     name = registry.name_of(model.config)
+    if not registry.entry(name).own_layers:
+        raise ValueError(
+            f"config.lora.rank: {lora.rank}, but {name} has layers of another library, "
+            "which take no adapters of ours; 0 allowed."
+        )
     found = _chosen(name, modules.of(model), lora)
     by_weight: dict[str, list[modules.Module]] = {}
     for module in found:

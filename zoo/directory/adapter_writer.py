@@ -43,7 +43,7 @@ def save(directory, model, lora: Lora, base: str, replace: bool = False) -> None
         sorted({modules.module_of(name).removesuffix(".bias") for name in saved}),
         any(m.mapping.transposed for m in adapted),
     )
-    digest = digest_of(_base_weights(model, adapted))
+    digest = digest_of(_base_weights(adapted))
     files.check_room(directory, sum(t.nbytes for t in tensors.values()))
     with files.staged(directory, replace) as new:
         files.write_json(new / CONFIG, config)
@@ -83,17 +83,8 @@ def _outside(model) -> dict[str, np.ndarray]:
 
 def _base_weights(adapted):
     """Yields the name and the value of each adapted tensor of the base."""
-    by_weight = {}
     for module in adapted:
-        by_weight.setdefault(module.mapping.path, []).append(module)
-    for group in by_weight.values():
-        value = np.asarray(group[0].place.variable.value, np.float32)
-        tensors = dict(
-            zip(
-                group[0].mapping.hf_names,
-                group[0].mapping.to_hf(value).values(),
-                strict=True,
-            )
-        )
-        for module in group:
-            yield module.tensor, tensors[module.tensor]
+        value = np.asarray(module.place.variable.value, np.float32)
+        for name, tensor in module.mapping.to_hf(value).items():
+            if name.removeprefix(modules.BODY) == module.tensor:
+                yield module.tensor, tensor

@@ -19,7 +19,7 @@ from zoo.layers.low_rank import Part, Place
 
 _LAYER = re.compile(r"(?:^|.*?[._])\d+\.(.+)")  # what follows the layer's number
 
-_BODY = "body/"  # starts the paths of the body of `headed`
+BODY = "body/"  # starts the paths of the body of `headed`
 
 
 class Module(NamedTuple):
@@ -72,7 +72,7 @@ def of(model) -> list[Module]:
     body = getattr(model, "body", model)
     head = getattr(body, "untied_head", None)
     places = {
-        place.variable.path.removeprefix(f"{model.name}/").removeprefix(_BODY): place
+        place.variable.path.removeprefix(f"{model.name}/").removeprefix(BODY): place
         for place in low_rank.places(body)
         if place.layer is not head
     }
@@ -80,14 +80,14 @@ def of(model) -> list[Module]:
     if body is not model and family in hf.ENCODERS:
         before = f"{family}."
     for mapping in assemble.weight_mappings(body, family):
-        place = places.get(mapping.path.removeprefix(_BODY))
+        place = places.get(mapping.path.removeprefix(BODY))
         if place is None:
             continue
         sizes, start = mapping.sizes, 0
         if place.transposed:
             sizes = tuple(place.variable.shape[1:])
         for tensor, size in zip(mapping.hf_names, sizes, strict=True):
-            tensor = tensor.removeprefix(_BODY)
+            tensor = tensor.removeprefix(BODY)
             name = before + module_of(tensor)
             part = Part(name.rpartition(".")[2], start, size)
             found.append(Module(name, tensor, mapping, part, place))
