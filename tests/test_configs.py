@@ -54,13 +54,27 @@ def test_says_how_it_is_run(name):
     assert f"trainers.train --config=configs/{name}.py" in ast.get_docstring(tree)
 
 
+TEMPLATE = "{% for m in messages %}{{ m.content }}<|endoftext|>{% endfor %}"
+
+
+def chats(folder):
+    """A file of chats, short enough for the smallest model."""
+    path = folder / "chats.jsonl"
+    names = ("user", "assistant")
+    chat = {"messages": [{"role": name, "content": "ab"} for name in names]}
+    path.write_text(f"{json.dumps(chat)}\n" * 40)
+    return f"jsonl:{path}"
+
+
 def pretrained(corpus, folder):
-    """A model directory that a run can start from."""
+    """A model directory that a run can start from, with a chat template."""
     fields = {
         k: SMALL[k] for k in ("vocab_size", "context", "width", "layers", "heads")
     }
     model = models.build("transformer_lm", **fields)
-    directory.save(folder, model, tokenizer.train([corpus.read_text()], 300))
+    made = tokenizer.train([corpus.read_text()], 300)
+    config = {**made.config, "chat_template": TEMPLATE}
+    directory.save(folder, model, tokenizer.Tokenizer(made.json, config))
     return str(folder)
 
 
@@ -76,6 +90,8 @@ def test_learns(name, corpus, tmp_path, float32):
         run.model.settings["vocabulary_size"] = 300
     if type(run.objective).feed == "text":
         run.data.source = f"text:{corpus}"
+    if run.data.format == "chat":
+        run.data.source = chats(tmp_path)
     run.data.batch = 2 * run.accumulate
     run.data.length = 0
     run.steps, run.epochs, run.log_every, run.eval_every = 2, 0, 1, 0

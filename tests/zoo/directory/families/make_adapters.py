@@ -5,8 +5,8 @@
     /tmp/peers/bin/python tests/zoo/directory/families/make_adapters.py
 
 One folder a case: what `save_pretrained` of PEFT writes for the model of a family, and
-golden.npz with `tokens` [B, T], `lengths` [B], and the `logits` [B, T, V] of the adapted
-model, or `features` [B, T, D] of an encoder.
+golden.npz with `tokens` [B, T], `lengths` [B], and the `logits` [B, T, V] of the
+adapted model, or `features` [B, T, D] of an encoder.
 """
 
 import json
