@@ -18,6 +18,7 @@ from trainers.run import Run, check, to_json
 from trainers.signals import Signals
 from trainers.step import make_step
 from zoo import directory
+from zoo.directory import adapter_writer
 
 
 class Result(NamedTuple):
@@ -37,6 +38,8 @@ class Result(NamedTuple):
 @strategy_lib.dtype_policy_restored()
 def train(run: Run, path) -> Result:
     """Trains a model and leaves its model directory in `path`/model.
+
+    With LoRA, the adapters are merged into it, and are in `path`/adapter alone.
 
     Args:
       run: what to do.
@@ -102,6 +105,10 @@ def train(run: Run, path) -> Result:
         place = folder / "model"
         with workdir.writing(place):
             directory.save(place, model, feed.tokenizer, start.generation, replace=True)
+        if run.lora.rank:
+            place = folder / "adapter"
+            with workdir.writing(place):
+                adapter_writer.save(place, model, run.lora, run.init_from, replace=True)
 
     unit, units = feed.units
     fields = to_json(run)

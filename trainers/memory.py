@@ -3,7 +3,8 @@
 Linux kills a process that asks for too much, without a word. The estimate counts what
 a step adds to the weights:
 
-    gradients and slots   4 bytes for each weight that learns, and for each of its slots
+    gradients and slots   4 bytes for each weight that learns, and for each of its
+                          slots; with LoRA only A and B learn
     activations           of each token and layer of a Transformer 18 D + 4.5 M (6.5 M
                           with a gate) + 0.75 H T numbers, where D is the width, M that
                           of the MLP, H the heads and T the window; of a recurrent layer
@@ -50,7 +51,8 @@ def check(run: Run, config, variables, length: int) -> None:
             f"memory: a step needs about {_shown(fixed + changing)} beside the weights "
             f"({_shown(changing)} for activations of {batch} x {length}), and "
             f"{_shown(free)} are free; lower config.data.length or config.data.batch, "
-            "raise config.accumulate, or freeze weights by config.freeze."
+            "raise config.accumulate, or freeze weights by config.freeze or "
+            "config.lora."
         )
 
 

@@ -9,13 +9,14 @@ An objective's `needs` says where the model of each role comes from:
 
 import dataclasses
 import fnmatch
+import pathlib
 from typing import Any, NamedTuple
 
 import keras
 
 from trainers.run import Run, differences
-from zoo import directory, registry
-from zoo.directory import assemble
+from zoo import directory, lora, registry
+from zoo.directory import adapters, assemble
 from zoo.text.tokenizer import Tokenizer
 
 
@@ -45,6 +46,11 @@ def start(run: Run) -> Start:
     """
     if not run.init_from:
         return Start(run.model)
+    if run.lora.rank and adapters.is_adapter(pathlib.Path(run.init_from)):
+        raise ValueError(
+            f"config.init_from: {run.init_from} holds adapters, and config.lora.rank "
+            f"is {run.lora.rank}; merge them by `python -m zoo.convert` first."
+        )
     read = directory.read(run.init_from)
     config = assemble.config_of(read)
     body_only = has_empty_body(run.model)
@@ -109,6 +115,8 @@ def make(run: Run, start: Start) -> dict[str, keras.Model]:
     needs = run.objective.needs
     for name in sorted(needs, key=lambda name: needs[name] != "model"):
         roles[name] = _model(start, needs[name], roles, needs)
+        if run.lora.rank and needs[name] == "model":
+            lora.add(roles[name], run.lora, run.seed)
         if name not in run.objective.trains:
             roles[name].trainable = False
         elif needs[name] != "model":
@@ -156,7 +164,7 @@ def learning(run: Run, roles: dict[str, keras.Model]) -> list[Any]:
     found, unused = {}, set(run.freeze)
     path_of = _paths(run, roles)
     for name in run.objective.trains:
-        for variable in roles[name].trainable_variables:
+        for variable in _trainable(run, roles[name]):
             path = path_of[id(variable)]
             fits = {p for p in run.freeze if fnmatch.fnmatchcase(path, p)}
             unused -= fits
@@ -185,6 +193,11 @@ def _paths(run, roles) -> dict[int, str]:
         for name in run.objective.trains
         for path, variable in assemble.by_path(roles[name]).items()
     }
+
+
+def _trainable(run, model):
+    """What learns of a model that is not frozen: all of it, or its adapters."""
+    return lora.learning(model) if run.lora.rank else model.trainable_variables
 
 
 def changing(run: Run, roles: dict[str, keras.Model], learning) -> dict[str, list]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from zoo import registry
 from zoo.fields import at_least, check_fraction, from_fields, one_of, suggest
+from zoo.lora_config import Lora
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -154,6 +155,8 @@ class Run:
       init_from: a pretrained model to start from (a model directory, a Hub id, or
         another source of `zoo.directory.read`), or empty; `model` may differ from it in
         dropout only.
+      lora: low-rank adapters, which learn instead of the weights of `init_from`. The
+        run then leaves the merged `model` and the `adapter`, in PEFT's layout.
       freeze: patterns of weight paths that do not learn, such as "embedding/*".
       log_every, eval_every, save_every: in steps; 0 is off.
       best: the metric of evaluation that chooses the model to keep; "loss" is best
@@ -174,6 +177,7 @@ class Run:
     clip_norm: float = 1.0
     replicas: int = 1
     init_from: str = ""
+    lora: Lora = dataclasses.field(default_factory=Lora)
     freeze: tuple[str, ...] = ()
     log_every: int = 10
     eval_every: int = 0
@@ -190,6 +194,7 @@ def to_json(run: Run) -> dict[str, Any]:
     value["objective"] = {"name": name, **dataclasses.asdict(run.objective)}
     value["data"] = dataclasses.asdict(run.data)
     value["optimizer"] = dataclasses.asdict(run.optimizer)
+    value["lora"] = dataclasses.asdict(run.lora)
     return _as_lists(value)
 
 
@@ -254,6 +259,11 @@ def check(run: Run) -> None:
     if empty and not run.init_from:
         part = "config.model" if run.model is None else "config.model.body"
         raise ValueError(f"{part}: None; give a model, or config.init_from.")
+    if run.lora.rank and not run.init_from:
+        raise ValueError(
+            f"config.lora.rank: {run.lora.rank}, but config.init_from is empty; "
+            "adapters need a pretrained model."
+        )
     context = 0 if empty else getattr(run.model, "context", 0)
     if not empty and run.data.length > context:
         raise ValueError(

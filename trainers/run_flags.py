@@ -9,7 +9,7 @@ import traceback
 from absl import flags
 from ml_collections import config_flags
 
-from trainers.run import Data, Optimizer, Run, from_json, to_json
+from trainers.run import Data, Lora, Optimizer, Run, from_json, to_json
 from zoo import command
 from zoo.fields import suggest
 
@@ -28,9 +28,14 @@ def define_config():
 def _help() -> str:
     """The help of --config: all fields of a Run with their defaults."""
     names = []
-    for prefix, cls in (("", Run), ("data.", Data), ("optimizer.", Optimizer)):
+    for prefix, cls in (
+        ("", Run),
+        ("data.", Data),
+        ("optimizer.", Optimizer),
+        ("lora.", Lora),
+    ):
         for field in dataclasses.fields(cls):
-            if field.name not in ("model", "objective", "data", "optimizer"):
+            if field.name not in ("model", "objective", "data", "optimizer", "lora"):
                 names.append(f"{prefix}{field.name}={field.default!r}")
     return (
         "A file of configs/, whose get_config() returns a Run. Override its fields by "

@@ -12,7 +12,6 @@ from trainers import feeds, loop
 from trainers import roles as roles_lib
 from trainers.evaluation import make_search
 from trainers.objectives import Contrastive, LanguageModel
-from trainers.objectives.contrastive import embed
 from trainers.run import Data, Optimizer, Run
 from zoo import directory
 from zoo.data import batches
@@ -69,7 +68,7 @@ def groups(seed=0, batch=4, size=3, length=6):
 
 def unit_embeddings(model, batch):
     x = [
-        embed(model, batch["tokens"][:, i], np.maximum(batch["lengths"][:, i], 1))
+        model.embed(batch["tokens"][:, i], np.maximum(batch["lengths"][:, i], 1))
         for i in range(batch["tokens"].shape[1])
     ]
     x = np.stack([one.numpy() for one in x], 1)
@@ -136,7 +135,7 @@ def test_absent_groups_have_no_weight(starts):
 def test_a_language_model_embeds_as_it_is_served(starts):
     model = directory.load(starts["transformer_lm"]).model
     batch = groups(size=1, batch=3)
-    x_BD = embed(model, batch["tokens"][:, 0], batch["lengths"][:, 0]).numpy()
+    x_BD = model.embed(batch["tokens"][:, 0], batch["lengths"][:, 0]).numpy()
     for b, length in enumerate(batch["lengths"][:, 0]):
         features = model.features(batch["tokens"][b : b + 1, 0, :length])
         np.testing.assert_allclose(x_BD[b], features[0].numpy().mean(0), atol=1e-6)
@@ -153,7 +152,7 @@ def test_the_search(starts):
     starts_R = np.arange(len(rows) + 1) * 8
     dataset = batches.eval_pairs(tokens, starts_R, np.arange(12) * 2, 4)
     metrics = make_search()(model, dataset)
-    x_BD = embed(model, np.stack(texts).astype(np.int32), np.full(11, 8)).numpy()
+    x_BD = model.embed(np.stack(texts).astype(np.int32), np.full(11, 8)).numpy()
     x_BD /= np.linalg.norm(x_BD, axis=-1, keepdims=True)
     rank = 1 + (x_BD[:10] @ x_BD[10] > x_BD[0] @ x_BD[10]).sum()
     assert metrics["recall_at_1"] == pytest.approx((10 + (rank == 1)) / 11)

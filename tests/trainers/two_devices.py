@@ -18,7 +18,8 @@ from trainers import strategy as strategy_lib  # noqa: E402
 from trainers.objectives import Classify, LanguageModel  # noqa: E402
 from trainers.run import Data, Optimizer, Run  # noqa: E402
 from trainers.step import make_step  # noqa: E402
-from zoo import registry  # noqa: E402
+from zoo import lora, registry  # noqa: E402
+from zoo.lora_config import Lora  # noqa: E402
 from zoo.models import dense_net, transformer_lm  # noqa: E402
 
 PARTS = ((1, 1), (1, 4), (2, 1), (2, 2))  # replicas, accumulate
@@ -45,31 +46,40 @@ def table_batches():
         }
 
 
+LM = (
+    transformer_lm.Config(vocab_size=60, context=16, width=16, layers=1, heads=2),
+    LanguageModel(),
+    # Adam would make a step of the rounding errors of a gradient that is 0
+    Optimizer(name="sgd", lr=0.5, momentum=0.9),
+    list(lm_batches()),
+)
 CASES = {
-    "lm": (
-        transformer_lm.Config(vocab_size=60, context=16, width=16, layers=1, heads=2),
-        LanguageModel(),
-        # Adam would make a step of the rounding errors of a gradient that is 0
-        Optimizer(name="sgd", lr=0.5, momentum=0.9),
-        list(lm_batches()),
-    ),
+    "lm": (*LM, 0),
+    "lora": (*LM, 2),
     "table with penalties": (
         dense_net.Config(features=5, classes=3, widths=(4,), l1=0.01, l2=0.1),
         Classify(),
         Optimizer(lr=0.01, ema=0.6, scales=("*kernel=0.5",)),
         list(table_batches()),
+        0,
     ),
 }
 
 
-def numbers(config, objective, options, batches, replicas, accumulate):
-    """The metrics of each step, the weights at the end, and those that are used."""
+def numbers(config, objective, options, batches, rank, replicas, accumulate):
+    """The metrics of each step, the weights at the end, and those that are used.
+
+    Above rank 0, adapters learn instead of the weights.
+    """
     keras.utils.set_random_seed(0)
     run = Run(model=config, objective=objective, data=Data(batch=8), replicas=replicas)
     strategy = strategy_lib.make_strategy(run)
     with strategy.scope():
         model = registry.build_config(config)
         variables = model.trainable_variables
+        if rank:
+            lora.add(model, Lora(rank=rank))
+            variables = lora.learning(model)
         paths = [v.path for v in variables]
         optimizer = optimizers.build(options, STEPS, variables, paths)
     roles = {"policy": model}

@@ -26,6 +26,7 @@ import numpy as np
 
 from zoo import files
 from zoo.directory import (
+    adapters,
     assemble,
     checked_tokenizer,
     checksums,
@@ -37,6 +38,7 @@ from zoo.directory import (
 from zoo.directory.hf import bert, sentence_transformers
 from zoo.directory.pretrained import Loaded, Pretrained
 from zoo.generation_config import GenerationConfig
+from zoo.layers import low_rank
 from zoo.text.tokenizer import Tokenizer
 
 __all__ = [
@@ -58,6 +60,8 @@ fields_of = config_json.to_json
 def save(directory, model, tokenizer=None, generation=None, replace=False) -> None:
     """Writes a model directory. After an error, no part of it stays.
 
+    Low-rank adapters are merged into the weights.
+
     Args:
       directory: a folder that is absent or empty, unless `replace`.
       model: a model of the registry.
@@ -76,9 +80,15 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
         sizes = mapping.shapes(tuple(variables[mapping.path].shape))
         shapes |= dict(zip(mapping.hf_names, sizes, strict=True))
 
+    added = low_rank.adapters(model)
+
     def arrays():
         for mapping in mappings:
-            value = np.asarray(variables[mapping.path].value, np.float32)
+            variable = variables[mapping.path]
+            value = variable.value
+            if id(variable) in added:
+                value = added[id(variable)].added(value)
+            value = np.asarray(value, np.float32)
             yield from mapping.to_hf(value).items()
 
     files.check_room(directory, 4 * sum(map(math.prod, shapes.values())))
@@ -119,9 +129,10 @@ def read(source, revision: str | None = None) -> Pretrained:
     """Reads the files of a pretrained model, without building the model.
 
     Args:
-      source: a model directory; a file *.gguf, *.keras or *.weights.h5; a folder with
-        a checkpoint of TensorFlow; owner/name on the Hugging Face Hub; or
-        keras_hub:NAME, the name or folder of a preset of KerasHub.
+      source: a model directory; a folder of LoRA adapters, which are merged into
+        their base model; a file *.gguf, *.keras or *.weights.h5; a folder with a
+        checkpoint of TensorFlow; owner/name on the Hugging Face Hub; or keras_hub:NAME,
+        the name or folder of a preset of KerasHub.
       revision: a branch, a tag or a commit on the Hub; None is the main branch.
 
     Raises:
@@ -147,8 +158,12 @@ def _read(source, revision) -> Pretrained:
 
         return presets.read(source.removeprefix(_PRESET))
     if kind == "hub":
-        return folder.read(hub.fetch(source, revision))
-    path = pathlib.Path(source)
+        path = hub.fetch(source, revision)
+        kind = "adapter" if adapters.is_adapter(path) else "folder"
+    else:
+        path = pathlib.Path(source)
+    if kind == "adapter":
+        return adapters.read(path, _read)
     if kind == "folder":
         return folder.read(path)
     if kind == "checkpoint":
@@ -191,7 +206,11 @@ def _tokenizer(source, revision) -> tuple[Tokenizer | None, int | None]:
     path = pathlib.Path(source)
     if kind == "hub":
         path = hub.fetch_tokenizer(source, revision)
-    elif kind == "keras":
+        kind = "adapter" if adapters.is_adapter(path) else "folder"
+    if kind == "adapter":
+        found, rows = _tokenizer(*adapters.base_of(path))
+        return folder.read_tokenizer(path) or found, rows
+    if kind == "keras":
         if path.suffix == ".keras":
             return None, None
         path = path.parent
@@ -212,6 +231,8 @@ def _kind(source, revision) -> str:
         return "preset"
     if on_hub:
         return "hub"
+    if path.is_dir() and adapters.is_adapter(path):
+        return "adapter"
     if path.is_dir():
         return "folder" if _has_config(path) else "checkpoint"
     if not path.exists():

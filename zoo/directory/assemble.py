@@ -14,6 +14,7 @@ import numpy as np
 
 from zoo.directory import config_json, hf, uninitialized
 from zoo.directory.pretrained import Loaded, Pretrained, Tensors
+from zoo.layers import low_rank
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
 _CHUNK = 2**18  # numbers that are copied at once: a megabyte
@@ -96,12 +97,15 @@ def weight_mappings(model, family: str) -> list[hf.WeightMapping]:
     """Returns the mapping of each variable of a model to tensors of a file.
 
     A model with a model_type of our own has one tensor for each variable, by its path.
+    The low-rank adapters of a model have no mapping.
     """
     if not family.startswith(config_json.OWN):
         return hf.weight_mappings(family, model.config)
+    added = {id(v) for x in low_rank.adapters(model).values() for v in x.weights}
     return [
         hf.WeightMapping(path, (path,), tuple(variable.shape[:1]))
         for path, variable in by_path(model).items()
+        if id(variable) not in added
     ]
 
 

@@ -120,6 +120,15 @@ def read(folder) -> Tensors:
     return _tensors(locations)
 
 
+def open_file(path) -> Tensors:
+    """Returns the tensors of one file, as `read` does.
+
+    Raises:
+      ValueError: a header does not fit the file.
+    """
+    return _tensors(_locations(path))
+
+
 def shards(folder) -> list[str]:
     """Returns the names of the shards in the index of a directory.
 

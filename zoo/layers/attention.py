@@ -90,9 +90,10 @@ class Attention(keras.layers.Layer):
           training: whether the caller will compute gradients.
         """
         h, k = self.heads * self.head_width, self.kv_heads * self.head_width
-        y = self.qkv(x_ND)
+        y = self.qkv(x_ND, training=training)
         if rotation is None and self.q_norm is None:
-            return self.out(attend(*tf.split(y, [h, k, k], 1)))
+            out = attend(*tf.split(y, [h, k, k], 1))
+            return self.out(out, training=training)
         qk, v = tf.split(y, [h + k, k], 1)
         qk = tf.reshape(qk, (-1, self.heads + self.kv_heads, self.head_width))
         if self.q_norm is not None and self.k_norm is not None:
@@ -103,7 +104,7 @@ class Attention(keras.layers.Layer):
         if rotation is not None:
             qk = rotary.rotate(qk, *rotation, training=training)
         q, k = tf.split(tf.reshape(qk, (-1, h + k)), [h, k], 1)
-        return self.out(attend(q, k, v))
+        return self.out(attend(q, k, v), training=training)
 
     def _normalise_heads(self, x_NHd, norm, training):
         """Normalises each head of [N, heads, head width]."""

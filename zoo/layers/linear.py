@@ -1,5 +1,7 @@
 """A linear map with its weight stored [out, in], the layout of checkpoints."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -16,6 +18,9 @@ class Linear(keras.layers.Layer):
     bandwidth alone limits the decoding of one row. Training is equally fast with both
     layouts.
 
+    With an `adapter`, a `low_rank.LowRank`, weight and bias have no gradient. Keras'
+    `trainable` would not do: it does not reach the variables of a built layer.
+
     Args:
       inputs, outputs: the widths.
       bias: whether there is a bias.
@@ -24,6 +29,7 @@ class Linear(keras.layers.Layer):
 
     def __init__(self, inputs, outputs, bias=True, stddev=0.02, **kwargs):
         super().__init__(**kwargs)
+        self.adapter: Any = None
         self.weight = self.add_weight(
             shape=(outputs, inputs),
             initializer=keras.initializers.RandomNormal(stddev=stddev),
@@ -37,7 +43,13 @@ class Linear(keras.layers.Layer):
             )
         self.built = True
 
-    def call(self, x):
-        """Returns [..., outputs] in the dtype of x."""
-        y = tf.matmul(x, read(self.weight, x.dtype), transpose_b=True)
-        return y if self.bias is None else tf.nn.bias_add(y, read(self.bias, x.dtype))
+    def call(self, x, training=False):
+        """Returns [..., outputs] in the dtype of x; `training` is for the adapter."""
+        weight = read(self.weight, x.dtype)
+        bias = None if self.bias is None else read(self.bias, x.dtype)
+        if self.adapter is not None:
+            weight = tf.stop_gradient(weight)
+            bias = None if bias is None else tf.stop_gradient(bias)
+        y = tf.matmul(x, weight, transpose_b=True)
+        y = y if bias is None else tf.nn.bias_add(y, bias)
+        return y if self.adapter is None else self.adapter.call(x, y, training)

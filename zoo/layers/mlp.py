@@ -44,13 +44,13 @@ class Mlp(keras.layers.Layer):
 
     def call(self, x_ND, training=False):
         """Returns [N, D] in the dtype of x."""
-        h = self.up(x_ND)
+        h = self.up(x_ND, training=training)
         if self.gated:
             gate, h = tf.split(h, 2, -1)
             h = activate(gate, self.activation, training) * h
         else:
             h = activate(h, self.activation, training)
-        return self.down(h)
+        return self.down(h, training=training)
 
 
 def activate(x, name, training=False):

@@ -43,6 +43,7 @@ class Recurrent(keras.layers.Layer):
         self.supports_jit = False  # the training path holds compiled loops
         one_of("Recurrent.cell", cell, CELLS)
         self.cell, self.units = CELLS[cell], units
+        self.adapter = self.recurrent_adapter = None  # a `low_rank.LowRank` each
         wide = self.cell.gates * units
         self.kernel = self._weight("kernel", (inputs, wide), "glorot_uniform")
         self.recurrent_kernel = self._weight(
@@ -58,6 +59,18 @@ class Recurrent(keras.layers.Layer):
         return self.add_weight(
             shape=shape, initializer=initializer, name=name, autocast=False
         )
+
+    def _kernels(self, dtype):
+        """The two kernels, with what their adapters add."""
+        found = []
+        for kernel, adapter in (
+            (self.kernel, self.adapter),
+            (self.recurrent_kernel, self.recurrent_adapter),
+        ):
+            value = read(kernel, tf.float32)
+            value = value if adapter is None else adapter.added(value)
+            found.append(tf.cast(value, dtype))
+        return found
 
     def zero_state(self, batch):
         """The state before the first token: float32 [B, U], once or (LSTM) twice."""
@@ -88,9 +101,7 @@ class Recurrent(keras.layers.Layer):
             None if mask is None else tf.cast(mask, tf.bool)[:, :, None]
             for mask in (mask_TB, reset_TB)
         )
-        weights = [
-            read(v, tf.float32) for v in (self.kernel, self.recurrent_kernel, self.bias)
-        ]
+        weights = [*self._kernels(tf.float32), read(self.bias, tf.float32)]
         path = _train if training else _infer
         y_TBU, state = path(self.cell, x_TBE, weights, tuple(state), masks)
         y_TBU = tf.ensure_shape(y_TBU, (*x_TBE.shape[:2], self.units))
@@ -107,19 +118,14 @@ class Recurrent(keras.layers.Layer):
           The state after the step; its first tensor is the output [B, U].
         """
         dtype = self.compute_dtype
-        bias_Z, recurrent_bias_Z = _biases(self.cell, read(self.bias, tf.float32))
-        x_BZ = _affine(tf.cast(x_BE, dtype), read(self.kernel, dtype), bias_Z)
-        kernel_UZ = read(self.recurrent_kernel, dtype)
+        bias_Z, recurrent_bias_Z = cells.biases(self.cell, read(self.bias, tf.float32))
+        kernel_EZ, kernel_UZ = self._kernels(dtype)
+        x_BZ = _affine(tf.cast(x_BE, dtype), kernel_EZ, bias_Z)
         h_BZ = _product(state[0], kernel_UZ, recurrent_bias_Z)
         return cells.advance(self.cell, x_BZ, h_BZ, tuple(state), None)[0]
 
 
 # ------------------------------------------------------------------ products
-
-
-def _biases(cell: Cell, bias):
-    """The bias of x.W, and the bias of h.U (None for a cell without one)."""
-    return (bias, None) if cell.bias_rows == 1 else (bias[0], bias[1])
 
 
 def _affine(x_NE, kernel_EZ, bias_Z):
@@ -236,7 +242,7 @@ def _infer(cell: Cell, x_TBE, weights, state, masks):
     """The inference path: outputs [T, B, U] and the last state."""
     kernel_EZ, kernel_UZ, bias = weights
     dtype, units = x_TBE.dtype, kernel_UZ.shape[0]
-    bias_Z, recurrent_bias_Z = _biases(cell, bias)
+    bias_Z, recurrent_bias_Z = cells.biases(cell, bias)
     x_TBZ = _inputs(x_TBE, tf.cast(kernel_EZ, dtype), bias_Z)
     step = functools.partial(cells.advance, cell)
     kernel_UZ = tf.cast(kernel_UZ, dtype)
@@ -284,7 +290,7 @@ def _train(cell: Cell, x_TBE, weights, state, masks):
         )
         input_kernel = tf.cast(kernel_EZ, dtype)
         recurrent_kernel = tf.cast(kernel_UZ, dtype)
-        bias_Z, recurrent_bias_Z = _biases(cell, bias)
+        bias_Z, recurrent_bias_Z = cells.biases(cell, bias)
         x_TBZ = _inputs(x_TBE, input_kernel, bias_Z)
         (y_TBU, slopes_TBL), last = forward(
             x_TBZ, recurrent_kernel, recurrent_bias_Z, state, masks

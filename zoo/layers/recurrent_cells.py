@@ -215,3 +215,13 @@ def _chosen(keep_B1, new, old):
     if keep_B1 is None:
         return tuple(new)
     return tuple(tf.where(keep_B1, a, b) for a, b in zip(new, old, strict=True))
+
+
+def biases(cell: Cell, bias):
+    """The bias of x.W, and the bias of h.U (None for a cell without one)."""
+    return (bias, None) if cell.bias_rows == 1 else (bias[0], bias[1])
+
+
+def lstm_bias(shape, dtype=None):
+    """An LSTM's initial bias: 1 for the forget gate (Jozefowicz et al. 2015)."""
+    return tf.repeat(tf.constant([0.0, 1.0, 0.0, 0.0], dtype), shape[0] // 4)
