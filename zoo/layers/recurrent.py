@@ -120,29 +120,18 @@ class Recurrent(keras.layers.Layer):
         dtype = self.compute_dtype
         bias_Z, recurrent_bias_Z = cells.biases(self.cell, read(self.bias, tf.float32))
         kernel_EZ, kernel_UZ = self._kernels(dtype)
-        x_BZ = _affine(tf.cast(x_BE, dtype), kernel_EZ, bias_Z)
-        h_BZ = _product(state[0], kernel_UZ, recurrent_bias_Z)
+        x_BZ = cells.affine(tf.cast(x_BE, dtype), kernel_EZ, bias_Z)
+        h_BZ = cells.product(state[0], kernel_UZ, recurrent_bias_Z)
         return cells.advance(self.cell, x_BZ, h_BZ, tuple(state), None)[0]
 
 
 # ------------------------------------------------------------------ products
 
 
-def _affine(x_NE, kernel_EZ, bias_Z):
-    """x.W + b in the dtype of x."""
-    return tf.nn.bias_add(tf.matmul(x_NE, kernel_EZ), tf.cast(bias_Z, x_NE.dtype))
-
-
-def _product(h_BU, kernel_UZ, bias_Z):
-    """h.U, and its bias if there is one, float32."""
-    y = tf.cast(tf.matmul(tf.cast(h_BU, kernel_UZ.dtype), kernel_UZ), tf.float32)
-    return y if bias_Z is None else y + bias_Z
-
-
 def _inputs(x_TBE, kernel_EZ, bias_Z):
     """x.W + b of all time steps, [T, B, Z], by one matrix product."""
     outer, wide = x_TBE.shape[:2], kernel_EZ.shape[1]
-    y_NZ = _affine(_rows(x_TBE), kernel_EZ, bias_Z)
+    y_NZ = cells.affine(_rows(x_TBE), kernel_EZ, bias_Z)
     y_TBZ = tf.reshape(y_NZ, tf.concat([tf.shape(x_TBE)[:2], [wide]], 0))
     return tf.ensure_shape(y_TBZ, (*outer, wide))
 
@@ -186,7 +175,7 @@ def _forward(advance, widths, x_TBZ, kernel_UZ, bias_Z, state, masks):
 
     def body(t, state, outs):
         state = cells.zeroed(reset_of(t), *state)
-        h_BZ = _product(state[0], kernel_UZ, bias_Z)
+        h_BZ = cells.product(state[0], kernel_UZ, bias_Z)
         state, extra = advance(xs.read(t), h_BZ, state, keep_of(t))
         values = tf.cast(state[0], dtype), *extra
         written = [o.write(t, v) for o, v in zip(outs, values, strict=True)]

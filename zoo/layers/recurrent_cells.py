@@ -222,6 +222,12 @@ def biases(cell: Cell, bias):
     return (bias, None) if cell.bias_rows == 1 else (bias[0], bias[1])
 
 
-def lstm_bias(shape, dtype=None):
-    """An LSTM's initial bias: 1 for the forget gate (Jozefowicz et al. 2015)."""
-    return tf.repeat(tf.constant([0.0, 1.0, 0.0, 0.0], dtype), shape[0] // 4)
+def affine(x_NE, kernel_EZ, bias_Z):
+    """x.W + b in the dtype of x."""
+    return tf.nn.bias_add(tf.matmul(x_NE, kernel_EZ), tf.cast(bias_Z, x_NE.dtype))
+
+
+def product(h_BU, kernel_UZ, bias_Z):
+    """h.U, and its bias if there is one, float32."""
+    y = tf.cast(tf.matmul(tf.cast(h_BU, kernel_UZ.dtype), kernel_UZ), tf.float32)
+    return y if bias_Z is None else y + bias_Z
