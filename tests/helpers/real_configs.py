@@ -273,7 +273,7 @@ BERT = {
 }
 ROBERTA = {
     **BERT,
-    "architectures": ["RobertaModel"],
+    "architectures": ["RobertaModel"],  # roberta-base itself has a head for masks
     "bos_token_id": 0,
     "eos_token_id": 2,
     "layer_norm_eps": 1e-05,

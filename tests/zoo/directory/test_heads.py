@@ -293,6 +293,15 @@ def test_masked_language_models_without_modules_json(tmp_path):
     assert isinstance(directory.load(folder).model.config, Encoder)
 
 
+@pytest.mark.parametrize("name", ["bert_regress", "qwen3_classify"])
+def test_cross_encoders_of_sentence_transformers(name, copied):
+    """They have no modules.json, but a field in config.json."""
+    folder = copied(name)
+    field = {"activation_fn": "torch.nn.modules.linear.Identity", "version": "4.1.0"}
+    change(folder, sentence_transformers=field)
+    assert difference(directory.load(folder).model, name) < 1e-5
+
+
 def test_names_and_copies_of_old_files(copied):
     """The file of bert-base-uncased, and what torch.save wrote beside it."""
     folder, wanted = copied("bert_mask"), golden("bert_mask")

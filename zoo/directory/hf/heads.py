@@ -153,11 +153,13 @@ HEADS = {
 def named(family: str, value: dict[str, Any]) -> Head | None:
     """Returns the head that a config.json names, or None.
 
-    The directory of a sentence-transformers model has an encoder, whatever the head of
+    An encoder in a directory of sentence-transformers has none, whatever the head of
     its first training was.
     """
     names = value.get("architectures")
-    if value.get(SENTENCE) or not isinstance(names, list):
+    if not isinstance(names, list):
+        return None
+    if value.get(SENTENCE) and any(head.root for head in HEADS[family]):
         return None
     return next((h for h in HEADS[family] if h.architecture in names), None)
 
