@@ -180,7 +180,7 @@ def show(name: str, right_N, found_N, seconds: float) -> None:
     pairs_N2 = np.stack([right_N, found_N], 1)
     cells = []
     for measure in (classification.accuracy, classification.macro_f1):
-        low, high = bootstrap.interval(pairs_N2, lambda rows: measure(*rows.T))
+        low, high = bootstrap.interval(pairs_N2, lambda rows, f=measure: f(*rows.T))
         cells.append(f"{measure(right_N, found_N):.4f} ({low:.4f} to {high:.4f})")
     print(f"{name:20}  {cells[0]}  {cells[1]}  {seconds:7.1f}", flush=True)
 

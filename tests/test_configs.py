@@ -64,13 +64,27 @@ def pretrained(corpus, folder, name="transformer_lm"):
     return str(folder)
 
 
-def small(model):
-    """The Config with small sizes, also of a body."""
+def shrunk(model):
+    """The Config with small sizes, also those of its body."""
     fields = {f.name for f in dataclasses.fields(model)} & SMALL.keys()
-    model = dataclasses.replace(model, **{k: SMALL[k] for k in fields})
+    changes = {k: SMALL[k] for k in fields}
     if getattr(model, "body", None) is not None:
-        model.body = small(model.body)
-    return model
+        changes["body"] = shrunk(model.body)
+    return dataclasses.replace(model, **changes)
+
+
+def labelled(format, folder):
+    """A file of texts, or of words, with labels."""
+    rows = [
+        {"text": f"abc {i}", "label": "no"}
+        if format == "classify"
+        else {"tokens": ["abc", f"{i}"], "tags": ["a", "b"]}
+        for i in range(9)
+    ]
+    rows += [{**row, "label": "yes"} for row in rows if format == "classify"]
+    path = folder / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return f"jsonl:{path}"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,7 +94,7 @@ def test_learns(name, corpus, tmp_path, float32):
         kind = "text_encoder" if name == "embed" else "transformer_lm"
         run.init_from = pretrained(corpus, tmp_path / "pretrained", kind)
     else:
-        run.model = small(run.model)
+        run.model = shrunk(run.model)
     if name == "distill":
         run.objective.teacher = pretrained(corpus, tmp_path / "teacher")
         run.data.tokenizer = run.objective.teacher
@@ -93,6 +107,10 @@ def test_learns(name, corpus, tmp_path, float32):
         run.model.settings["vocabulary_size"] = 300
     if type(run.objective).feed == "text":
         run.data.source = f"text:{corpus}"
+    elif run.data.format != "lm":
+        run.data.source = labelled(run.data.format, tmp_path)
+        tokenizer.train([corpus.read_text()], 300).save(str(tmp_path / "tokenizer"))
+        run.data.tokenizer = str(tmp_path / "tokenizer")
     run.data.batch = 2 * run.accumulate
     run.data.length = 0
     run.steps, run.epochs, run.log_every, run.eval_every = 2, 0, 1, 0
