@@ -107,7 +107,7 @@ def test_learns(name, corpus, tmp_path, float32):
         run.model.settings["vocabulary_size"] = 300
     if type(run.objective).feed == "text":
         run.data.source = f"text:{corpus}"
-    elif run.data.format != "lm":
+    elif run.data.format in ("classify", "tag"):
         run.data.source = labelled(run.data.format, tmp_path)
         tokenizer.train([corpus.read_text()], 300).save(str(tmp_path / "tokenizer"))
         run.data.tokenizer = str(tmp_path / "tokenizer")
