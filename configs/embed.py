@@ -20,7 +20,7 @@ def get_config():
         objective=Contrastive(),
         data=Data(source="kjv:neighbours", format="pair", batch=32),
         optimizer=Optimizer(lr=5e-5, warmup=10, final=0.0, weight_decay=0.01),
-        steps=150,
+        steps=100,
         log_every=10,
         eval_every=50,
         save_every=50,

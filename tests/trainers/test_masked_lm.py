@@ -16,7 +16,7 @@ from trainers.run import Data, Optimizer, Run
 from zoo import directory, registry
 from zoo.data import batches, formats
 from zoo.models import headed, text_encoder
-from zoo.text import framing
+from zoo.text import encoder_tokenizer, framing
 from zoo.text import tokenizer as tokenizers
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 
@@ -27,7 +27,7 @@ MASKING = batches.Masking(0.15, MASK, [PAD, CLS, SEP, MASK], 300)
 @pytest.fixture(scope="module")
 def framed():
     """A tokenizer of 300 tokens, with those of an encoder."""
-    return tokenizers.train_for_encoder([random_text()], 300)
+    return encoder_tokenizer.train([random_text()], 300)
 
 
 def run_of(corpus, **fields):
@@ -71,7 +71,7 @@ def test_a_tokenizer_of_an_encoder(framed, tmp_path):
     assert read.decode([CLS, *read.encode(text), SEP]) == text
     assert read.vocab_size == 300
     with pytest.raises(ValueError, match="vocab_size: 259, at least 260 allowed"):
-        tokenizers.train_for_encoder(["a"], 259)
+        encoder_tokenizer.train(["a"], 259)
 
 
 def test_windows_hold_a_document_each(framed):

@@ -7,7 +7,7 @@ from trainers.feeds import text
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
 from trainers.run import Run
-from zoo.data import batches, fingerprints, formats, splits
+from zoo.data import batches, formats, splits
 from zoo.text import framing
 
 _TASKS = ("embed", "generate")
@@ -94,6 +94,6 @@ def make(run: Run, start: Start) -> Feed:
         tokenizer,
         lambda roles: None,
         lambda roles: "",
-        fingerprints.of_run(data.source, data.valid),
+        text.fingerprint_of(data, tokenizer),
         longest,
     )

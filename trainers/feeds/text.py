@@ -13,6 +13,7 @@ from zoo import directory, registry
 from zoo.data import batches, fingerprints, formats, mixtures, splits
 from zoo.decode import generate
 from zoo.fields import one_of
+from zoo.text import encoder_tokenizer
 from zoo.text import tokenizer as tokenizers
 
 _WINDOW = 1024  # tokens by default, where a pretrained model has a long context
@@ -176,7 +177,7 @@ def tokenizer_of(run, start, documents=None) -> tokenizers.Tokenizer:
         found = start.tokenizer
     elif documents is not None:
         masks = start.config.task == "fill_mask"
-        train = tokenizers.train_for_encoder if masks else tokenizers.train
+        train = encoder_tokenizer.train if masks else tokenizers.train
         found = train(documents, start.config.vocab_size)
     else:
         raise ValueError(

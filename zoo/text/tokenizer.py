@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tokenizers
-from tokenizers import decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import decoders, models, pre_tokenizers, trainers
 
 END = "<|endoftext|>"
 TOKENIZER_FILE = "tokenizer.json"
@@ -24,13 +24,6 @@ NAMED_TOKENS = (
     "bos_token eos_token unk_token sep_token pad_token cls_token mask_token"
 ).split()
 # Gemma 3 has the largest tokenizer.json of all families: 33 MB and 2 merges a token.
-# The special tokens of a new encoder; the padding is the id 0 (Devlin et al. 2018).
-_ENCODER_TOKENS = {
-    "pad_token": "[PAD]",
-    "cls_token": "[CLS]",
-    "sep_token": "[SEP]",
-    "mask_token": "[MASK]",
-}
 LARGEST = 48 * 2**20
 _MERGES, _MERGES_PER_TOKEN = 2**18, 8
 
@@ -208,39 +201,6 @@ def train(
       ValueError: no special token is given, or `vocab_size` is below the special tokens
         and bytes, or it is above what the corpus supports.
     """
-    engine = _trained(documents, vocab_size, special_tokens)
-    ends = {"bos_token": special_tokens[0], "eos_token": special_tokens[0]}
-    return Tokenizer(engine.to_str(pretty=True), ends)
-
-
-def train_for_encoder(documents: Iterable[str], vocab_size: int) -> Tokenizer:
-    """Trains the vocabulary of `train` with the special tokens of an encoder.
-
-    The ids are [PAD], [CLS], [SEP] and [MASK], then as in `train`. A text stands
-    between [CLS] and [SEP], and [SEP] ends it.
-
-    Args:
-      documents: texts; names of special tokens in them are plain text.
-      vocab_size: the number of tokens, at least 260.
-
-    Raises:
-      ValueError: as `train`.
-    """
-    names = _ENCODER_TOKENS
-    engine = _trained(documents, vocab_size, list(names.values()))
-    first, last = names["cls_token"], names["sep_token"]
-    post_processor: Any = processors.TemplateProcessing(
-        single=f"{first} $A {last}",
-        pair=f"{first} $A {last} $B:1 {last}:1",
-        special_tokens=[(name, engine.token_to_id(name)) for name in (first, last)],
-    )
-    engine.post_processor = post_processor
-    config = {**names, "bos_token": first, "eos_token": last}
-    return Tokenizer(engine.to_str(pretty=True), config)
-
-
-def _trained(documents, vocab_size, special_tokens) -> tokenizers.Tokenizer:
-    """The library's tokenizer that `train` describes."""
     if not special_tokens or len(set(special_tokens)) < len(special_tokens):
         raise ValueError(f"special_tokens: {special_tokens}, expected distinct names.")
     least = 256 + len(special_tokens)
@@ -263,7 +223,8 @@ def _trained(documents, vocab_size, special_tokens) -> tokenizers.Tokenizer:
             f"vocab_size: {vocab_size}, but this corpus supports at most "
             f"{engine.get_vocab_size()}; allowed: {least} to that."
         )
-    return engine
+    ends = {"bos_token": special_tokens[0], "eos_token": special_tokens[0]}
+    return Tokenizer(engine.to_str(pretty=True), ends)
 
 
 def library_tokenizer(json_text: str) -> tokenizers.Tokenizer:

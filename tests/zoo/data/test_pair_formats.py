@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from zoo.data import batches, formats, sources
+from zoo.data.batches.pairs import bucket_widths
 from zoo.text import framing
 from zoo.text import tokenizer as tokenizers
 from zoo.text.chat import rendering
@@ -131,7 +132,8 @@ def test_preferences_of_chats(example, chatting):
     assert rows.groups.tolist() == [0, 2]
     for row, text in enumerate(("yes", "no")):
         ids = rows.tokens[rows.starts[row] : rows.starts[row + 1]].tolist()
-        assert ids == rendering.encode(chatting, [ASK, answer(text)], False)
+        whole = rendering.encode(chatting, [ASK, answer(text)], False)
+        assert whole[: len(ids)] == ids and ids[-1] == chatting.end_id
         weights = rows.weights[rows.starts[row] : rows.starts[row + 1]]
         learnt = [*chatting.encode(text), chatting.end_id]
         assert ids[: len(prompt)] == prompt and not weights[: len(prompt)].any()
@@ -187,9 +189,9 @@ def test_a_batch_is_a_function_of_seed_and_number(chatting):
 
 
 def test_no_batch_is_wider_than_the_longest_text():
-    assert batches.pairs.bucket_widths(40) == [16, 24, 32, 40]
-    assert batches.pairs.bucket_widths(16) == [16]
-    assert batches.pairs.bucket_widths(5) == [5]
+    assert bucket_widths(40) == [16, 24, 32, 40]
+    assert bucket_widths(16) == [16]
+    assert bucket_widths(5) == [5]
 
 
 @pytest.mark.parametrize(

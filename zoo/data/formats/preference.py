@@ -73,8 +73,8 @@ def _chats(values, tokenizer) -> list[rows.Row]:
             )
         tokens = rendering.encode(tokenizer, messages, add_generation_prompt=False)
         first, last = chat.span(tokenizer, messages, number, tokens)
-        weights = [float(first <= place < last) for place in range(len(tokens))]
-        group.append(rows.Row(tokens, weights))
+        weights = [0.0] * first + [1.0] * (last - first)
+        group.append(rows.Row(tokens[:last], weights))
     return group
 
 
