@@ -41,7 +41,7 @@ class Rows(NamedTuple):
       starts: int64 [R + 1]: row i is `tokens[starts[i] : starts[i + 1]]`.
       counts: how many rows were read, dropped as bad, dropped as too long, and cut.
       labels: int32 [R] classes or float32 [R] values of labelled rows; int32 [N] of
-        tagged rows, 0 where the weight is 0; [0] of rows without labels.
+        tagged rows, 0 where the weight is 0; of length 0 without labels.
     """
 
     tokens: np.ndarray
