@@ -47,8 +47,7 @@ def make_answers():
     a weight.
     """
 
-    # a trace for each shape, as in `sums`
-    @tf.function(autograph=False)
+    @tf.function(autograph=False, reduce_retracing=True)
     def answers_of(model, batch):
         label, there = batch["label"], batch["weights"] > 0
         row = batch["row"]
