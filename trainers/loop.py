@@ -110,6 +110,7 @@ def train(run: Run, path) -> Result:
             metrics = metrics_of(roles)
             writer.log(step, "eval", metrics)
             writer.text(step, "sample", feed.show(roles))
+            writer.pictures(step, feed.pictures())
             state.last = finite(metrics)
             if state.improve(metrics, run.best):
                 write_model()

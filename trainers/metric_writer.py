@@ -16,12 +16,19 @@ _ABOUT = {
     "accuracy": "The share of examples whose label has the highest probability.",
     "bits_per_byte": "The loss of the whole text in bits, by its bytes in UTF-8.",
     "data_wait": "The share of time that steps waited for data.",
+    "ece": "How far the probability of an answer is from the share of right answers.",
+    "entity_f1": "The F1 of entities: type, beginning and end must be right.",
     "grad_norm": "The global norm of the gradient before clipping.",
     "loss": "The weighted mean of the loss, in nats; in training with penalties.",
     "lr": "The learning rate.",
+    "macro_f1": "The mean of the F1 of each class.",
+    "matthews": "Matthews' correlation of labels and answers, -1 to 1.",
+    "mse": "The mean squared error.",
+    "pearson": "The correlation of labels and answers, -1 to 1.",
     "perplexity": "e to the loss a token.",
     "rows_per_second": "Rows of training, without evaluation and checkpoints.",
     "skipped": "The share of steps that changed nothing: no weight, or not finite.",
+    "spearman": "The correlation of the ranks of labels and answers, -1 to 1.",
     "tokens_per_second": "Tokens of training, without evaluation and checkpoints.",
     "weight": "The sum of the weights of a batch.",
 }
@@ -103,6 +110,12 @@ class MetricWriter:
             return
         with self.writer.as_default(step):
             tf.summary.text(name, value)
+
+    def pictures(self, step: int, pictures: dict[str, bytes]) -> None:
+        """Writes pictures, PNGs by name, to TensorBoard."""
+        with self.writer.as_default(step):
+            for name, png in pictures.items():
+                tf.summary.image(name, tf.io.decode_png(png, channels=3)[None])
 
     def graph(self, step_of, batch) -> None:
         """Writes the graph of the Step, a tf.function, to TensorBoard."""

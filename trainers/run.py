@@ -29,9 +29,11 @@ class Data:
       length: tokens in one example; 0 means the model's context, of which a model of
         `init_from` takes at most 1,024.
       format: how examples become tokens, of `zoo.data.formats`: "lm" joins documents;
-        "chat", "instruction" and "prompt" make one row of each example.
+        "chat", "instruction" and "prompt" make one row of each example; "classify" and
+        "tag" give a text or its words their labels.
       fields: entries "field=column", where a format's field has another column.
-      too_long: what happens to a longer row: "error", "drop", or "cut" at its end.
+      too_long: what happens to a longer row: "error", "drop", or "cut" at its end (a
+        token that stands after each text is kept).
       max_bad_rows: how many bad examples are dropped and counted before one is an
         error.
     """

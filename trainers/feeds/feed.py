@@ -33,6 +33,7 @@ class Feed(NamedTuple):
       length: inputs of the longest example, for the estimate of memory.
       labels: the names of the classes in the training data, by index; () without.
       variables: more variables that change in training and belong in a checkpoint.
+      pictures: `pictures()`: name to PNG, of the last evaluation.
     """
 
     train: Callable[[int, Roles], tf.data.Dataset]
@@ -46,3 +47,4 @@ class Feed(NamedTuple):
     length: int
     labels: tuple[str, ...] = ()
     variables: tuple[Any, ...] = ()
+    pictures: Callable[[], dict[str, bytes]] = dict

@@ -15,6 +15,8 @@ from zoo.text import tokenizer as tokenizers
 
 _WINDOW = 1024  # tokens by default, where a pretrained model has a long context
 _SAMPLE = 48  # tokens of the text sample
+_ROWS = (name for name, format in formats.BY_NAME.items() if format.makes == "rows")
+_FORMATS = ("lm", *_ROWS)
 
 
 def make(run: Run, start: Start) -> Feed:
@@ -28,14 +30,14 @@ def make(run: Run, start: Start) -> Feed:
     """
     data, config = run.data, start.config
     _check_model(run, config)
-    one_of("config.data.format", data.format, formats.NAMES)
+    one_of("config.data.format", data.format, _FORMATS)
     if data.format != "lm":
-        tokenizer = _tokenizer(run, start, ())
-        _check_vocabulary(tokenizer, config)
+        tokenizer = _with_end(run, tokenizer_of(run, start))
+        check_vocabulary(tokenizer, config)
         return rows_feed.make(run, tokenizer, window(run, config))
     train, valid = splits.documents(data.source, data.valid, data.hold_out, data.clean)
-    tokenizer = _tokenizer(run, start, train)
-    _check_vocabulary(tokenizer, config)
+    tokenizer = _with_end(run, tokenizer_of(run, start, train))
+    check_vocabulary(tokenizer, config)
     length = window(run, config)
     part = evaluation.rows_at_once(run)
     stream = formats.language_model(train, tokenizer)
@@ -77,7 +79,7 @@ def make(run: Run, start: Start) -> Feed:
         tokenizer,
         lambda roles: None,
         show,
-        _fingerprint(data, tokenizer),
+        fingerprint_of(data, tokenizer),
         length,
     )
 
@@ -107,7 +109,7 @@ def _check_model(run, config):
         )
 
 
-def _check_vocabulary(tokenizer, config):
+def check_vocabulary(tokenizer, config) -> None:
     """Refuses a model with fewer rows than the tokenizer has tokens."""
     if tokenizer.vocab_size > config.vocab_size:
         raise ValueError(
@@ -116,13 +118,23 @@ def _check_vocabulary(tokenizer, config):
         )
 
 
-def _tokenizer(run, start, documents):
-    """The Run's own tokenizer, that of `init_from`, or a new one."""
+def tokenizer_of(run, start, documents=None) -> tokenizers.Tokenizer:
+    """The Run's own tokenizer, that of `init_from`, or a new one.
+
+    Args:
+      run: the Run.
+      start: what it starts from.
+      documents: texts to train a new tokenizer on; None trains none.
+
+    Raises:
+      ValueError: there is no tokenizer, or the texts do not support the model's
+        vocabulary.
+    """
     if run.data.tokenizer:
         found = directory.read_tokenizer(run.data.tokenizer)
     elif start.pretrained is not None:
         found = start.tokenizer
-    elif run.data.format == "lm":
+    elif documents is not None:
         found = tokenizers.train(documents, start.config.vocab_size)
     else:
         raise ValueError(
@@ -134,15 +146,20 @@ def _tokenizer(run, start, documents):
             f"config.init_from: {run.init_from} has no tokenizer; give one as "
             "config.data.tokenizer."
         )
-    if found.end_id is None:
+    return found
+
+
+def _with_end(run, tokenizer):
+    """The tokenizer; refuses one without a token that ends a text."""
+    if tokenizer.end_id is None:
         raise ValueError(
             f"{run.data.tokenizer or run.init_from}: no token ends a text, and "
             "training needs one between documents; name it as eos_token."
         )
-    return found
+    return tokenizer
 
 
-def _fingerprint(data, tokenizer):
+def fingerprint_of(data, tokenizer) -> fingerprints.Fingerprint:
     """The fingerprint of the sources and of the tokenizer."""
     text = tokenizer.json.encode()
     entry = {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}

@@ -104,6 +104,11 @@ class Tokenizer:
         encodings = engine.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
+    def encode_with_spans(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids of one text, and the first and last + 1 character of each."""
+        encoding = self._plain.encode(text, add_special_tokens=False)
+        return encoding.ids, encoding.offsets
+
     def decode(self, ids: Iterable[int], continuing: bool = False) -> str:
         """The text of ids; special and unknown ids have no text.
 

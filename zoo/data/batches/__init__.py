@@ -4,6 +4,7 @@ Batch i is a function of (data, seed, i): the pipeline remembers nothing. So a r
 restarts at batch i sees the same batches as a run without a stop.
 """
 
+from zoo.data.batches.labelled import eval_labelled, labelled_batches
 from zoo.data.batches.lm import eval_windows, lm_batches, windows_per_epoch
 from zoo.data.batches.pipeline import Batch
 from zoo.data.batches.rows import bucket, eval_rows, row_batches
@@ -12,8 +13,10 @@ from zoo.data.batches.table import table_batches, table_eval
 __all__ = [
     "Batch",
     "bucket",
+    "eval_labelled",
     "eval_rows",
     "eval_windows",
+    "labelled_batches",
     "lm_batches",
     "row_batches",
     "table_batches",

@@ -5,24 +5,31 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zoo.data.formats.labels import Labels
 from zoo.data.sources.examples import Example
 from zoo.fields import one_of, suggest
+from zoo.text.framing import Frame
 from zoo.text.tokenizer import Tokenizer
 
 TOO_LONG = ("error", "drop", "cut")
 _SHOWN = 3  # bad rows that a message names
+_NO_FRAME = Frame([], [], [])
 
 
 class Row(NamedTuple):
     """One example.
 
     Attributes:
-      tokens: ids [T], at least two.
-      weights: [T], the loss weight of each token as a target; the first has none.
+      tokens: ids [T], at least two of a row without a label.
+      weights: [T], the loss weight of each token as a target; the first has none. Of a
+        tagged row, 1 for each token with a label.
+      label: of a labelled row, as the example has it; of a tagged row, a list [T] of
+        them, None where the weight is 0.
     """
 
     tokens: list[int]
     weights: list[float]
+    label: Any = None
 
 
 class Rows(NamedTuple):
@@ -33,12 +40,15 @@ class Rows(NamedTuple):
       weights: float32 [N].
       starts: int64 [R + 1]: row i is `tokens[starts[i] : starts[i + 1]]`.
       counts: how many rows were read, dropped as bad, dropped as too long, and cut.
+      labels: int32 [R] classes or float32 [R] values of labelled rows; int32 [N] of
+        tagged rows, 0 where the weight is 0; None of rows without labels.
     """
 
     tokens: np.ndarray
     weights: np.ndarray
     starts: np.ndarray
     counts: dict[str, int]
+    labels: np.ndarray | None = None
 
 
 class Format(NamedTuple):
@@ -49,11 +59,15 @@ class Format(NamedTuple):
       optional: those of `fields` that an example may lack.
       row: `row(values, tokenizer)`: makes the row of an example's values by field.
         It raises ValueError for a bad example.
+      makes: "rows" (the tokens after the first are learnt), "labelled" (one label a
+        row) or "tagged" (a label a token). `read` puts the tokens that stand around a
+        text around the tokens of the latter two.
     """
 
     fields: dict[str, str]
     row: Callable[[dict[str, Any], Tokenizer], Row]
     optional: tuple[str, ...] = ()
+    makes: str = "rows"
 
 
 def columns(format: Format, renamed: Iterable[str]) -> dict[str, str]:
@@ -84,6 +98,8 @@ def read(
     renamed: Iterable[str] = (),
     too_long: str = "error",
     max_bad_rows: int = 0,
+    labels: Labels | None = None,
+    frame: Frame = _NO_FRAME,
 ) -> Rows:
     """Makes the rows of examples.
 
@@ -94,9 +110,12 @@ def read(
       tokenizer: of the model.
       length: the most tokens that a row may have.
       renamed: entries "field=column".
-      too_long: what happens to a longer row: "error", "drop", or "cut" at its end.
+      too_long: what happens to a longer row: "error", "drop", or "cut" at its end,
+        before the tokens that stand after a text.
       max_bad_rows: how many bad examples are dropped and counted before one is an
         error.
+      labels: what labels may be; None for a format without labels.
+      frame: what stands around a text.
 
     Raises:
       ValueError: more bad examples than allowed, a row that is too long, or no row.
@@ -112,6 +131,10 @@ def read(
             if isinstance(example, ValueError):
                 raise example
             row = format.row(_values(example, format, names), tokenizer)
+            if labels is not None:
+                row = row._replace(label=_read_label(row.label, labels))
+            if not row.tokens and not frame.around([]):
+                raise ValueError("the text has no tokens.")
         except ValueError as error:
             message = str(error)
             bad.append(message if message.startswith(where) else f"{where}: {message}")
@@ -119,18 +142,20 @@ def read(
             if len(bad) > max_bad_rows:
                 raise ValueError(_too_many(bad, max_bad_rows)) from None
             continue
-        if len(row.tokens) > length:
+        tokens = len(row.tokens) + frame.size
+        if tokens > length:
             if too_long == "error":
                 raise ValueError(
-                    f"{where}: {len(row.tokens)} tokens, at most {length} allowed; "
+                    f"{where}: {tokens} tokens, at most {length} allowed; "
                     "config.data.too_long may be drop or cut."
                 )
-            row = Row(row.tokens[:length], row.weights[:length])
-            if too_long == "drop" or not any(row.weights[1:]):
+            row = _cut(row, length - frame.size)
+            learnt = row.weights[1:] if format.makes == "rows" else row.weights
+            if too_long == "drop" or not any(learnt):
                 counts["dropped"] += 1
                 continue
             counts["cut"] += 1
-        rows.append(row)
+        rows.append(_framed(row, frame))
     if not rows:
         raise ValueError(f"There is no row to learn from: {counts}.")
     starts = np.cumsum([0, *(len(row.tokens) for row in rows)], dtype=np.int64)
@@ -139,6 +164,7 @@ def read(
         np.concatenate([np.array(row.weights, np.float32) for row in rows]),
         starts,
         counts,
+        _labels(rows, format.makes, labels),
     )
 
 
@@ -170,6 +196,41 @@ def completion(prompt: str, answer: str, tokenizer: Tokenizer) -> Row:
     given = given or [tokenizer.end_id]
     learnt = [*tokenizer.encode(answer), tokenizer.end_id]
     return Row(given + learnt, [0.0] * len(given) + [1.0] * len(learnt))
+
+
+def _read_label(label: Any, labels: Labels) -> Any:
+    """The index or value of a label; a list of them of a tagged row, 0 for None."""
+    if isinstance(label, list):
+        return [0 if one is None else labels.read(one) for one in label]
+    return labels.read(label)
+
+
+def _cut(row: Row, length: int) -> Row:
+    """The first `length` tokens of a row."""
+    cut = Row(row.tokens[:length], row.weights[:length], row.label)
+    if isinstance(row.label, list):
+        cut = cut._replace(label=row.label[:length])
+    return cut
+
+
+def _framed(row: Row, frame: Frame) -> Row:
+    """A row with the tokens that stand around its text; they have no label."""
+    tokens = frame.around(row.tokens)
+    before = len(frame.before)
+    after = len(tokens) - before - len(row.tokens)
+    if isinstance(row.label, list):
+        row = row._replace(label=[0] * before + row.label + [0] * after)
+    return Row(tokens, [0.0] * before + row.weights + [0.0] * after, row.label)
+
+
+def _labels(rows: list[Row], makes: str, labels: Labels | None) -> np.ndarray | None:
+    """The labels of all rows, or of all tokens of tagged rows."""
+    if labels is None:
+        return None
+    kind = np.int32 if labels.names else np.float32
+    if makes == "tagged":
+        return np.concatenate([np.array(row.label, kind) for row in rows])
+    return np.array([row.label for row in rows], kind)
 
 
 def _values(example: Example, format: Format, names: dict[str, str]) -> dict[str, Any]:

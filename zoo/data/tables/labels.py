@@ -1,7 +1,7 @@
 """From the label cells of a table to indices of classes, or to values to regress."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +44,7 @@ def values(column: Column) -> np.ndarray:
 def are_values(column: Column) -> bool:
     """Whether the labels are numbers and one has a decimal point or an exponent."""
     numbers = not column.classes and all(map(_is_number, column.cells))
-    return numbers and not all(map(_is_integer, column.cells))
+    return numbers and not all(map(is_integer, column.cells))
 
 
 def indices(
@@ -66,12 +66,12 @@ def indices(
     """
     names = tuple(names) or column.classes
     if are_values(column) and set(names).isdisjoint(column.cells):
-        row = next(i for i, cell in enumerate(column.cells) if not _is_integer(cell))
+        row = next(i for i, cell in enumerate(column.cells) if not is_integer(cell))
         raise ValueError(
             f"{column.where(row)}: {column.cells[row]!r} is a value to regress, "
             "expected a class."
         )
-    names = names or _distinct(column.cells, count)
+    names = names or distinct(column.cells, count)
     if count is not None and len(names) != count:
         raise ValueError(
             f"{column.where(0)}: the table has {len(names)} classes "
@@ -81,7 +81,7 @@ def indices(
         raise ValueError(f"{column.where(0)}: a class name appears twice: {names}.")
     index = {name: i for i, name in enumerate(names)}
     numbered = {str(i): i for i in range(len(names))}
-    if numbered.keys() >= set(column.cells) and not any(map(_is_integer, names)):
+    if numbered.keys() >= set(column.cells) and not any(map(is_integer, names)):
         index = numbered
     for i, cell in enumerate(column.cells):
         if cell not in index:
@@ -89,19 +89,23 @@ def indices(
     return np.array([index[cell] for cell in column.cells], np.int32), names
 
 
-def _distinct(cells: list[str], count: int | None) -> tuple[str, ...]:
-    """The classes of a table that states none, sorted."""
+def distinct(cells: Iterable[str], count: int | None) -> tuple[str, ...]:
+    """The classes of labels that nobody names, sorted; integers by their value.
+
+    Labels that are some of "0" to `count` - 1 have all of those classes.
+    """
     found = set(cells)
     numbered = tuple(map(str, range(count or 0)))
     # Rows of a class may be missing, and the others keep their indices.
     if found < set(numbered):
         return numbered
     # Integers sort by value, so that class "10" comes after class "9".
-    integers = all(map(_is_integer, cells))
+    integers = all(map(is_integer, found))
     return tuple(sorted(found, key=int if integers else str))
 
 
-def _is_integer(cell: str) -> bool:
+def is_integer(cell: str) -> bool:
+    """Whether a label is an integer."""
     # Python's int() refuses more than 4,300 digits.
     return bool(re.fullmatch(r"[+-]?[0-9]{1,4000}", cell))
 
