@@ -8,7 +8,6 @@ from zoo.text import framing
 from zoo.text.in_graph.tokenizer import GraphTokenizer
 from zoo.text.tokenizer import Tokenizer
 
-MOST_TOKENS = 2**16  # of a text, where the model sets no limit
 TEXT = tf.TensorSpec([None], tf.string)
 TOKENS = tf.TensorSpec([None, None], tf.int32)
 LENGTHS = tf.TensorSpec([None], tf.int32)
@@ -21,7 +20,7 @@ class TextRows:
       tokenizer: of the model.
       graph_tokenizer: the same tokenizer in the graph; the caller owns its tables.
       config: of the model; its kind decides what stands around a text.
-      limit: the most tokens of a text, with those around it; 0 is `MOST_TOKENS`.
+      limit: the most tokens of a text, with those around it; 0 is 65,536.
 
     Attributes:
       before: how many tokens stand before each text.
@@ -36,7 +35,7 @@ class TextRows:
     ):
         self._encode = shared(graph_tokenizer.encode, TEXT)
         self._frame = framing.frame(tokenizer, config)
-        self._limit = limit or MOST_TOKENS
+        self._limit = limit or request_checks.MOST_TOKENS
         self.before: int = len(self._frame.before)
 
     def __call__(self, text_B):
