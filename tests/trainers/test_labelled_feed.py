@@ -160,10 +160,10 @@ def test_values_are_learnt(vocabulary, tmp_path):
 
 
 def test_a_new_tokenizer_is_trained_on_the_texts(mails, tmp_path):
-    model = bag_of_words.Config(vocab_size=262, context=16, ngrams=1, classes=0)
+    model = bag_of_words.Config(vocab_size=270, context=16, ngrams=1, classes=0)
     run = run_of(mails, "", model)
     tokenizer = feeds.make(run, roles_lib.start(run)).tokenizer
-    assert tokenizer.vocab_size == 262 and len(tokenizer.encode(" he")) == 1
+    assert tokenizer.vocab_size == 270 and len(tokenizer.encode(" he")) == 1
     model = dataclasses.replace(model, vocab_size=5000)
     with pytest.raises(ValueError, match="vocab_size: 5000, but this corpus supports"):
         loop.train(run_of(mails, "", model), tmp_path / "v")
@@ -226,8 +226,8 @@ def test_a_head_on_a_pretrained_encoder(mails, tokenizer, tmp_path):
     [
         ({"format": "lm"}, "config.data.format: 'lm', but the model's task is classi"),
         ({"format": "tag"}, "config.data.format: 'tag', but the model's task is class"),
-        ({"fields": ()}, "mails.jsonl, line 1: no column 'label'"),
-        ({"fields": ("label=kind",)}, "mails.jsonl, line 1: no column 'text'"),
+        ({"fields": ()}, ": no column 'label'"),
+        ({"fields": ("label=kind",)}, ": no column 'text'"),
         ({"fields": ("text=body", "label=n")}, "occurs in the evaluation data only"),
         ({"length": 1}, "tokens, at most 1 allowed"),
         ({"too_long": "shorten"}, "config.data.too_long: 'shorten'"),
@@ -247,11 +247,11 @@ def test_what_is_refused(fields, words, mails, vocabulary, tmp_path):
     [
         (
             {"labels": ("ham", "eggs"), "classes": 2},
-            r"mails.jsonl, line 1: label: 'spam'. Allowed: eggs, ham.",
+            ": label: 'spam'. Allowed: eggs, ham.",
         ),
         ({"classes": 3}, "labels: 2 classes (ham, spam), the model has 3."),
         ({"vocab_size": 290}, "config.model.vocab_size: 290, at least the tokenizer's"),
-        ({"task": "regress"}, "line 1: label: 'spam', a finite number allowed"),
+        ({"task": "regress"}, "a finite number allowed"),
     ],
 )
 def test_what_does_not_fit_the_model(model, words, mails, vocabulary, tmp_path):
@@ -260,6 +260,7 @@ def test_what_does_not_fit_the_model(model, words, mails, vocabulary, tmp_path):
     with pytest.raises(ValueError) as error:
         loop.train(run, tmp_path / "w")
     assert words in str(error.value)
+    assert words[0] != ":" or "mails.jsonl, line " in str(error.value)
     assert not (tmp_path / "w").exists()
 
 

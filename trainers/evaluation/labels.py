@@ -29,14 +29,14 @@ class Answers(NamedTuple):
       answers_N: the answered ones.
       losses_N: float32: the negative log-probability of each label, or the squared
         error.
-      probabilities_NC: float32, of each class of classify; else None.
+      probabilities_NC: float32, of each class of classify; else empty.
     """
 
     rows_N: np.ndarray
     labels_N: np.ndarray
     answers_N: np.ndarray
     losses_N: np.ndarray
-    probabilities_NC: np.ndarray | None = None
+    probabilities_NC: np.ndarray = np.zeros((0, 0), np.float32)
 
 
 def make_answers():
