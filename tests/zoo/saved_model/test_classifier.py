@@ -102,8 +102,10 @@ def test_merges_requests_and_regresses(tmp_path, tokenizer, write_some):
             np.testing.assert_allclose(out["value"].tolist(), wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("task", ["classify", "regress"])
-@pytest.mark.parametrize("kind", ["transformer", "lstm", "encoder"])
+@pytest.mark.parametrize(
+    "kind, task",
+    [("transformer", "classify"), ("lstm", "regress"), ("encoder", "classify")],
+)
 def test_headed_models_in_this_process(kind, task, tokenizer):
     classes = {"classes": 3} if task == "classify" else {}
     model = built(kind, task=task, **classes)

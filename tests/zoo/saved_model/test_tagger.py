@@ -30,6 +30,8 @@ def built(body, **fields):
     for i, weight in enumerate(model.weights):
         noise = tf.random.stateless_normal(weight.shape, [i, 3], stddev=0.7)
         weight.assign(noise + (1.0 if weight.path.endswith("scale") else 0.0))
+        if weight.name == "bias":  # it would choose one label for all words
+            weight.assign(tf.zeros_like(noise))
     return model
 
 
