@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from zoo import directory, models, registry
 from zoo.directory import GenerationConfig, Loaded
-from zoo.saved_model import checker, writer
+from zoo.saved_model import checker
 from zoo.saved_model.checker import c_api
 from zoo.saved_model.signatures.fill_mask import FillMask
 from zoo.text.tokenizer import Tokenizer
@@ -64,10 +64,12 @@ def check(out, model, tokenizer, family, k):
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(tmp_path_factory, write_some):
     """BERT with batching in the graph, and its folder."""
     one = loaded("bert")
-    return one, writer.write(tmp_path_factory.mktemp("mask") / "x", one, batch=4)
+    names = "serving_default fill_mask tokenize"
+    base = tmp_path_factory.mktemp("mask") / "x"
+    return one, write_some(base, one, names, batch=4)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from zoo import directory, models, registry
 from zoo.directory import GenerationConfig, Loaded
-from zoo.saved_model import checker, writer
+from zoo.saved_model import checker
 from zoo.saved_model.checker import c_api
 from zoo.saved_model.signatures.tagger import Tagger
 from zoo.text import framing
@@ -76,11 +76,12 @@ def check(out, model, tokenizer, texts):
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory, tokenizer):
+def exported(tmp_path_factory, tokenizer, write_some):
     """A tagger on a language model that batches in the graph, and its folder."""
     model = language_model(labels=LABELS)
     loaded = Loaded(model, tokenizer, GenerationConfig())
-    return model, writer.write(tmp_path_factory.mktemp("tag") / "x", loaded, batch=4)
+    base, names = tmp_path_factory.mktemp("tag") / "x", "serving_default tag tokenize"
+    return model, write_some(base, loaded, names, batch=4)
 
 
 @pytest.fixture(scope="module")
