@@ -107,7 +107,7 @@ def test_what_cannot_be_exported_says_why(monkeypatch, capsys):
     [
         ("lstm_lm", "Unknown argument 'lstm_lm'"),
         ("--describe=lstm", "Unknown model 'lstm'. Did you mean lstm_lm?"),
-        ("--describe=", "Unknown model ''. Allowed: dense_net, "),
+        ("--describe=", "Unknown model ''. Allowed: bag_of_words, dense_net, "),
     ],
 )
 def test_a_wrong_argument_is_an_error(commands, argument, words):

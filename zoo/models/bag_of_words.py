@@ -234,10 +234,9 @@ class BagOfWords(registry.ConfigSerializable, keras.Model):
         for n, ids_BT in self._ngrams(tokens_BT):
             whole_BT = tf.sequence_mask(lengths_B - n + 1, tf.shape(ids_BT)[1])
             found.append(tf.where(whole_BT, ids_BT, none))
-        ids_BM = tf.concat(found, 1)
-        more = tf.math.floormod(-tf.shape(ids_BM)[1], batch_invariant.LANES)
-        ids_BM = tf.pad(ids_BM, [[0, 0], [0, more]], constant_values=none)
-        ids_BM = tf.sort(ids_BM)
+        B, T = tf.unstack(tf.shape(tokens_BT))
+        more = tf.math.floormod(-T * len(found), batch_invariant.LANES)
+        ids_BM = tf.sort(tf.concat([*found, tf.fill([B, more], none)], 1))
         first_BM = tf.searchsorted(ids_BM, ids_BM)
         count_BM = tf.searchsorted(ids_BM, ids_BM, side="right") - first_BM
         # equal ids are neighbours; the first of them counts for all

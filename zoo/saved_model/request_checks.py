@@ -16,6 +16,8 @@ from zoo.text.in_graph import tokenizer as graph_tokenizer
 MOST_STOPS, _MOST_STOP_BYTES = 8, 256  # stop strings of a row, bytes of one
 _MOST_SHOWN = 200  # bytes of a text in a message
 MOST_BYTES = 2**20  # of one text: a longer one is an error, not a long wait
+# of a text, or of a prompt and its answer, where the model sets no limit
+MOST_TOKENS = 2**16
 SPECS = {
     knob.name: tf.TensorSpec([None] if knob.range else [None, None], knob.dtype)
     for knob in KNOBS

@@ -1,13 +1,28 @@
-"""Functions of the graph that several signatures of a language model share.
+"""Functions of the graph that several signatures share.
 
 Each is traced and stored once. Without them the graph of a small model is twice as
 large, and an export takes twice as long.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from zoo.decode.sampling import Knobs
 from zoo.saved_model.request_checks import MOST_STOPS
+
+
+def shared(function: Callable, *specs) -> Callable:
+    """A function that is traced once, hidden from tf.Module.
+
+    A tf.Module would track a tf.function, and store it as one that clients may call.
+
+    Args:
+      function: of tensors.
+      *specs: the specs of its arguments.
+    """
+    traced = tf.function(function, autograph=False, input_signature=specs)
+    return lambda *tensors: traced(*tensors)
 
 
 class SharedParts:

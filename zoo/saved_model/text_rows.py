@@ -3,21 +3,24 @@
 import tensorflow as tf
 
 from zoo.saved_model import request_checks, token_rows
+from zoo.saved_model.shared_parts import shared
 from zoo.text import framing
 from zoo.text.in_graph.tokenizer import GraphTokenizer
 from zoo.text.tokenizer import Tokenizer
 
-MOST_TOKENS = 2**16  # of a text, where the model sets no limit
+TEXT = tf.TensorSpec([None], tf.string)
+TOKENS = tf.TensorSpec([None, None], tf.int32)
+LENGTHS = tf.TensorSpec([None], tf.int32)
 
 
-class TextRows(tf.Module):
+class TextRows:
     """Makes the token rows that a model was trained with.
 
     Args:
       tokenizer: of the model.
-      graph_tokenizer: the same tokenizer in the graph.
+      graph_tokenizer: the same tokenizer in the graph; the caller owns its tables.
       config: of the model; its kind decides what stands around a text.
-      limit: the most tokens of a text, with those around it; 0 is `MOST_TOKENS`.
+      limit: the most tokens of a text, with those around it; 0 is 65,536.
 
     Attributes:
       before: how many tokens stand before each text.
@@ -30,15 +33,14 @@ class TextRows(tf.Module):
         config,
         limit: int,
     ):
-        super().__init__()
-        self._graph_tokenizer = graph_tokenizer
+        self._encode = shared(graph_tokenizer.encode, TEXT)
         self._frame = framing.frame(tokenizer, config)
-        self._limit = limit or MOST_TOKENS
+        self._limit = limit or request_checks.MOST_TOKENS
         self.before: int = len(self._frame.before)
 
     def __call__(self, text_B):
         """Ids of checked texts that fit the model, ragged int32 [B, None]."""
-        ids = self.framed(self._graph_tokenizer.encode(self.checked(text_B)))
+        ids = self.framed(self._encode(self.checked(text_B)))
         return self.fitting(ids)
 
     def checked(self, text_B):
@@ -62,5 +64,5 @@ class TextRows(tf.Module):
 
     def tokenize(self, text):
         """The signature `tokenize`: the ids that the model reads, 0 after their end."""
-        ids = self.framed(self._graph_tokenizer.encode(self.checked(text)))
+        ids = self.framed(self._encode(self.checked(text)))
         return {"tokens": ids.to_tensor(), "lengths": token_rows.lengths(ids)}

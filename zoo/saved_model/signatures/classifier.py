@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from zoo.saved_model import token_rows
 from zoo.saved_model.batching import Batching
-from zoo.saved_model.text_rows import TextRows
+from zoo.saved_model.shared_parts import shared
+from zoo.saved_model.text_rows import LENGTHS, TEXT, TOKENS, TextRows
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 
 
@@ -28,16 +29,16 @@ class Classifier(tf.Module):
         super().__init__()
         self.weights = [v.value for v in model.weights]
         c = model.config
-        graph = graph_tokenizer.build(tokenizer.json)
-        self._rows = TextRows(tokenizer, graph, c, model.limit)
-        self._call = lambda tokens_BT, lengths_B: model(tokens_BT, lengths_B)
+        self.graph_tokenizer = graph_tokenizer.build(tokenizer.json)
+        self._rows = TextRows(tokenizer, self.graph_tokenizer, c, model.limit)
+        self._call = shared(lambda *tensors: model(*tensors), TOKENS, LENGTHS)
         self._batching = Batching(batch)
         self._task = c.task
         self._labels = tuple(c.labels) or tuple(str(i) for i in range(c.classes))
 
     def signatures(self) -> dict:
         """Name to (function, specs of its inputs, defaults of its inputs)."""
-        specs = {"text": tf.TensorSpec([None], tf.string)}
+        specs = {"text": TEXT}
         main = getattr(self, self._task), specs, {}
         return {
             "serving_default": main,

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from zoo.saved_model import request_checks, token_rows
 from zoo.saved_model.batching import Batching
-from zoo.saved_model.text_rows import TextRows
+from zoo.saved_model.shared_parts import shared
+from zoo.saved_model.text_rows import LENGTHS, TEXT, TOKENS, TextRows
 from zoo.text.in_graph import ragged_ops
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 from zoo.text.tokenizer import Tokenizer
@@ -39,20 +40,20 @@ class FillMask(tf.Module):
         self.weights = [v.value for v in model.weights]
         self.mask, self._mask_id = mask_of(tokenizer)
         graph = graph_tokenizer.build(_with_plain_mask(tokenizer.json, self._mask_id))
-        self._graph_tokenizer = graph
+        self.graph_tokenizer = graph
         self._rows = TextRows(tokenizer, graph, model.config, model.limit)
         self._vocab_size = min(tokenizer.vocab_size, model.config.vocab_size)
         self._most = min(_MOST, self._vocab_size)
-        self._features = lambda tokens_BT, lengths_B: model.features(
-            tokens_BT, lengths_B
+        self._features = shared(
+            lambda *tensors: model.features(*tensors), TOKENS, LENGTHS
         )
         self._logits = lambda x_BMD: model.logits(x_BMD)
         self._batching = Batching(batch)
 
     def signatures(self) -> dict:
         """Name to (function, specs of its inputs, defaults of its inputs)."""
-        text = {"text": tf.TensorSpec([None], tf.string)}
-        specs = {**text, "k": tf.TensorSpec([None], tf.int32)}
+        text = {"text": TEXT}
+        specs = {**text, "k": LENGTHS}
         k = min(_DEFAULT, self._most)
 
         def serving_default(text):
@@ -130,7 +131,7 @@ class FillMask(tf.Module):
 
     def _decoded(self, ids, continuing_B):
         """The texts of tokens, string."""
-        return self._graph_tokenizer.decode(ids, continuing_B)
+        return self.graph_tokenizer.decode(ids, continuing_B)
 
 
 def mask_of(tokenizer: Tokenizer) -> tuple[str, int]:

@@ -21,8 +21,6 @@ from zoo.saved_model.token_rows import lengths as lengths_of
 from zoo.text import framing
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 
-_MOST_TOKENS = 2**16  # of a prompt and its answer, where the model sets no limit
-
 _TEXT = tf.TensorSpec([None], tf.string)
 _TEXTS = tf.TensorSpec([None, None], tf.string)
 _IDS = tf.TensorSpec([None, None], tf.int32)
@@ -70,7 +68,7 @@ class TextGenerator(tf.Module):
         self._frame = framing.frame(tokenizer, model.config)
         self._end_ids = tuple(tokenizer.end_ids)
         self._vocab_size = min(tokenizer.vocab_size, model.config.vocab_size)
-        self.limit = model.limit or _MOST_TOKENS
+        self.limit = model.limit or checks.MOST_TOKENS
         self.capacity = min(capacity, self.limit)
         self._most = min(most_new_tokens or self.limit, self.limit)
         # a default that fills the context leaves half of it to the prompt

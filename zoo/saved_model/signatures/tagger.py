@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from zoo.saved_model import request_checks, token_rows
 from zoo.saved_model.batching import Batching
+from zoo.saved_model.shared_parts import shared
 from zoo.saved_model.spans import Spans
-from zoo.saved_model.text_rows import TextRows
+from zoo.saved_model.text_rows import LENGTHS, TEXT, TOKENS, TextRows
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 from zoo.text.in_graph.word_tokens import WordTokens
 
@@ -31,16 +32,17 @@ class Tagger(tf.Module):
         super().__init__()
         self.weights = [v.value for v in model.weights]
         c = model.config
-        graph = graph_tokenizer.build(tokenizer.json)
-        self._rows = TextRows(tokenizer, graph, c, model.limit)
-        self._words = WordTokens(graph)
+        self.graph_tokenizer = graph_tokenizer.build(tokenizer.json)
+        self._rows = TextRows(tokenizer, self.graph_tokenizer, c, model.limit)
+        words = self.word_tokens = WordTokens(self.graph_tokenizer)
+        self._words = shared(lambda text_B: words(text_B, request_checks.require), TEXT)
         self._spans = Spans(tuple(c.labels) or tuple(str(i) for i in range(c.classes)))
-        self._call = lambda tokens_BT, lengths_B: model(tokens_BT, lengths_B)
+        self._call = shared(lambda *tensors: model(*tensors), TOKENS, LENGTHS)
         self._batching = Batching(batch)
 
     def signatures(self) -> dict:
         """Name to (function, specs of its inputs, defaults of its inputs)."""
-        specs = {"text": tf.TensorSpec([None], tf.string)}
+        specs = {"text": TEXT}
         return {
             "serving_default": (self.tag, specs, {}),
             "tag": (self.tag, specs, {}),
@@ -49,7 +51,7 @@ class Tagger(tf.Module):
 
     def tag(self, text):
         """The labelled spans of each text; see `Spans`."""
-        words = self._words(self._rows.checked(text), request_checks.require)
+        words = self._words(self._rows.checked(text))
         ids, first_W = self._rows.fitting(
             self._rows.framed(words.ids), words.first.values
         )
