@@ -31,7 +31,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     for name, count in (("a", 40), ("b", 12)):
         rows = [
-            {"prompt": f"abc {name} {i}", "completion": " ".join(["cab"] * (1 + i % 9))}
+            {"prompt": f"abc {name} {i}", "completion": " ".join(["cab"] * (1 + i % 4))}
             for i in range(count)
         ]
         (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -52,7 +52,7 @@ def run_of(start, place, case, **data):
         "pack": "" if kind in ("text", "rows") else kind,
         "hold_out": 0.2,
         "batch": 4,
-        "length": 48,
+        "length": 24,
         **data,
     }
     return Run(
@@ -94,7 +94,7 @@ def test_the_evaluation_of_packed_rows_is_that_of_padded_rows(start, place):
         begun = roles_lib.start(run)
         feed = feeds.make(run, begun)
         numbers.append(feed.evaluate(roles_lib.make(run, begun))["loss"])
-        assert feed.length <= 48
+        assert feed.length <= 24
     assert numbers[0] == pytest.approx(numbers[1], rel=1e-5)
 
 
@@ -116,7 +116,7 @@ def test_parts_of_a_batch_and_a_recurrent_model_learn(start, place, tmp_path):
         ("rows", {"pack": "best"}, "config.data.pack: 'best'. Did you mean best_fit?"),
         ("text", {"pack": "concat"}, "'concat', but the format lm fills its windows"),
         ("concat", {"too_long": "cut"}, "config.data.too_long 'cut' means nothing"),
-        ("best_fit", {"length": 8}, "tokens, at most 9 allowed; config.data.too_long"),
+        ("best_fit", {"length": 5}, "tokens, at most 6 allowed; config.data.too_long"),
         ("mixed rows", {"source": "text:a"}, "config.data.source: 'text:a' beside"),
         ("mixed rows", {"mixture": ("kjv",)}, "config.data.mixture: 'kjv', a weight"),
         ("mixed text", {"mixture": ("1 kv", "1 kjv")}, "Unknown source 'kv'."),
