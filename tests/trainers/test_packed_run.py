@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import pathlib
+import shutil
 
 import pytest
 
@@ -61,7 +63,7 @@ def run_of(start, place, case, **data):
         optimizer=Optimizer(lr=1e-2, decay="constant"),
         init_from=start,
         steps=5,
-        save_every=2,
+        save_every=3,
         log_every=0,
     )
 
@@ -72,13 +74,20 @@ CASES = ["concat", "mixed best_fit", "mixed rows", "mixed text"]
 @pytest.mark.parametrize("case", CASES)
 def test_a_stop_changes_no_bit(case, start, place, tmp_path, capsys):
     run = run_of(start, place, case)
-    loop.train(run, tmp_path / "whole")
+    loop.train(run, tmp_path / "w")
     out = capsys.readouterr().out
-    loop.train(dataclasses.replace(run, steps=3), tmp_path / "parts")
-    loop.train(run, tmp_path / "parts")
-    name = "model/model.safetensors"
-    whole, parts = ((tmp_path / w / name).read_bytes() for w in ("whole", "parts"))
-    assert whole == parts and whole != (tmp_path / start / name[6:]).read_bytes()
+    weights = tmp_path / "w/model/model.safetensors"
+    whole = weights.read_bytes()
+    # as if the run had been killed after its checkpoint of step 3
+    for name in ("checkpoints/00000005", "model"):
+        shutil.rmtree(tmp_path / "w" / name)
+    kept = tmp_path / "w/checkpoints/00000003/state.json"
+    written = kept.stat().st_ino, kept.stat().st_mtime_ns
+    assert loop.train(run, tmp_path / "w").step == 5
+    # it went on from there, and did not begin again
+    assert written == (kept.stat().st_ino, kept.stat().st_mtime_ns)
+    assert whole == weights.read_bytes()
+    assert whole != (pathlib.Path(start) / "model.safetensors").read_bytes()
     if run.data.pack:
         assert f"packing {run.data.pack}: " in out and "of their places used" in out
     if run.data.mixture:
