@@ -23,7 +23,7 @@ class Feed(NamedTuple):
       train: `train(number, roles)`: the endless dataset of Batches from that number on.
       evaluate: `evaluate(roles)`: the metrics of the evaluation data; None without
         such data.
-      rows: examples in one pass over the training data.
+      rows: examples, or windows of packed ones, in one pass over the training data.
       units: what a step consumes, for the progress bar: ("tokens", 8192).
       tokenizer: a Tokenizer, or None.
       prepare: `prepare(roles)`: called once before the first step.

@@ -84,7 +84,9 @@ def _batches(run, rows, of_parts, parts, window):
         def padded(number, roles):
             del roles
             return batches.row_batches(
-                *rows[:3],
+                rows.tokens,
+                rows.weights,
+                rows.starts,
                 data.batch,
                 run.seed,
                 start=number,
@@ -104,7 +106,13 @@ def _batches(run, rows, of_parts, parts, window):
     def windows(number, roles):
         del roles
         return batches.packed_batches(
-            *rows[:2], packed, data.batch, run.seed, start=number, shares=shares
+            rows.tokens,
+            rows.weights,
+            packed,
+            data.batch,
+            run.seed,
+            start=number,
+            shares=shares,
         )
 
     return windows, sum(packed.windows), window

@@ -144,9 +144,10 @@ def _check_packing(data, config):
             "means nothing; leave it out."
         )
     name = registry.name_of(config)
-    if reason := registry.entry(name).not_packed:
+    if not registry.entry(name).own_layers:
         raise ValueError(
-            f"{where}, but {name} cannot learn from packed rows: {reason}."
+            f"{where}, but {name} cannot read packed rows, because its attention sees "
+            "the whole row."
         )
 
 
