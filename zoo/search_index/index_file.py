@@ -82,7 +82,7 @@ def write(
     embedder: Embedder,
     source: str,
     dtype: str = "float32",
-    report=lambda *_: None,
+    report: Callable[[int, int], None] = lambda *_: None,
 ) -> Index:
     """Embeds the passages of a source and writes the index.
 
