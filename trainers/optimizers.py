@@ -80,7 +80,7 @@ def averaged(optimizer, variables) -> Iterator[None]:
       optimizer: of `build`.
       variables: for which it was built.
     """
-    if not optimizer.use_ema or not int(optimizer.iterations):
+    if not optimizer.use_ema or not np.asarray(optimizer.iterations.value):
         yield
         return
     averages = optimizer._model_variables_moving_average
