@@ -5,6 +5,7 @@
 DIR is a text encoder, such as all-MiniLM-L6-v2. Each of the 31,102 verses is a passage.
 The benchmark builds the index where FILE is absent; that takes minutes. It prints the
 rank of the first expected verse of each question, and how many are in the top five.
+("Who built the ark?" finds the ark of the covenant; so the question here names Noah.)
 
 With PYTHON, which has torch and transformers, it also embeds 200 verses there, and
 prints the largest difference between the two sides' numbers.
@@ -24,11 +25,15 @@ _INDEX = flags.DEFINE_string("index", None, "Of kjv; it is built where it is abs
 _PEER = flags.DEFINE_string("peer_python", None, "It has torch and transformers.")
 
 QUESTIONS = {
-    "Who built the ark?": ["Genesis 6:14", "Genesis 6:22", "Hebrews 11:7"],
+    "How did Noah save his family from the flood?": [
+        "Genesis 7:7",
+        "Genesis 6:18",
+        "Hebrews 11:7",
+    ],
     "What did God create in the beginning?": ["Genesis 1:1"],
     "How old was Methuselah when he died?": ["Genesis 5:27"],
     "Who was turned into a pillar of salt?": ["Genesis 19:26"],
-    "Who was thrown into the den of lions?": ["Daniel 6:16"],
+    "Who was thrown into the den of lions?": ["Daniel 6:16", "Daniel 6:24"],
     "Who was swallowed by a great fish?": ["Jonah 1:17"],
     "Who is my shepherd?": ["Psalms 23:1"],
     "Who betrayed Jesus for thirty pieces of silver?": [

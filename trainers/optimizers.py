@@ -80,7 +80,7 @@ def averaged(optimizer, variables) -> Iterator[None]:
       optimizer: of `build`.
       variables: for which it was built.
     """
-    if not optimizer.use_ema or not int(optimizer.iterations):
+    if not optimizer.use_ema or not np.asarray(optimizer.iterations.value):
         yield
         return
     averages = optimizer._model_variables_moving_average
@@ -185,8 +185,11 @@ class _PerVariable:
 
     # of the Keras class that follows in the order of resolution
     iterations: Any
+    learning_rate: Any
+    weight_decay: Any
     use_ema: bool
     ema_momentum: float
+    _use_weight_decay: Any
     _get_variable_index: Any
     _model_variables_moving_average: Any
 
@@ -198,18 +201,22 @@ class _PerVariable:
 
     def _apply_weight_decay(self, variables):
         """Keras' weight decay, by each variable's own learning rate."""
-        decay: Any = super()._apply_weight_decay  # type: ignore
-        if not self.factors:
-            return decay(variables)
-        names = [n for n in ("weight_decay", "adam_weight_decay") if hasattr(self, n)]
-        kept = {name: getattr(self, name) for name in names}
-        for factor in sorted(set(self.factors)):
-            for name, value in kept.items():
-                setattr(self, name, value and value * factor)
-            index = self._get_variable_index
-            decay([v for v in variables if self.factors[index(v)] == factor])
-        for name, value in kept.items():
-            setattr(self, name, value)
+        if not self.factors or not self.weight_decay:
+            return super()._apply_weight_decay(variables)  # type: ignore
+        decaying = [v for v in variables if self._use_weight_decay(v)]
+        factors = [self.factors[self._get_variable_index(v)] for v in decaying]
+
+        def update_all(strategy, values):
+            for value, factor in zip(values, factors, strict=True):
+
+                def decay(variable, share=self.weight_decay * factor):
+                    rate = tf.cast(self.learning_rate, variable.dtype)
+                    variable.assign_sub(variable * share * rate)
+
+                strategy.extended.update(value, decay, group=False)
+
+        context: Any = tf.distribute.get_replica_context()
+        context.merge_call(update_all, args=([v.value for v in decaying],))
 
     def _update_model_variables_moving_average(self, variables):
         """Takes the weights of this step into the averages."""

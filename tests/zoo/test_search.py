@@ -64,9 +64,9 @@ def test_vectors_of_an_encoder(tokenizer):
 
 
 def test_batches_hold_each_row_once_and_few_tokens(monkeypatch):
-    monkeypatch.setattr(search_index, "_TOKENS", 12)
+    monkeypatch.setattr(search_index.embedder, "_TOKENS", 12)
     lengths_N = np.array([3, 9, 1, 1, 4, 30, 2])
-    found = list(search_index._batches(lengths_N))
+    found = list(search_index.embedder._batches(lengths_N))
     assert sorted(np.concatenate(found)) == list(range(7))
     for batch in found:
         assert len(batch) == 1 or len(batch) * lengths_N[batch].max() <= 12

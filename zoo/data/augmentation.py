@@ -130,7 +130,8 @@ def augment(
 
 def _swapped(tokens_BT, inner_B, key, share, before):
     """Exchanges two disjoint spans of equal length of each text."""
-    draw_3B = tf.random.stateless_uniform([3, tf.shape(tokens_BT)[0]], key)
+    shape = tf.stack([3, tf.shape(tokens_BT)[0]])
+    draw_3B = tf.random.stateless_uniform(shape, key)
     # rounded up or down at random, so that the mean share is exact
     exact_B = share / 2 * tf.cast(inner_B, tf.float32)
     span_B = tf.cast(tf.floor(exact_B + draw_3B[0]), tf.int32)
