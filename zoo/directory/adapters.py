@@ -164,9 +164,11 @@ class _Merged:
             return
         target = None if key is None else self.names.get(key)
         if target is None or not name.startswith(PREFIX):
+            what = "is of no linear map" if match else "is no weight"
             raise ValueError(
-                f"{self.path}: the tensor {name} is of no linear map of the base "
-                f"model {self.base.where}."
+                f"{self.path}: the tensor {name} {what} of the base model "
+                f"{self.base.where}. Adapters beside a new head are read from the "
+                "merged model."
             )
         if match:
             self.factors.setdefault(target, {})[match[2]] = name

@@ -253,9 +253,12 @@ FIRST = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
         ),
         (
             lambda t: t.update({f"{FIRST}magnitude_vector": zeros(32)}),
-            "lora_magnitude_vector is of no linear map",
+            "lora_magnitude_vector is no weight",
         ),
-        (lambda t: t.update({"score.weight": zeros(2, 32)}), "score.weight is of no"),
+        (
+            lambda t: t.update({"score.weight": zeros(2, 32)}),
+            "score.weight is no weight",
+        ),
         (
             lambda t: t.update({"base_model.model.model.norm.weight": zeros(5)}),
             r"norm.weight has shape \(5,\), but its base .* need \(32,\)",
