@@ -61,8 +61,9 @@ def chats(folder):
     """A file of chats, short enough for the smallest model."""
     path = folder / "chats.jsonl"
     names = ("user", "assistant")
-    chat = {"messages": [{"role": name, "content": "ab"} for name in names]}
-    path.write_text(f"{json.dumps(chat)}\n" * 40)
+    rows = [[{"role": r, "content": text} for r in names] for text in ("ab", "ba")]
+    lines = [json.dumps({"messages": row}) for row in rows]
+    path.write_text("\n".join(lines * 20))
     return f"jsonl:{path}"
 
 
