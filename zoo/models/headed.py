@@ -119,7 +119,7 @@ class Headed(registry.ConfigSerializable, keras.Model):
         self.transform = self.transform_norm = self.classifier = None
         self.mask_bias = None
         with keras.name_scope("body"):
-            build = registry.entry(registry.name_of(c.body)).build
+            build: Any = registry.entry(registry.name_of(c.body)).build
             self.body = build(c.body) if encoder else build(c.body, with_head=False)
         self.dropout = Dropout(c.dropout)
         if c.hidden:
@@ -177,10 +177,10 @@ class Headed(registry.ConfigSerializable, keras.Model):
             if self.transform_norm is None:
                 x = tf.tanh(x)
             else:
-                x = activate(x, c.body.activation, training)
-                rows = tf.reshape(x, (-1, x.shape[-1]))
-                rows = self.transform_norm.call(rows, training)
-                x = tf.reshape(rows, tf.shape(x))
+                y_ND = tf.reshape(x, (-1, c.body.feature_width))
+                y_ND = activate(y_ND, c.body.activation, training)
+                y_ND = self.transform_norm.call(y_ND, training)
+                x = tf.reshape(y_ND, tf.shape(x))
         return self.dropout(x, training=training)
 
     def logits(self, x):
