@@ -214,8 +214,8 @@ def changing(run: Run, roles: dict[str, keras.Model], learning) -> dict[str, lis
 
 def _with_labels(given, found):
     """The Run's Config; where it names no classes, it takes those of the directory."""
-    classifies = given.task == found.task == "classify"
-    if classifies and not given.labels and given.classes == found.classes:
+    names_classes = given.task == found.task in ("classify", "tag")
+    if names_classes and not given.labels and given.classes == found.classes:
         return dataclasses.replace(given, labels=found.labels)
     return given
 

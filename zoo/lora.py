@@ -78,7 +78,7 @@ def _chosen(name, found, lora) -> list[modules.Module]:
         return [m for m in found if m.attention] or found
     for target in lora.targets:
         if not any(module.fits(target) for module in found):
-            names = {*modules.short_names(found), ALL_LINEAR}
+            names = {*modules.short_names(found, found), ALL_LINEAR}
             raise ValueError(
                 f"config.lora.targets: {target!r} fits no linear map of {name}."
                 f"{suggest(target, names)}"

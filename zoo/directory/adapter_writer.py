@@ -30,7 +30,8 @@ def save(directory, model, lora: Lora, base: str, replace: bool = False) -> None
     Raises:
       ValueError: the folder is not empty, or cannot be written.
     """
-    adapted = [m for m in modules.of(model) if _index(m) is not None]
+    every = modules.of(model)
+    adapted = [m for m in every if _index(m) is not None]
     tensors = {f"{m.name}.lora_{x}.weight": _value(m, x) for m in adapted for x in "AB"}
     saved = _outside(model)
     tensors |= saved
@@ -39,7 +40,7 @@ def save(directory, model, lora: Lora, base: str, replace: bool = False) -> None
         lora,
         model.config.task,
         os.path.abspath(base) if os.path.lexists(base) else base,
-        modules.short_names(adapted),
+        modules.short_names(adapted, every),
         sorted({modules.module_of(name).removesuffix(".bias") for name in saved}),
         any(m.mapping.transposed for m in adapted),
     )
@@ -78,7 +79,7 @@ def _outside(model) -> dict[str, np.ndarray]:
         variable = variables[mapping.path]
         if id(variable) not in inside:
             found |= mapping.to_hf(np.asarray(variable.value, np.float32))
-    return found
+    return {name.replace("/", "."): value for name, value in found.items()}
 
 
 def _base_weights(adapted):

@@ -122,15 +122,18 @@ class _Merged:
 
     def __init__(self, path, config, tensors, base):
         self.path, self.config, self.tensors, self.base = path, config, tensors, base
+        found = assemble.config_of(base)
         family = base.config["model_type"]
         own = family.startswith(config_json.OWN)
-        self.family = None if own else (family, assemble.config_of(base))
+        self.family = None if own else (family, found)
         self.names = {self._key(name): name for name in base.shapes}
         self.transposed = self._transposed()
         self.factors: dict[str, dict[str, str]] = {}  # by the base's tensor
         self.saved: dict[str, str] = {}
         for name in tensors:
             self._add(name)
+        if not self.factors:
+            raise ValueError(f"{path}: {WEIGHTS} has no lora_A and lora_B.")
         for name, factors in self.factors.items():
             self._check(name, factors)
 
@@ -147,6 +150,8 @@ class _Merged:
         """The base's tensors that are stored [in, out]."""
         if self.family is None:
             return {name for name in self.base.shapes if name.endswith("kernel")}
+        if self.family[1].layers > len(self.base.shapes):
+            return set()  # such a base is refused when it is built
         return {
             self.names[name]
             for mapping in hf.weight_mappings(*self.family)
@@ -164,9 +169,11 @@ class _Merged:
             return
         target = None if key is None else self.names.get(key)
         if target is None or not name.startswith(PREFIX):
+            what = "is of no linear map" if match else "is no weight"
             raise ValueError(
-                f"{self.path}: the tensor {name} is of no linear map of the base "
-                f"model {self.base.where}."
+                f"{self.path}: the tensor {name} {what} of the base model "
+                f"{self.base.where}. Adapters beside a new head are read from the "
+                "merged model."
             )
         if match:
             self.factors.setdefault(target, {})[match[2]] = name
@@ -211,10 +218,20 @@ class _Merged:
         value, factors = self.base.tensors[name], self.factors.get(name)
         if factors is None:
             return value
-        down, up = (np.asarray(self.tensors[factors[x]], np.float32) for x in "AB")
+        down, up = (self._factor(factors[x]) for x in "AB")
         delta = self.config.scale_of(self._module(factors["A"])) * (up @ down)
         delta = delta.T if name in self.transposed else delta
         return np.asarray(value, np.float32) + delta
+
+    def _factor(self, name) -> np.ndarray:
+        """A or B in float32."""
+        value = self.tensors[name]
+        if value.dtype not in assemble.FLOATS:
+            raise ValueError(
+                f"{self.path}: the tensor {name} is of {value.dtype}; float32, float16 "
+                "or bfloat16 allowed."
+            )
+        return np.asarray(value, np.float32)
 
     def release(self) -> None:
         """Releases the memory of what can be read again."""

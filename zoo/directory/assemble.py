@@ -16,7 +16,7 @@ from zoo.directory import config_json, hf, uninitialized
 from zoo.directory.pretrained import Loaded, Pretrained, Tensors
 from zoo.layers import low_rank
 
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
+FLOATS = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
 _CHUNK = 2**18  # numbers that are copied at once: a megabyte
 _RELEASE_AFTER = 32 * 2**20  # bytes to copy before pages of the files are released
 
@@ -205,7 +205,7 @@ def _copy(tensors, mapping, shape, names, where) -> np.ndarray:
     """Returns a variable's value in float32, copied from its tensors and checked."""
     parts = [tensors[names[name]] for name in mapping.hf_names]
     for name, part in zip(mapping.hf_names, parts, strict=True):
-        if part.dtype not in _FLOATS:
+        if part.dtype not in FLOATS:
             raise ValueError(
                 f"{where}: the tensor {names[name]} is of {part.dtype}; float32, "
                 "float16 or bfloat16 allowed."

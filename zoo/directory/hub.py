@@ -7,7 +7,7 @@ download, and finds cached files without network.
 import pathlib
 import re
 
-from zoo.directory import safetensors_file
+from zoo.directory import adapters, safetensors_file
 from zoo.directory.hf import sentence_transformers
 from zoo.text.importers import hf_files
 
@@ -21,6 +21,8 @@ _FIRST = (
     "special_tokens_map.json",
     "chat_template.jinja",
     safetensors_file.INDEX,
+    adapters.CONFIG,
+    adapters.BASE,
     *sentence_transformers.NAMES,
 )
 _LAYOUT = (
@@ -51,17 +53,19 @@ def fetch(name: str, revision: str | None = None) -> pathlib.Path:
         failed. The message lists the files to provide by hand.
     """
     folder = fetch_tokenizer(name, revision)
-    weights = [safetensors_file.FILE]
-    if (folder / safetensors_file.INDEX).exists():
+    config, weights = "config.json", [safetensors_file.FILE]
+    if adapters.is_adapter(folder):
+        config, weights = adapters.CONFIG, [adapters.WEIGHTS]
+    elif (folder / safetensors_file.INDEX).exists():
         weights = safetensors_file.shards(folder)
     _add(name, folder, weights)
-    missing = [n for n in ("config.json", *weights) if not (folder / n).exists()]
+    missing = [n for n in (config, *weights) if not (folder / n).exists()]
     if missing == [safetensors_file.FILE]:
         _add(name, folder, [TF_FILE])
         missing = [] if (folder / TF_FILE).exists() else missing
     if missing:
         reason = f"{folder} has no {missing[0]}"
-        if missing[0] == safetensors_file.FILE:
+        if missing[0] in (safetensors_file.FILE, adapters.WEIGHTS):
             reason += "; pickles (*.bin) can run code and are not fetched"
         raise ValueError(_advice(name, reason))
     return folder

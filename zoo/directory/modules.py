@@ -104,15 +104,16 @@ def module_of(tensor: str) -> str:
     return tensor.replace("/", ".").removesuffix(".weight")
 
 
-def short_names(modules: list[Module]) -> list[str]:
+def short_names(modules: list[Module], every: list[Module]) -> list[str]:
     """Returns names that stand for modules in PEFT's `target_modules`.
 
     A name is the last component, such as "q_proj". Where two modules of a layer share
-    it, as mlp.c_proj and attn.c_proj do, more of the name is kept.
+    it, as mlp.c_proj and attn.c_proj do, the name in the layer is kept.
+
+    Args:
+      modules: some modules of a model.
+      every: all modules of the model.
     """
-    inside = {m.short for m in modules}
-    last = [name.rpartition(".")[2] for name in inside]
-    return sorted(
-        name if last.count(name.rpartition(".")[2]) > 1 else name.rpartition(".")[2]
-        for name in inside
-    )
+    last = [name.rpartition(".")[2] for name in {m.short for m in every}]
+    names = {m.short: m.short.rpartition(".")[2] for m in modules}
+    return sorted({x if last.count(x) == 1 else name for name, x in names.items()})

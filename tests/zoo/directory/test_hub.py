@@ -16,8 +16,9 @@ import pytest
 from directory_cases import SMALL, built
 from huggingface_hub import constants
 
-from zoo import directory
-from zoo.directory import hub, safetensors_file
+from zoo import directory, lora
+from zoo.directory import adapter_writer, hub, safetensors_file
+from zoo.lora_config import Lora
 
 NAME = "owner/small-model"
 EXTRAS = ("README.md", "pytorch_model.bin", "flax_model.msgpack", "vocab.json")
@@ -324,3 +325,26 @@ def test_a_tokenizer_without_the_weights(server, models, tokenizer):
     found = directory.read_tokenizer(NAME)
     assert found.json == tokenizer.json
     assert not [name for name in server.got() if name.endswith("safetensors")]
+
+
+def test_adapters_and_their_base(server, models, tmp_path):
+    """The adapters come from the Hub, and so does their base, by its name in them."""
+    (first, _), _ = models
+    options = Lora(rank=2)
+    model = directory.load(first).model
+    lora.add(model, options)
+    for variable in lora.learning(model):
+        variable.assign_add(variable * 0 + 0.1)
+    adapter_writer.save(tmp_path / "adapter", model, options, NAME)
+    (tmp_path / "adapter/README.md").write_text("not needed")
+    config = json.loads((tmp_path / "adapter/adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == NAME
+    config["revision"] = A
+    (tmp_path / "adapter/adapter_config.json").write_text(json.dumps(config))
+    server.commits, server.branches = {A: first, B: tmp_path / "adapter"}, {"main": B}
+    loaded = directory.load(NAME)
+    same(loaded, lora.merged(model))
+    assert "README.md" not in server.got()
+    assert loaded.tokenizer.encode("abc") == directory.read_tokenizer(NAME).encode(
+        "abc"
+    )

@@ -253,12 +253,20 @@ FIRST = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
         ),
         (
             lambda t: t.update({f"{FIRST}magnitude_vector": zeros(32)}),
-            "lora_magnitude_vector is of no linear map",
+            "lora_magnitude_vector is no weight",
         ),
-        (lambda t: t.update({"score.weight": zeros(2, 32)}), "score.weight is of no"),
+        (
+            lambda t: t.update({"score.weight": zeros(2, 32)}),
+            "score.weight is no weight",
+        ),
         (
             lambda t: t.update({"base_model.model.model.norm.weight": zeros(5)}),
             r"norm.weight has shape \(5,\), but its base .* need \(32,\)",
+        ),
+        (lambda t: t.clear(), "has no lora_A and lora_B"),
+        (
+            lambda t: t.update({f"{FIRST}A.weight": zeros(3, 32).astype(np.int32)}),
+            "lora_A.weight is of int32; float32, float16 or bfloat16 allowed",
         ),
         (
             lambda t: t.update({f"{FIRST}A.weight": zeros(3, 32) + np.nan}),
