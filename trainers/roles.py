@@ -222,4 +222,4 @@ def _with_labels(given, found):
 
 def _stored(config):
     """What a model directory says of a Config, whose 0s stand for other numbers."""
-    return directory.fields_of(dataclasses.replace(config, dropout=0.0))
+    return directory.fields_of(assemble.without_dropout(config))

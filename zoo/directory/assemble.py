@@ -133,7 +133,7 @@ def _policy(name) -> Iterator[None]:
 
 def _check_config(config, found, where):
     """Refuses a Config that differs from the pretrained one in more than dropout."""
-    given, allowed = (config_json.to_json(_without_dropout(c)) for c in (config, found))
+    given, allowed = (config_json.to_json(without_dropout(c)) for c in (config, found))
     for field in {**given, **allowed}:
         if given.get(field) != allowed.get(field):
             raise ValueError(
@@ -142,10 +142,10 @@ def _check_config(config, found, where):
             )
 
 
-def _without_dropout(config):
+def without_dropout(config):
     """Returns a Config without dropout, in its body neither."""
     body = getattr(config, "body", None)
-    fields = {} if body is None else {"body": _without_dropout(body)}
+    fields = {} if body is None else {"body": without_dropout(body)}
     return dataclasses.replace(config, dropout=0.0, **fields)
 
 
