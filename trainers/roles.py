@@ -133,10 +133,11 @@ def _model(start, source, roles, needs):
         return directory.load(source).model
     policy = keras.config.dtype_policy().name
     if start.body_only:
-        model = registry.build_config(start.config)
         loaded = assemble.assemble(start.pretrained, None, policy).model
-        _copy_body(loaded, model.body)
-        return model
+        own = dataclasses.fields(start.config)
+        values = {f.name: getattr(start.config, f.name) for f in own}
+        del values["body"]
+        return headed.put_on(loaded, **values)
     if start.pretrained is not None:
         return assemble.assemble(start.pretrained, start.config, policy).model
     model = registry.build_config(start.config)
@@ -144,15 +145,6 @@ def _model(start, source, roles, needs):
         first = next(roles[name] for name in needs if needs[name] == "model")
         model.set_weights(first.get_weights())
     return model
-
-
-def _copy_body(loaded, body) -> None:
-    """Copies the weights of a loaded model, or of its own body, into a body."""
-    if registry.name_of(loaded.config) == "headed":
-        loaded = loaded.body
-    values = {v.path.removeprefix("body/"): v for v in loaded.weights}
-    for variable in body.weights:
-        variable.assign(values[variable.path.removeprefix("body/")])
 
 
 def learning(run: Run, roles: dict[str, keras.Model]) -> list[Any]:

@@ -230,6 +230,25 @@ class Headed(registry.ConfigSerializable, keras.Model):
         return tf.cast(pooling.mean(x_BTD, lengths_B), x_BTD.dtype)
 
 
+def put_on(pretrained, **fields) -> Headed:
+    """Puts a new head on a copy of a pretrained body.
+
+    Args:
+      pretrained: a language model, a text encoder, or a model with another head.
+      **fields: of `Config`, all but `body`.
+
+    Raises:
+      ValueError: the body takes no head, or a field is wrong.
+    """
+    old = pretrained.body if isinstance(pretrained, Headed) else pretrained
+    config = registry.config("headed", body=old.config, **fields)
+    model = registry.build_config(config)
+    values = {v.path.removeprefix("body/"): v for v in old.weights}
+    for variable in model.body.weights:
+        variable.assign(values[variable.path.removeprefix("body/")])
+    return model
+
+
 registry.register(
     "headed",
     Config,
