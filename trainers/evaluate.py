@@ -98,7 +98,7 @@ def _request(loaded, run) -> request.Request:
     length = 0
     if loaded.model.config.reads == "text":
         length = window(run, loaded.model.config)
-    held_out = request.HeldOut(run, length, _WORKDIR.value)
+    held_out = request.HeldOut(run, length, str(_WORKDIR.value))
     return request.Request(**{**own, **given, "held_out": held_out})
 
 
