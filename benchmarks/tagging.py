@@ -164,7 +164,8 @@ def answered(run, folder, test: list[Sentence]) -> list[list[str]]:
     the model; a word behind the context gets no answer, an error too.
     """
     loaded = directory.load(folder)
-    config = loaded.model.config
+    config, tokenizer = loaded.model.config, loaded.tokenizer
+    assert tokenizer is not None
     known = set(config.labels)
     plain = [
         {"tokens": words, "tags": [t if t in known else config.labels[0] for t in tags]}
@@ -173,11 +174,11 @@ def answered(run, folder, test: list[Sentence]) -> list[list[str]]:
     rows = formats.rows.read(
         [("a test sentence", {k: list(v) for k, v in e.items()}) for e in plain],
         formats.BY_NAME["tag"],
-        loaded.tokenizer,
+        tokenizer,
         run.data.length or config.context,
         too_long="cut",
         labels=formats.Labels(config.labels),
-        frame=framing.frame(loaded.tokenizer, config),
+        frame=framing.frame(tokenizer, config),
     )
     dataset = batches.eval_labelled(
         rows.tokens, rows.starts, rows.labels, _ROWS, rows.weights

@@ -156,15 +156,16 @@ def plain(run: Run, source: str) -> Run:
 def answers_of(run: Run, folder, test) -> evaluation.labels.Answers:
     """What a model directory answers to the test texts, cut as in training."""
     loaded = directory.load(folder)
-    config = loaded.model.config
+    config, tokenizer = loaded.model.config, loaded.tokenizer
+    assert tokenizer is not None
     rows = formats.rows.read(
         [("a test text", {"text": text, "label": label}) for text, label in test],
         formats.BY_NAME["classify"],
-        loaded.tokenizer,
+        tokenizer,
         run.data.length or config.context,
         too_long="cut",
         labels=formats.Labels(config.labels),
-        frame=framing.frame(loaded.tokenizer, config),
+        frame=framing.frame(tokenizer, config),
     )
     dataset = batches.eval_labelled(rows.tokens, rows.starts, rows.labels, _ROWS)
     return evaluation.labels.make_answers()(loaded.model, dataset)

@@ -64,18 +64,44 @@ def pretrained(corpus, folder):
     return str(folder)
 
 
+def shrunk(model):
+    """The Config with small sizes, also those of its body."""
+    fields = {f.name for f in dataclasses.fields(model)} & SMALL.keys()
+    changes = {k: SMALL[k] for k in fields}
+    if getattr(model, "body", None) is not None:
+        changes["body"] = shrunk(model.body)
+    return dataclasses.replace(model, **changes)
+
+
+def labelled(format, folder):
+    """A file of texts, or of words, with labels."""
+    rows = [
+        {"text": f"abc {i}", "label": "no"}
+        if format == "classify"
+        else {"tokens": ["abc", f"{i}"], "tags": ["a", "b"]}
+        for i in range(9)
+    ]
+    rows += [{**row, "label": "yes"} for row in rows if format == "classify"]
+    path = folder / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return f"jsonl:{path}"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_learns(name, corpus, tmp_path, float32):
     run = run_of(name)
     if run.model is None:
         run.init_from = pretrained(corpus, tmp_path / "pretrained")
     else:
-        fields = {f.name for f in dataclasses.fields(run.model)} & SMALL.keys()
-        run.model = dataclasses.replace(run.model, **{k: SMALL[k] for k in fields})
+        run.model = shrunk(run.model)
     if name == "lm_keras_hub":
         run.model.settings["vocabulary_size"] = 300
     if type(run.objective).feed == "text":
         run.data.source = f"text:{corpus}"
+    elif run.data.format != "lm":
+        run.data.source = labelled(run.data.format, tmp_path)
+        tokenizer.train([corpus.read_text()], 300).save(str(tmp_path / "tokenizer"))
+        run.data.tokenizer = str(tmp_path / "tokenizer")
     run.data.batch = 2 * run.accumulate
     run.data.length = 0
     run.steps, run.epochs, run.log_every, run.eval_every = 2, 0, 1, 0

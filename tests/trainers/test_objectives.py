@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from trainers import objectives
 from trainers.objectives import Classify, LanguageModel
-from zoo import models
+from zoo import models, registry
 
 RNG = np.random.default_rng(0)
 
@@ -97,6 +97,32 @@ def test_regress():
     wanted = np.average(errors, weights=batch["weights"])
     assert mean(loss) == pytest.approx(wanted, rel=1e-5)
     assert not loss.metrics
+
+
+@pytest.mark.parametrize("task", ["classify", "tag", "regress"])
+def test_labels_of_texts(task):
+    body = registry.config("text_encoder", vocab_size=30, width=16, layers=1, heads=2)
+    classes = 0 if task == "regress" else 3
+    model = models.build("headed", body=body, task=task, classes=classes)
+    shape = (4, 6) if task == "tag" else (4,)
+    batch = {
+        "tokens": tf.constant(RNG.integers(1, 30, (4, 6)), tf.int32),
+        "lengths": tf.constant([6, 3, 1, 4]),
+        "label": tf.constant(RNG.integers(0, 3, shape), tf.int32),
+        "weights": tf.constant(RNG.integers(0, 3, shape), tf.float32),
+    }
+    loss = Classify(label_smoothing=0.5).loss({"policy": model}, batch, False)
+    y = model(batch["tokens"], batch["lengths"])
+    if task == "regress":
+        losses = (y - tf.cast(batch["label"], tf.float32)) ** 2
+    else:
+        losses = keras.losses.sparse_categorical_crossentropy(batch["label"], y, True)
+        right, weight = loss.metrics["accuracy"]
+        hits = np.argmax(y, -1) == batch["label"]
+        wanted = np.average(hits, weights=batch["weights"])
+        assert float(right / weight) == pytest.approx(wanted)
+    wanted = np.average(losses, weights=batch["weights"])
+    assert mean(loss) == pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", objectives.BY_NAME)

@@ -29,14 +29,14 @@ class Answers(NamedTuple):
       answers_N: the answered ones.
       losses_N: float32: the negative log-probability of each label, or the squared
         error.
-      probabilities_NC: float32, of each class of classify; else None.
+      probabilities_NC: float32, of each class of classify; else empty.
     """
 
     rows_N: np.ndarray
     labels_N: np.ndarray
     answers_N: np.ndarray
     losses_N: np.ndarray
-    probabilities_NC: np.ndarray | None = None
+    probabilities_NC: np.ndarray = np.zeros((0, 0), np.float32)
 
 
 def make_answers():
@@ -47,8 +47,7 @@ def make_answers():
     a weight.
     """
 
-    # a trace for each shape, as in `sums`
-    @tf.function(autograph=False)
+    @tf.function(autograph=False, reduce_retracing=True)
     def answers_of(model, batch):
         label, there = batch["label"], batch["weights"] > 0
         row = batch["row"]

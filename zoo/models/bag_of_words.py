@@ -98,7 +98,8 @@ class BagOfWords(registry.ConfigSerializable, keras.Model):
     """Maps texts of tokens to logits [B, C], or to values [B] for regression."""
 
     def __init__(self, config: Config, **kwargs):
-        super().__init__(**kwargs)
+        # Keras numbers models, and the table's path has the name of its model
+        super().__init__(**{"name": "bag_of_words", **kwargs})
         c = self.config = config
         outputs = answers.outputs("bag_of_words", c.task, c.classes)
         penalty = keras.regularizers.L1L2(c.l1, c.l2) if c.l1 or c.l2 else None

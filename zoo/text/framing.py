@@ -50,5 +50,6 @@ def frame(tokenizer: Tokenizer, config: Any) -> Frame:
         before, after = tokenizer.prefix, []
     else:
         before, after = post_processor.frame(tokenizer.json)
-    needed = not before and not after and tokenizer.end_id is not None
-    return Frame(before, after, [tokenizer.end_id] if needed else [])
+    if before or after or tokenizer.end_id is None:
+        return Frame(before, after, [])
+    return Frame(before, after, [tokenizer.end_id])

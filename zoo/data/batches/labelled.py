@@ -65,6 +65,7 @@ def labelled_batches(
         size_K = tf.where(there_K, tf.gather(lengths_R, row_K), tf.int64.max)
         order_K = tf.argsort(size_K, stable=True)
         at_B = order_K[number % _CHUNK * batch :][:batch]
+        at_B = tf.ensure_shape(at_B, [batch])  # known to tf.distribute
         return gather(tf.gather(row_K, at_B), tf.gather(there_K, at_B))
 
     return endless(make, count, 1, seed, start, shuffle=True)

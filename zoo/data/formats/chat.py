@@ -31,7 +31,8 @@ def _row(values: dict[str, Any], tokenizer: Tokenizer) -> rows.Row:
             weights[first:last] = [1.0] * (last - first)
     if not any(weights):
         raise ValueError("messages: none is the assistant's, so nothing is learnt.")
-    return rows.Row(tokens, weights)
+    last = len(weights) - weights[::-1].index(1.0)  # nothing is learnt behind it
+    return rows.Row(tokens[:last], weights[:last])
 
 
 def _span(tokenizer, messages, number, tokens) -> tuple[int, int]:
@@ -40,18 +41,18 @@ def _span(tokenizer, messages, number, tokens) -> tuple[int, int]:
     through = rendering.encode(
         tokenizer, messages[: number + 1], add_generation_prompt=False
     )
-    for part in (before, through):
-        if tokens[: len(part)] != part:
-            raise ValueError(
-                f"messages[{number}]: the chat template writes the chat up to this "
-                "message in another way when more follows, so a model that learns the "
-                "whole chat would not meet what a server sends."
-            )
-    ends = set(tokenizer.end_ids)
-    for place in range(len(before), len(through)):
-        if tokens[place] in ends:
-            return len(before), place + 1
-    return len(before), len(through)
+    first, ends = len(before), set(tokenizer.end_ids)
+    places = (i for i in range(first, len(through)) if through[i] in ends)
+    # some templates write the next generation prompt behind the end token
+    end = next(places, len(through) - 1) + 1
+    if tokens[:first] != before or tokens[:end] != through[:end]:
+        raise ValueError(
+            f"messages[{number}]: the chat up to this message has other tokens when "
+            "more follows, by the chat template or by a break in front of the "
+            "message. So a model that learns the whole chat would not meet what a "
+            "server sends."
+        )
+    return first, end
 
 
 def _messages(value: Any) -> list[dict[str, str]]:

@@ -41,7 +41,7 @@ class Rows(NamedTuple):
       starts: int64 [R + 1]: row i is `tokens[starts[i] : starts[i + 1]]`.
       counts: how many rows were read, dropped as bad, dropped as too long, and cut.
       labels: int32 [R] classes or float32 [R] values of labelled rows; int32 [N] of
-        tagged rows, 0 where the weight is 0; None of rows without labels.
+        tagged rows, 0 where the weight is 0; of length 0 without labels.
       numbers: of each row, the number of its example among those that were read.
     """
 
@@ -49,7 +49,7 @@ class Rows(NamedTuple):
     weights: np.ndarray
     starts: np.ndarray
     counts: dict[str, int]
-    labels: np.ndarray | None = None
+    labels: np.ndarray = np.zeros(0, np.int32)
     numbers: tuple[int, ...] = ()
 
 
@@ -228,10 +228,10 @@ def _framed(row: Row, frame: Frame) -> Row:
     return Row(tokens, [0.0] * before + row.weights + [0.0] * after, row.label)
 
 
-def _labels(rows: list[Row], makes: str, labels: Labels | None) -> np.ndarray | None:
+def _labels(rows: list[Row], makes: str, labels: Labels | None) -> np.ndarray:
     """The labels of all rows, or of all tokens of tagged rows."""
     if labels is None:
-        return None
+        return np.zeros(0, np.int32)
     kind = np.int32 if labels.names else np.float32
     if makes == "tagged":
         return np.concatenate([np.array(row.label, kind) for row in rows])
