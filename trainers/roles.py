@@ -17,6 +17,7 @@ import keras
 from trainers.run import Run, differences
 from zoo import directory, lora, registry
 from zoo.directory import adapters, assemble
+from zoo.models import headed
 from zoo.text.tokenizer import Tokenizer
 
 

@@ -261,7 +261,7 @@ def test_classes(tmp_path):
     assert found.measures["accuracy"].value == np.mean(answered == labels)
     hits = probabilities[np.arange(30), labels]
     assert found.measures["loss"].value == pytest.approx(-np.log(hits).mean())
-    summary = report.summary(found)
+    summary = report.summary(found, resamples=20)
     assert np.sum(summary["confusion"]["counts"]) == 30
     page = report.markdown(summary)
     assert r"| b\|c |" in page

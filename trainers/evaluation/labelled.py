@@ -36,11 +36,10 @@ def evaluate(loaded: Loaded, request: Request) -> Evaluated:
             "generates no answers; leave it out."
         )
     rows = _rows(loaded, request, name)
-    right: Any = rows.labels
     dataset = batches.eval_labelled(
         rows.tokens,
         rows.starts,
-        right,
+        rows.labels,
         request.batch or _ROWS,
         rows.weights if name == "tag" else None,
     )

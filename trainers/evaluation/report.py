@@ -14,17 +14,20 @@ from zoo.metrics import bootstrap
 LEVEL = 0.95  # of all intervals
 
 
-def summary(evaluated: Evaluated, seed: int = 0) -> dict[str, Any]:
+def summary(
+    evaluated: Evaluated, seed: int = 0, resamples: int = 1000
+) -> dict[str, Any]:
     """An evaluation as JSON: each number with its interval.
 
     Args:
       evaluated: what was found.
       seed: of the bootstrap.
+      resamples: of the bootstrap.
     """
     metrics = {}
     for name, measured in evaluated.measures.items():
         low, high = bootstrap.interval(
-            measured.rows_N, measured.measure, seed, level=LEVEL
+            measured.rows_N, measured.measure, seed, resamples, LEVEL
         )
         metrics[name] = {"value": measured.value, "low": low, "high": high}
         if measured.signature:
