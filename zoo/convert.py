@@ -18,8 +18,7 @@ _SOURCE = flags.DEFINE_string(
     None,
     "A model directory; a folder of LoRA adapters, which are merged; a file *.gguf, "
     "*.keras or *.weights.h5; a folder with a checkpoint of TensorFlow; owner/name on "
-    "the Hugging Face Hub; or keras_hub:NAME, "
-    "the name or folder of a preset.",
+    "the Hugging Face Hub; or keras_hub:NAME, the name or folder of a preset.",
     required=True,
 )
 _OUTPUT = flags.DEFINE_string(
