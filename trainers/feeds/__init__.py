@@ -40,6 +40,7 @@ def make(run: Run, start: Start) -> Feed:
     """
     one_of(f"feed of {run.objective.name}", run.objective.feed, BY_NAME)
     _check_augment(run, start.config)
+    _check_sources(run, start.config)
     return BY_NAME[run.objective.feed](run, start)
 
 
@@ -52,3 +53,15 @@ def _check_augment(run, config):
             f"config.data.augment: {run.data.augment!r}, but only texts with one label "
             "allowed; a change of these data would make their targets wrong."
         )
+
+
+def _check_sources(run, config):
+    """Refuses what only language models do: mixtures, and windows of several rows."""
+    if run.objective.feed == "text" and config.task == "generate":
+        return
+    for field in ("mixture", "pack"):
+        if value := getattr(run.data, field):
+            raise ValueError(
+                f"config.data.{field}: {value!r}, but only a language model takes it; "
+                "leave it out."
+            )

@@ -3,7 +3,7 @@
 import pathlib
 
 from trainers.run import Run
-from zoo import directory
+from zoo import directory, registry
 from zoo.data import fingerprints
 from zoo.directory import assemble
 from zoo.text.tokenizer import Tokenizer, library_tokenizer
@@ -47,6 +47,10 @@ def check(
             raise ValueError(
                 f"{where}: {source} has a context of {other.context}, at least the "
                 f"run's {length} allowed; lower config.data.length."
+            )
+        if run.data.pack and not registry.entry(registry.name_of(other)).own_layers:
+            raise ValueError(
+                f"{where}: {source} cannot read packed rows; leave data.pack out."
             )
         own = read.tokenizer() if callable(read.tokenizer) else read.tokenizer
         if own is None or _vocabulary(own) != _vocabulary(tokenizer):

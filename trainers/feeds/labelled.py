@@ -10,7 +10,7 @@ from trainers.feeds import text
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
 from trainers.run import Run
-from zoo.data import batches, formats, sources, splits
+from zoo.data import augmentation, batches, formats, sources, splits
 from zoo.data.formats import Labels, Rows
 from zoo.text import framing
 
@@ -74,6 +74,9 @@ def make(run: Run, start: Start) -> Feed:
             run.seed,
             number,
             rows.weights if name == "tag" else None,
+            augmentation.changer(
+                data.augment, run.seed, len(frame.before), len(frame.after)
+            ),
         )
 
     evaluate: Evaluate | None = None

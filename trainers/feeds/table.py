@@ -20,12 +20,6 @@ def make(run: Run, start: Start) -> Feed:
             f"config.data.format: {data.format!r}, but a table is read by no format; "
             "leave it out."
         )
-    for field in ("mixture", "pack"):
-        if getattr(data, field):
-            raise ValueError(
-                f"config.data.{field}: {getattr(data, field)!r}, but the objective "
-                f"{run.objective.name} learns from one table; leave it out."
-            )
     labels = config.labels if config.task == "classify" else ()
     train, valid = splits.table(
         data.source, data.valid, data.hold_out, labels, config.classes

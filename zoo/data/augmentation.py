@@ -64,7 +64,7 @@ def parse(entries: Sequence[str]) -> Augmentation:
 def changer(
     entries: Sequence[str], seed: int, before: int = 0, after: int = 0
 ) -> Callable[[Batch, tf.Tensor], Batch] | None:
-    """What `endless_batches` calls with each batch and its number, or None.
+    """What `labelled_batches` calls with each batch and its number, or None.
 
     None changes nothing.
 

@@ -12,7 +12,7 @@ from trainers.roles import Start
 from trainers.run import Data, Run
 from zoo.data import augmentation
 from zoo.data.augmentation import Augmentation, augment
-from zoo.data.batches.pipeline import endless_batches
+from zoo.data.batches.labelled import labelled_batches
 from zoo.models import transformer_lm
 
 FIRST, LAST = 901, 902
@@ -105,27 +105,31 @@ def test_draws_depend_on_seed_and_number_only():
     assert len(rows) > 40  # rows draw for themselves
 
 
-def make(place):
-    del place
-    return {"tokens": texts(), "lengths": LENGTHS, "label": LENGTHS}
-
-
 def test_batches_of_a_pipeline_resume():
     change = augmentation.changer(("token_dropout=0.2",), 3, 1, 1)
+    rows = [row[:length] for row, length in zip(texts(), LENGTHS, strict=True)]
+    tokens = np.concatenate(rows).astype(np.int32)
+    starts = np.cumsum([0, *map(len, rows)])
+    labels = np.arange(len(rows), dtype=np.int32)
 
-    def batches(start):
-        dataset = endless_batches(make, 2, 3, start, change)
-        return [x["tokens"].numpy() for x in dataset.take(5 - start)]
+    def batches(start, change=change):
+        dataset = labelled_batches(
+            tokens, starts, labels, len(rows), 3, start, change=change
+        )
+        return [
+            {k: v.numpy() for k, v in batch.items()}
+            for batch in dataset.take(5 - start)
+        ]
 
-    whole = batches(0)
+    whole, plain = batches(0), batches(0, change=None)
     for left, right in zip(whole[3:], batches(3), strict=True):
-        np.testing.assert_array_equal(left, right)
-    # a later epoch changes the same batch in another way
-    assert len({x.tobytes() for x in whole}) == 5
-    (batch,) = endless_batches(make, 2, 3, 0, change).take(1)
-    np.testing.assert_array_equal(batch["label"], LENGTHS)
-    (plain,) = endless_batches(make, 2, 3, 0, augmentation.changer((), 3)).take(1)
-    np.testing.assert_array_equal(plain["tokens"], texts())
+        np.testing.assert_array_equal(left["tokens"], right["tokens"])
+    for batch, same in zip(whole, plain, strict=True):
+        np.testing.assert_array_equal(batch["label"], same["label"])
+        assert batch["lengths"].sum() < same["lengths"].sum()
+    # a later epoch changes the same text in another way
+    row = [batch["tokens"][batch["label"] == 0].tobytes() for batch in whole]
+    assert len(set(row)) > 3
 
 
 @pytest.mark.parametrize(

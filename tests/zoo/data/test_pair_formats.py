@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zoo.data import batches, formats, sources
-from zoo.data.batches.pairs import bucket_widths
+from zoo.data.batches.rows import bucket_widths
 from zoo.text import framing
 from zoo.text import tokenizer as tokenizers
 from zoo.text.chat import rendering

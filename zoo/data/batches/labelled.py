@@ -7,13 +7,15 @@ by length. Then it permutes the batches. All of that is a function of the seed a
 batch's number, so the position stays one integer.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
 from zoo import shapes
 from zoo.data import shuffling
 from zoo.data.batches.pipeline import Batch, endless, one_pass
-from zoo.data.batches.rows import bucket
+from zoo.data.batches.rows import bucket_widths
 from zoo.fields import at_least
 
 _CHUNK = 16  # batches whose rows are sorted together
@@ -27,6 +29,7 @@ def labelled_batches(
     seed: int,
     start: int = 0,
     weights: np.ndarray | None = None,
+    change: Callable[[Batch, tf.Tensor], Batch] | None = None,
 ) -> tf.data.Dataset:
     """Endless batches of texts with labels; each epoch takes every row once.
 
@@ -38,6 +41,8 @@ def labelled_batches(
       seed: decides the orders.
       start: the number of the first batch.
       weights: float32 [N], where there is a label a token: 0 where there is none.
+      change: gets each batch and its number, and gives the batch to use; None gives
+        the batches as they are.
 
     Returns:
       Batches of tokens [B,T] int32, lengths [B] int32, label [B] or [B,T], weights
@@ -66,7 +71,8 @@ def labelled_batches(
         order_K = tf.argsort(size_K, stable=True)
         at_B = order_K[number % _CHUNK * batch :][:batch]
         at_B = tf.ensure_shape(at_B, [batch])  # known to tf.distribute
-        return gather(tf.gather(row_K, at_B), tf.gather(there_K, at_B))
+        made = gather(tf.gather(row_K, at_B), tf.gather(there_K, at_B))
+        return change(made, epoch * count + number) if change else made
 
     return endless(make, count, 1, seed, start, shuffle=True)
 
@@ -100,14 +106,11 @@ def _gatherer(tokens, starts, labels, weights):
     lengths = np.diff(starts)
     by_token = weights is not None
     shapes.check("labels", labels, "N", N=len(tokens) if by_token else len(lengths))
-    sizes = [bucket(1)]
-    while sizes[-1] < max(lengths):
-        sizes.append(bucket(sizes[-1] + 1))
     with tf.device("CPU:0"):  # where tf.data reads them
         tokens_N, labels_N = tf.constant(tokens), tf.constant(labels)
         weights_N = tf.constant(weights) if by_token else None
         first_R, length_R = tf.constant(starts[:-1]), tf.constant(lengths)
-        buckets = tf.constant(sizes, tf.int64)
+        buckets = tf.constant(bucket_widths(int(lengths.max())), tf.int64)
 
     def gather(row_B, there_B) -> Batch:
         length_B = tf.where(there_B, tf.gather(length_R, row_B), 0)

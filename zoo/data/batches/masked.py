@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.data import shuffling
-from zoo.data.batches.pairs import bucket_widths
 from zoo.data.batches.pipeline import Batch, endless, one_pass
+from zoo.data.batches.rows import bucket_widths
 
 _MASK, _RANDOM = 0.8, 0.1  # of the targets; the rest stays
 

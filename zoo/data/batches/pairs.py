@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.data.batches.pipeline import Batch, endless, endless_batches, one_pass
-from zoo.data.batches.rows import bucket
 from zoo.fields import at_least
 
 
@@ -98,19 +97,6 @@ def eval_preferences(
     """One pass over groups; arguments and batches are those of `preference_batches`."""
     make, count = _sorted(tokens, weights, starts, groups, batch)
     return one_pass(lambda number_1: make(number_1[0]), count, 1)[0]
-
-
-def bucket_widths(longest: int) -> list[int]:
-    """The widths that a batch may have, where the longest text has so many tokens.
-
-    They are the buckets of `bucket`, but the last is `longest` itself: a bucket may be
-    wider than the model's context.
-    """
-    widths, size = [], 1
-    while size <= longest:
-        widths.append(min(bucket(size), longest))
-        size = bucket(size) + 1
-    return widths
 
 
 def _sorted(tokens, weights, starts, groups, batch):

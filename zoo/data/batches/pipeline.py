@@ -108,7 +108,6 @@ def endless_batches(
     count: int,
     seed: int,
     start: int,
-    change: Callable[[Batch, tf.Tensor], Batch] | None = None,
 ) -> tf.data.Dataset:
     """Batches without end, each made whole; an epoch takes each once in random order.
 
@@ -117,8 +116,6 @@ def endless_batches(
       count: batches in an epoch.
       seed: decides the orders.
       start: the number of the first batch.
-      change: gets each batch and its number, and gives the batch to use; None gives
-        the batches as they are. The number differs in each epoch.
 
     Raises:
       ValueError: `start` is out of its range.
@@ -127,8 +124,7 @@ def endless_batches(
 
     def numbered(number) -> Batch:
         epoch_1, place_1 = number[None] // count, number[None] % count
-        batch = make(shuffling.permuted(seed, epoch_1, place_1, count)[0])
-        return change(batch, number) if change else batch
+        return make(shuffling.permuted(seed, epoch_1, place_1, count)[0])
 
     return _pipeline(tf.data.Dataset.range(start, 2**62), numbered)
 

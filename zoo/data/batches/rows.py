@@ -79,6 +79,19 @@ def bucket(length: int) -> int:
     return size
 
 
+def bucket_widths(longest: int) -> list[int]:
+    """The widths that a batch may have, where the longest text has so many tokens.
+
+    They are the buckets of `bucket`, but the last is `longest` itself: a bucket may be
+    wider than the model's context.
+    """
+    widths, size = [], 1
+    while size <= longest:
+        widths.append(min(bucket(size), longest))
+        size = bucket(size) + 1
+    return widths
+
+
 def _batches(tokens, weights, starts, batch):
     """The function from a batch's number to the batch, and how many there are."""
     lengths = np.diff(starts)
@@ -87,7 +100,9 @@ def _batches(tokens, weights, starts, batch):
     longest = lengths[order[np.minimum((np.arange(count) + 1) * batch, len(order)) - 1]]
     pad = _padding(tokens, weights, starts[:-1][order], lengths[order])
     with tf.device("CPU:0"):  # where tf.data reads them
-        width_C = tf.constant([bucket(n - 1) for n in longest.tolist()], tf.int64)
+        width_C = tf.constant(
+            [min(bucket(n - 1), lengths.max() - 1) for n in longest.tolist()], tf.int64
+        )
 
     def make(number) -> Batch:
         row_B = number * batch + tf.range(batch, dtype=tf.int64)
@@ -101,7 +116,7 @@ def _mixed_batches(tokens, weights, starts, counts):
     """The function from sources, epochs and places of rows to their batch."""
     lengths = np.diff(starts)
     pad = _padding(tokens, weights, starts[:-1], lengths)
-    widths = sorted({bucket(n) for n in range(1, int(lengths.max()) + 1)})
+    widths = bucket_widths(int(lengths.max()) - 1)
     with tf.device("CPU:0"):
         first_S = tf.constant(np.cumsum([0, *counts[:-1]]), tf.int64)
         length_R, widths_K = tf.constant(lengths), tf.constant(widths, tf.int64)
