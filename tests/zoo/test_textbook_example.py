@@ -18,9 +18,9 @@ GOOD, BAD = ("what a fine day", "a good king"), ("a bad night", "what bad luck")
 def folder(tmp_path):
     """A small text encoder as a model directory."""
     texts = [*GOOD, *BAD] * 20
-    tokenizer = encoder_tokenizer.train(texts, 300)
+    tokenizer = encoder_tokenizer.train(texts, 270)
     config = text_encoder.Config(
-        vocab_size=300, context=32, width=16, layers=1, heads=2
+        vocab_size=270, context=32, width=16, layers=1, heads=2
     )
     zoo.save(tmp_path / "model", zoo.registry.build_config(config), tokenizer)
     return str(tmp_path / "model")

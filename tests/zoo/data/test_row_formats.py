@@ -157,7 +157,7 @@ def test_batches_of_rows():
     dataset = batches.row_batches(tokens, weights, starts, 2, seed=3)
     epochs = [[], []]
     for i, batch in enumerate(dataset.take(8).as_numpy_iterator()):
-        assert batch["tokens"].shape[1] in (16, 24, 32, 48)
+        assert batch["tokens"].shape[1] in (16, 24, 32, 39)  # 39: the longest
         for x, y, w in zip(
             *(batch[k] for k in ("tokens", "targets", "weights")), strict=True
         ):

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.data.batches.pipeline import Batch, endless, endless_batches, one_pass
+from zoo.data.batches.rows import bucket_widths
 from zoo.fields import at_least
 
 
