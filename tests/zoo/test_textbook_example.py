@@ -26,7 +26,7 @@ def folder(tmp_path):
     return str(tmp_path / "model")
 
 
-@pytest.mark.parametrize("optimizer", ["Adam(1e-2)", "SGD(0.5)"])
+@pytest.mark.parametrize("optimizer", ["Adam(1e-2)", "SGD(0.1, momentum=0.9)"])
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_the_textbook_example(folder, tmp_path, optimizer, monkeypatch):
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
