@@ -333,7 +333,7 @@ def test_a_refused_run_leaves_nothing(tmp_path):
 @pytest.mark.parametrize("epochs, steps", [(1, 15), (10, 143), (16, 228)])
 def test_epochs_are_passes(tmp_path, monkeypatch, epochs, steps):
     """455 rows in batches of 32: the passes are not rounded up one by one."""
-    monkeypatch.setattr(optimizers, "build", lambda options, count, _: stop(count))
+    monkeypatch.setattr(optimizers, "build", lambda options, count, *_: stop(count))
 
     def stop(count):
         raise Stop(count)

@@ -128,8 +128,12 @@ def test_labels_of_texts(task):
 @pytest.mark.parametrize("name", objectives.BY_NAME)
 def test_contract(name):
     objective = objectives.BY_NAME[name]()
-    assert objective.name == name and objective.feed in ("text", "labels")
+    assert objective.name == name and objective.feed in ("text", "labels", "pairs")
     assert set(objective.trains) <= objective.needs.keys()
     assert objective.needs[objective.trains[0]] == "model"
+
+
+@pytest.mark.parametrize("name", ["classify", "language_model"])
+def test_label_smoothing_is_a_share(name):
     with pytest.raises(ValueError, match="objective.label_smoothing: 1.0"):
         objectives.BY_NAME[name](label_smoothing=1.0)

@@ -157,5 +157,7 @@ def test_a_table_has_neither(field, value, tmp_path):
         data=Data(source="sklearn:breast_cancer", **{field: value}),
         steps=1,
     )
-    with pytest.raises(ValueError, match=f"config.data.{field}: .* one table"):
+    with pytest.raises(
+        ValueError, match=f"config.data.{field}: .* only a language model"
+    ):
         loop.train(run, tmp_path / "w")

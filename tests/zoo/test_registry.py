@@ -85,8 +85,8 @@ def test_a_config_in_a_config_keeps_its_registered_name(headed):
         ({"name": "gru_lm", "unit": 7}, "headed.body.unit. Did you mean units?"),
         ({"name": "gru_lm", "cell": "rnn"}, "headed.body.cell: 'rnn', 'gru' allowed"),
         ({"name": "gru"}, "Unknown model 'gru'. Did you mean gru_lm?"),
-        ({"units": 7}, "headed.body.name: None. Allowed: dense_net, "),
-        ({"name": 3}, "headed.body.name: 3. Allowed: dense_net, "),
+        ({"units": 7}, "headed.body.name: None. Allowed: bag_of_words, "),
+        ({"name": 3}, "headed.body.name: 3. Allowed: bag_of_words, "),
         (3, "headed.body: 3, the Config of a model or an object with its name"),
     ],
 )

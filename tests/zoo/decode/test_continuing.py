@@ -51,7 +51,9 @@ class Always:
 
     def __init__(self, token, rows):
         self.token, self.rows = token, rows
-        self.config = types.SimpleNamespace(vocab_size=rows)
+        self.config = types.SimpleNamespace(
+            vocab_size=rows, task="generate", reads="text"
+        )
 
     def start(self, tokens_BT, lengths_B, capacity):
         del tokens_BT, capacity
