@@ -1,36 +1,13 @@
 """Every file of configs/ builds, survives JSON, and learns for two steps, shrunk."""
 
 import ast
-import dataclasses
-import importlib
 import json
-import pathlib
 
 import pytest
+from small_configs import NAMES, ROOT, run_of, small_run
 
 from trainers import loop, objectives
 from trainers import run as config
-from zoo import directory, models
-from zoo.text import tokenizer
-
-ROOT = pathlib.Path(__file__).parents[1]
-NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem != "__init__")
-SMALL = {
-    "vocab_size": 300,
-    "context": 16,
-    "width": 32,
-    "units": 32,
-    "layers": 1,
-    "heads": 2,
-    "kv_heads": 0,
-    "head_width": 0,
-    "mlp_width": 0,
-    "widths": (8,),
-}
-
-
-def run_of(name):
-    return importlib.import_module(f"configs.{name}").get_config()
 
 
 def test_there_are_configs():
@@ -54,91 +31,9 @@ def test_says_how_it_is_run(name):
     assert f"trainers.train --config=configs/{name}.py" in ast.get_docstring(tree)
 
 
-CHATML = (
-    "{% for m in messages %}{{ m.role[0] }}:{{ m.content }}<|endoftext|>{% endfor %}"
-    "{% if add_generation_prompt %}a:{% endif %}"
-)
-
-
-def chats(folder):
-    """A file of chats of two messages."""
-    messages = [
-        [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b" * n}]
-        for n in range(1, 5)
-    ]
-    path = folder / "chats.jsonl"
-    path.write_text("\n".join(json.dumps({"messages": m}) for m in messages))
-    return path
-
-
-def pretrained(corpus, folder, name="transformer_lm", template=None):
-    """A model directory that a run can start from."""
-    fields = {
-        k: SMALL[k] for k in ("vocab_size", "context", "width", "layers", "heads")
-    }
-    model = models.build(name, **fields)
-    made = tokenizer.train([corpus.read_text()], 300)
-    if template is not None:
-        made = tokenizer.Tokenizer(
-            made.json, {**made.config, "chat_template": template}
-        )
-    directory.save(folder, model, made)
-    return str(folder)
-
-
-def shrunk(model):
-    """The Config with small sizes, also those of its body."""
-    fields = {f.name for f in dataclasses.fields(model)} & SMALL.keys()
-    changes = {k: SMALL[k] for k in fields}
-    if getattr(model, "body", None) is not None:
-        changes["body"] = shrunk(model.body)
-    return dataclasses.replace(model, **changes)
-
-
-def labelled(format, folder):
-    """A file of texts, or of words, with labels."""
-    rows = [
-        {"text": f"abc {i}", "label": "no"}
-        if format == "classify"
-        else {"tokens": ["abc", f"{i}"], "tags": ["a", "b"]}
-        for i in range(9)
-    ]
-    rows += [{**row, "label": "yes"} for row in rows if format == "classify"]
-    path = folder / "rows.jsonl"
-    path.write_text("\n".join(map(json.dumps, rows)))
-    return f"jsonl:{path}"
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_learns(name, corpus, tmp_path, float32):
-    run = run_of(name)
-    if run.model is None:
-        kind = "text_encoder" if name == "embed" else "transformer_lm"
-        run.init_from = pretrained(corpus, tmp_path / "pretrained", kind)
-    else:
-        run.model = shrunk(run.model)
-    if name == "distill":
-        run.objective.teacher = pretrained(corpus, tmp_path / "teacher")
-        run.data.tokenizer = run.objective.teacher
-    if name == "embed":
-        path = tmp_path / "pairs.jsonl"
-        rows = [{"text": f"abc {i}", "positive": f"{i} dab"} for i in range(9)]
-        path.write_text("\n".join(map(json.dumps, rows)))
-        run.data.source = f"jsonl:{path}"
-    if name == "lm_keras_hub":
-        run.model.settings["vocabulary_size"] = 300
-    if run.data.format == "chat":
-        run.data.source = f"jsonl:{chats(tmp_path)}"
-        run.init_from = pretrained(corpus, tmp_path / "chatting", template=CHATML)
-    elif type(run.objective).feed == "text":
-        run.data.source = f"text:{corpus}"
-    elif run.data.format in ("classify", "tag"):
-        run.data.source = labelled(run.data.format, tmp_path)
-        tokenizer.train([corpus.read_text()], 300).save(str(tmp_path / "tokenizer"))
-        run.data.tokenizer = str(tmp_path / "tokenizer")
-    run.data.batch = 2 * run.accumulate
-    run.data.length = 0
-    run.steps, run.epochs, run.log_every, run.eval_every = 2, 0, 1, 0
+    run = small_run(name, corpus, tmp_path)
     result = loop.train(run, tmp_path / "w")
     assert result.step == 2
     lines = (tmp_path / "w/metrics.jsonl").read_text().splitlines()
