@@ -22,7 +22,14 @@ def get_config():
         init_from="HuggingFaceTB/SmolLM2-135M-Instruct",
         lora=Lora(rank=16, alpha=32.0, dropout=0.05, targets=("all-linear",)),
         objective=LanguageModel(),
-        data=Data(source="jsonl:chats.jsonl", format="chat", batch=8, length=512),
+        data=Data(
+            source="jsonl:chats.jsonl",
+            format="chat",
+            pack="best_fit",  # one shape: a step of many layers is compiled once
+            too_long="drop",
+            length=512,
+            batch=8,
+        ),
         optimizer=Optimizer(lr=2e-4, warmup=20, final=0.0, weight_decay=0.0),
         steps=300,
         log_every=10,
