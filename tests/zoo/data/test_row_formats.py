@@ -115,6 +115,31 @@ def test_a_template_that_rewrites_its_past_is_refused(chatting):
         read("chat", [chat("yes", "no", "yes", "no")], tokenizer)
 
 
+@pytest.mark.parametrize(
+    "template, refused",
+    [
+        (CHATML.replace("{% if add_generation_prompt %}", "{% if false %}"), True),
+        (CHATML.replace("{% if add_generation_prompt %}", "{% if true %}"), False),
+        ("{% for m in messages %}[{{ m.content }}]{% endfor %}", True),
+        (
+            "{% for m in messages %}{% if m.role == 'user' %}[{{ m.content }}]"
+            "{% else %} {{ m.content }}<|im_end|>{% endif %}{% endfor %}",
+            False,
+        ),
+    ],
+)
+def test_a_template_needs_a_generation_prompt(template, refused, chatting):
+    config = {**chatting.config, "chat_template": template}
+    tokenizer = tokenizers.Tokenizer(chatting.json, config)
+    example = chat("yes", "no it is", "yes", "the king")
+    if refused:
+        with pytest.raises(ValueError, match="but no generation prompt"):
+            read("chat", [example], tokenizer)
+    else:
+        rows = read("chat", [example], tokenizer)
+        assert "no it is<END>" in learnt(rows, tokenizer)
+
+
 def test_bad_rows_have_a_budget(chatting):
     good = {"prompt": "a", "completion": "b"}
     examples = [good, {"prompt": "a"}, good, {"completion": "b"}]

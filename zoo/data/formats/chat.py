@@ -49,12 +49,15 @@ def span(tokenizer, messages, number, tokens) -> tuple[int, int]:
       the token that ends the message.
 
     Raises:
-      ValueError: the template writes a longer chat in another way than the shorter one.
+      ValueError: the template writes a longer chat in another way than the shorter
+        one, or has no generation prompt for what it writes before an answer.
     """
     before = rendering.encode(tokenizer, messages[:number]) if number else []
     through = rendering.encode(
         tokenizer, messages[: number + 1], add_generation_prompt=False
     )
+    if number:
+        _check_prompt(tokenizer, messages, number)
     first, ends = len(before), set(tokenizer.end_ids)
     places = (i for i in range(first, len(through)) if through[i] in ends)
     # some templates write the next generation prompt behind the end token
@@ -67,6 +70,25 @@ def span(tokenizer, messages, number, tokens) -> tuple[int, int]:
             "server sends."
         )
     return first, end
+
+
+def _check_prompt(tokenizer, messages, number) -> None:
+    """Refuses a template that introduces an answer in training, but not for a server.
+
+    Some templates need no generation prompt: the question's own end introduces the
+    answer, as Llama 2's [/INST] does. Then the answer's content follows at once.
+    """
+    asked = rendering.render(tokenizer, messages[:number])
+    if asked != rendering.render(tokenizer, messages[:number], False):
+        return  # the prompt introduces the answer
+    whole = rendering.render(tokenizer, messages[: number + 1], False)
+    answer, content = whole[len(asked) :], messages[number]["content"].strip()
+    if whole.startswith(asked) and not answer.lstrip().startswith(content[:20]):
+        raise ValueError(
+            f"messages[{number}]: the chat template writes {answer[:30]!r} before the "
+            "answer, but no generation prompt, which a server needs to ask for one; "
+            "complete its add_generation_prompt."
+        )
 
 
 def messages_of(value: Any) -> list[dict[str, str]]:
