@@ -38,8 +38,12 @@ def finish(process):
 
 def result(workdir):
     """The digests of what was kept, and every logged loss with all its digits."""
-    files = sorted(workdir.glob("model/*")) + sorted(workdir.glob("adapter/*"))
-    digests = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    found = [*workdir.glob("model/**/*"), *workdir.glob("adapter/*")]
+    digests = {
+        str(path.relative_to(workdir)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(found)
+        if path.is_file()
+    }
     rows = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
     return digests, [(row["step"], row["split"], row["loss"].hex()) for row in rows]
 
