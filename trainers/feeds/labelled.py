@@ -12,7 +12,6 @@ from trainers.roles import Start
 from trainers.run import Run
 from zoo.data import augmentation, batches, formats, sources, splits
 from zoo.data.formats import Labels, Rows
-from zoo.text import framing
 
 
 def make(run: Run, start: Start) -> Feed:
@@ -39,13 +38,7 @@ def make(run: Run, start: Start) -> Feed:
     train_labels, valid_labels = _labels(run, config, columns, train, valid)
     tokenizer = text.tokenizer_of(run, start, _texts(train, columns))
     text.check_vocabulary(tokenizer, config)
-    frame = framing.frame(tokenizer, config)
-    length = text.window(run, config)
-    if length <= frame.size:
-        raise ValueError(
-            f"config.data.length: {length}, but {frame.size} tokens stand around each "
-            f"text; at least {frame.size + 1} allowed."
-        )
+    frame, length = text.framed_window(run, tokenizer, config)
 
     def read(examples, allowed) -> Rows:
         return formats.rows.read(
@@ -62,7 +55,7 @@ def make(run: Run, start: Start) -> Feed:
 
     rows = read(train, train_labels)
     held_out = read(valid, valid_labels) if valid else None
-    print(f"{data.source}: {_counts(rows)}")
+    print(f"{data.source}: {rows.about}")
 
     def train_from(number, roles):
         del roles
@@ -82,7 +75,7 @@ def make(run: Run, start: Start) -> Feed:
     evaluate: Evaluate | None = None
     counts: list[np.ndarray] = []  # of the last evaluation
     if held_out is not None:
-        print(f"{data.valid or 'held out'}: {_counts(held_out)}")
+        print(f"{data.valid or 'held out'}: {held_out.about}")
         dataset = batches.eval_labelled(
             held_out.tokens,
             held_out.starts,
@@ -165,8 +158,3 @@ def _texts(examples, columns) -> Iterator[str]:
                 yield " ".join(formats.tag.words_of(example.get(columns["tokens"])))
         except ValueError:
             continue  # a bad row, which the format names
-
-
-def _counts(rows) -> str:
-    """The rows that were read and left out, as text."""
-    return ", ".join(f"{count} {name}" for name, count in rows.counts.items())

@@ -8,7 +8,6 @@ from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
 from trainers.run import Run
 from zoo.data import batches, formats, splits
-from zoo.text import framing
 
 _TASKS = ("embed", "generate")
 
@@ -40,12 +39,7 @@ def make(run: Run, start: Start) -> Feed:
         )
     tokenizer = text.tokenizer_of(run, start)
     text.check_vocabulary(tokenizer, config)
-    frame, length = framing.frame(tokenizer, config), text.window(run, config)
-    if length <= frame.size:
-        raise ValueError(
-            f"config.data.length: {length}, but {frame.size} tokens stand around each "
-            f"text; at least {frame.size + 1} allowed."
-        )
+    frame, length = text.framed_window(run, tokenizer, config)
 
     def read(examples):
         return formats.rows.read(
@@ -61,8 +55,7 @@ def make(run: Run, start: Start) -> Feed:
 
     train, valid = splits.examples(data.source, data.valid, data.hold_out)
     rows = read(train)
-    counts = ", ".join(f"{count} {name}" for name, count in rows.counts.items())
-    print(f"{data.source}: {counts}")
+    print(f"{data.source}: {rows.about}")
 
     def train_from(number, roles):
         del roles

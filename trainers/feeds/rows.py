@@ -43,7 +43,7 @@ def make(run: Run, tokenizer: Tokenizer, window: int) -> Feed:
     rows = mixtures.join_rows(of_parts)
     held_out = read(valid, longest) if valid else None
     for part, own in zip(parts, of_parts, strict=True):
-        print(f"{part.source}: {_counts(own)}")
+        print(f"{part.source}: {own.about}")
     train_from, count, length = _batches(run, rows, of_parts, parts, window)
     unit = ("tokens", data.batch * length) if data.pack else ("rows", data.batch)
 
@@ -116,8 +116,3 @@ def _batches(run, rows, of_parts, parts, window):
         )
 
     return windows, sum(packed.windows), window
-
-
-def _counts(rows) -> str:
-    """The rows that were read and left out, as text."""
-    return ", ".join(f"{count} {name}" for name, count in rows.counts.items())

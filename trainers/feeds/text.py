@@ -13,7 +13,7 @@ from zoo import directory, registry
 from zoo.data import batches, fingerprints, formats, mixtures, splits
 from zoo.decode import generate
 from zoo.fields import one_of
-from zoo.text import encoder_tokenizer
+from zoo.text import encoder_tokenizer, framing
 from zoo.text import tokenizer as tokenizers
 
 _WINDOW = 1024  # tokens by default, where a pretrained model has a long context
@@ -111,6 +111,21 @@ def window(run: Run, config) -> int:
     if run.data.length or not run.init_from:
         return run.data.length or config.context
     return min(config.context, _WINDOW)
+
+
+def framed_window(run: Run, tokenizer, config) -> tuple[framing.Frame, int]:
+    """The tokens around each text, and the most tokens of a text with these.
+
+    Raises:
+      ValueError: the window has no room for a text.
+    """
+    frame, length = framing.frame(tokenizer, config), window(run, config)
+    if length <= frame.size:
+        raise ValueError(
+            f"config.data.length: {length}, but {frame.size} tokens stand around each "
+            f"text; at least {frame.size + 1} allowed."
+        )
+    return frame, length
 
 
 def _check_model(run, config):

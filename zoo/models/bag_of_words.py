@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo import registry, shapes
+from zoo import registry
 from zoo.fields import at_least, check_fraction, one_of
 from zoo.layers import batch_invariant
 from zoo.layers.dropout import Dropout
@@ -186,12 +186,7 @@ class BagOfWords(registry.ConfigSerializable, keras.Model):
         Raises:
           ValueError: another rank.
         """
-        shapes.check("tokens", tokens_BT, "BT")
-        # under a Strategy, `fit` builds the model with the mean of the replicas' tokens
-        tokens_BT = tf.cast(tokens_BT, tf.int32)
-        B, T = tf.unstack(tf.shape(tokens_BT))
-        if lengths_B is None:
-            lengths_B = tf.fill([B], T)
+        tokens_BT, lengths_B = answers.rows(tokens_BT, lengths_B)
         ids_BM, weights_BM = self.weights_of(tokens_BT, lengths_B)
         rows_BMW = tf.gather(tf.convert_to_tensor(self.table.value), ids_BM)
         x = tf.linalg.matvec(rows_BMW, weights_BM, transpose_a=True)

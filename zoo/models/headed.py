@@ -16,13 +16,13 @@ import keras
 import tensorflow as tf
 
 from zoo import registry, shapes
-from zoo.fields import at_least, check_fraction, one_of
+from zoo.fields import check_fraction, one_of
 from zoo.layers import pooling
 from zoo.layers.dropout import Dropout
 from zoo.layers.linear import Linear, read
 from zoo.layers.mlp import activate
 from zoo.layers.norm import Norm
-from zoo.models import text_encoder
+from zoo.models import answers, text_encoder
 
 TASKS = ("classify", "regress", "tag", "fill_mask")
 POOLINGS = ("", "first", "last", "mean")
@@ -59,20 +59,11 @@ class Config:
     dropout: float = 0.0
 
     def __post_init__(self):
-        one_of("headed.task", self.task, TASKS)
         one_of("headed.pooling", self.pooling, POOLINGS)
         check_fraction("headed.dropout", self.dropout)
-        at_least("headed.classes", self.classes, 0)
-        if self.task not in ("classify", "tag"):
-            if self.labels:
-                raise ValueError(f"headed.labels: {self.task} has no labels.")
-            self.classes = 0
-        elif self.classes == 1:
-            raise ValueError("headed.classes: 1, 0 or at least 2 allowed.")
-        if self.labels and len(self.labels) != self.classes:
-            raise ValueError(
-                f"headed.labels: {len(self.labels)} names, classes {self.classes}."
-            )
+        self.classes = answers.checked_classes(
+            "headed", self.task, self.classes, self.labels, TASKS
+        )
         if self.body is None:
             return
         name = registry.name_of(self.body)
@@ -116,8 +107,7 @@ class Headed(registry.ConfigSerializable, keras.Model):
         c = self.config = config
         if c.body is None:
             raise ValueError("headed.body: None, which only a Run with init_from has.")
-        if c.task in ("classify", "tag") and not c.classes:
-            raise ValueError("headed.classes: 0, which only a Run with data has.")
+        outputs = answers.outputs("headed", c.task, c.classes)
         width = c.body.feature_width
         encoder = c.body.task == "embed"
         self.transform = self.transform_norm = self.classifier = None
@@ -139,7 +129,7 @@ class Headed(registry.ConfigSerializable, keras.Model):
                 autocast=False,
             )
         else:
-            classes = max(c.classes, 1)
+            classes = outputs
             self.classifier = Linear(width, classes, c.bias, name="classifier")
         self.built = True
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 import keras
 import tensorflow as tf
 
-from zoo import registry, shapes
+from zoo import registry
 from zoo.fields import at_least, check_fraction
 from zoo.layers.dropout import Dropout
 from zoo.layers.embedding import Embedding
@@ -107,15 +107,12 @@ class TextCNN(registry.ConfigSerializable, keras.Model):
         Raises:
           ValueError: another rank.
         """
-        shapes.check("tokens", tokens_BT, "BT")
-        # under a Strategy, `fit` builds the model with the mean of the replicas' tokens
-        tokens_BT = tf.cast(tokens_BT, tf.int32)
-        B, T = tf.unstack(tf.shape(tokens_BT))
-        if lengths_B is None:
-            lengths_B = tf.fill([B], T)
+        tokens_BT, lengths_B = answers.rows(tokens_BT, lengths_B)
         x_BTD = self.embedding(tokens_BT)
         zero = tf.zeros((), x_BTD.dtype)
-        x_BTD = tf.where(tf.sequence_mask(lengths_B, T)[..., None], x_BTD, zero)
+        x_BTD = tf.where(
+            tf.sequence_mask(lengths_B, tf.shape(tokens_BT)[1])[..., None], x_BTD, zero
+        )
         pooled = [self._largest(layer, x_BTD, lengths_B) for layer in self.convolutions]
         x_BP = self.dropout(tf.concat(pooled, -1), training=training)
         y = tf.cast(self.head(x_BP), tf.float32)

@@ -56,6 +56,11 @@ class Rows(NamedTuple):
     numbers: tuple[int, ...] = ()
     groups: Any = None
 
+    @property
+    def about(self) -> str:
+        """The rows that were read and left out, as text."""
+        return ", ".join(f"{count} {name}" for name, count in self.counts.items())
+
 
 class Format(NamedTuple):
     """How an example becomes a row.
