@@ -1,0 +1,1 @@
+"""Diagnostics: warnings of runs that go wrong, and layouts of TensorBoard."""

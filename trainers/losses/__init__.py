@@ -1,0 +1,1 @@
+"""Losses of alignment: pure functions of log-probabilities and masks."""

@@ -1,0 +1,1 @@
+"""Rollouts: answers that the model samples, with their rewards and advantages."""
