@@ -38,7 +38,7 @@ _REASONS = {
     ("k1", "reward"): "say 'reverse', which is what it optimises",
     ("k2", "reward"): "its gradient is that of no divergence",
     ("k3", "reward"): "its gradient is that of no divergence, and the policy collapses",
-    ("forward", "reward"): "no reward of single tokens has its gradient",
+    ("forward", "reward"): "it is a term of the loss only",
 }
 
 

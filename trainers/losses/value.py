@@ -40,8 +40,8 @@ def value_loss(values_BT, old_BT, returns_BT, mask_BT, *, clip: float = 0.0):
 def explained_variance(values_BT, returns_BT, mask_BT):
     """(sum, weight) of 1 - Var(returns - values) / Var(returns) over tokens.
 
-    1 is a perfect value, 0 no better than a constant. It is exact over the tokens given;
-    where several parts are added, each is centred on its own means.
+    1 is a perfect value, 0 no better than a constant. It is exact over the tokens
+    given. Where several parts are added, each is centred on its own means.
     """
 
     def squares(x_BT):
