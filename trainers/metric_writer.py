@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from trainers import event_files, metrics_file
+from trainers.diagnostics import layouts, warnings
 
 _ABOUT = {
     "accuracy": "The share of examples whose label has the highest probability.",
@@ -57,6 +58,10 @@ class MetricWriter:
         self.writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
         self.console = rich.console.Console()
         self.unit, self.rate = unit, f"{unit}_per_second"
+        # only answers that the model samples go wrong in the ways that are known
+        self.longest_answer = run["objective"].get("max_new_tokens", 0)
+        self.first: dict[str, float] = {}
+        self.warned: set[str] = set()
         self.bar = rich.progress.Progress(
             rich.progress.TextColumn("step {task.completed}/{task.total}"),
             rich.progress.BarColumn(),
@@ -70,6 +75,8 @@ class MetricWriter:
             with self.writer.as_default(0):
                 tf.summary.text("run", f"```json\n{json.dumps(run, indent=2)}\n```")
                 hparams.hparams(_flat(run))
+                if record := layouts.record(run["objective"]["name"]):
+                    tf.summary.experimental.write_raw_pb(record, 0)
 
     def __enter__(self):
         self.bar.start()
@@ -103,6 +110,22 @@ class MetricWriter:
             self.bar.update(self.task, completed=step, description=text)
         if split != "train" or not self.console.is_terminal:
             self.say(f"step {step:>6}  {split:<5}  {text}")
+        if split == "train":
+            self._warn(step, metrics)
+
+    def _warn(self, step, metrics):
+        """Says once what goes wrong in a known way, and what to change."""
+        if not self.longest_answer:
+            return
+        if not self.first:
+            lines = metrics_file.read(self.path)  # also of an earlier process
+            line = next(line for line in lines if line["split"] == "train")
+            self.first = {k: v for k, v in line.items() if isinstance(v, int | float)}
+        for found in warnings.of_line(metrics, self.first, self.longest_answer):
+            if found.name not in self.warned:
+                self.warned.add(found.name)
+                self.say(f"step {step:>6}  warning: {found.text}")
+                self.text(step, f"warning/{found.name}", found.text)
 
     def text(self, step: int, name: str, value: str) -> None:
         """Writes a text to TensorBoard, unless it is empty."""
