@@ -44,6 +44,7 @@ class Pool:
     def __init__(self, setup: dict[str, Any], timeout: float):
         self._setup, self._timeout = _line(setup), timeout
         self._parts = len(setup["entries"])
+        self._again: set[int] = set()  # samples whose process ended once
         self._processes: set[subprocess.Popen] = set()
         self._finalizer = weakref.finalize(self, _end, self._processes)
         size = min(len(os.sched_getaffinity(0)), _MOST)
@@ -83,6 +84,7 @@ class Pool:
         found: list[list[float | None]] = [[] for _ in samples]
         failures: dict[int, list[Failure]] = {}
         waiting = list(range(len(samples)))[::-1]
+        self._again.clear()
         try:
             while True:
                 if stop and failures:
@@ -93,7 +95,7 @@ class Pool:
                 busy = [w for w in self._workers if w.sample is not None]
                 if not busy:
                     break
-                self._read(busy, found, failures)
+                waiting += self._read(busy, found, failures)
         except BaseException:
             for worker in self._workers:  # their answers would be read as the next ones
                 worker.kill()
@@ -121,7 +123,11 @@ class Pool:
         raise ValueError("rewards: workers end before they read a sample.")
 
     def _read(self, busy, found, failures):
-        """Waits for the next answers, or for the end of somebody's time."""
+        """Waits for the next answers, or for the end of a sample's time.
+
+        Returns the samples to score again: the system may have ended their process.
+        """
+        again = []
         with selectors.DefaultSelector() as selector:
             for worker in busy:
                 selector.register(worker.output, selectors.EVENT_READ, worker)
@@ -143,9 +149,15 @@ class Pool:
             if len(parts) == self._parts:
                 worker.sample = None
                 continue
+            if ended and number not in self._again and number not in failures:
+                self._again.add(number)
+                worker.kill()
+                parts.clear()
+                again.append(number)
+                continue
             if ended:
                 reason = f"ended its process ({worker.kill()})"
-            elif now >= worker.deadline:
+            elif now >= worker.deadline and worker not in ready:
                 worker.kill()
                 reason = f"took more than {self._timeout:g} seconds"
             else:
@@ -153,6 +165,7 @@ class Pool:
             failure = Failure(len(parts), reason)
             failures.setdefault(number, []).append(failure)
             parts += [None] * (self._parts - len(parts))
+        return again
 
     def _await(self, worker):
         """Waits until a worker is ready; raises ValueError where it refuses."""
