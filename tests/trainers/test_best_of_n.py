@@ -38,36 +38,36 @@ def questions(tmp_path_factory):
     return path
 
 
+def lines(path):
+    return path.read_text().splitlines()
+
+
 def best(commands, model, source, output, *args):
     return commands(
         "trainers.best_of_n",
         f"--model={model}",
         f"--source=jsonl:{source}",
         "--format=prompts",
-        "--max_new_tokens=16",
-        "--stop=a",
+        "--max_new_tokens=40",
         f"--output={output}",
         *args,
     )
 
 
 def test_the_best_is_written_and_learnt(commands, model, questions, tmp_path):
-    args = ["--fields=prompt=question", "--n=4"]
+    args = ["--fields=prompt=question", "--n=16"]
     args += ["--rewards=1 length:6 characters", "--rewards=0.5 contains:b"]
     done = best(commands, model, questions, tmp_path / "one.jsonl", *args)
     assert done.code == 0, done.out
-    again = best(commands, model, questions, tmp_path / "two.jsonl", *args)
-    text = (tmp_path / "one.jsonl").read_text()
-    assert text == (tmp_path / "two.jsonl").read_text()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["one.jsonl", "two.jsonl"]
-    rows = [json.loads(line) for line in text.splitlines()]
-    assert 6 < len(rows) <= 12
+    assert [p.name for p in tmp_path.iterdir()] == ["one.jsonl"]
+    rows = [json.loads(line) for line in lines(tmp_path / "one.jsonl")]
+    assert 3 < len(rows) <= 12
     assert len({row["prompt"] for row in rows}) == len(rows)
     for row in rows:
         size = len(row["completion"])
         part = -abs(size - 6) / 6 + 0.5 * ("b" in row["completion"])
-        assert row["reward"] == pytest.approx(part) and "a" not in row["completion"]
-    assert f"at most {math.log(4) - 0.75:.4f} nats" in again.out
+        assert row["reward"] == pytest.approx(part)
+    assert f"at most {math.log(16) - 15 / 16:.4f} nats" in done.out
     one, top = map(
         float, re.findall(r"^reward of .*?  +(-?[0-9.]+)", done.out, re.MULTILINE)
     )
@@ -83,20 +83,20 @@ def test_the_best_is_written_and_learnt(commands, model, questions, tmp_path):
 
 
 def test_all_above_a_threshold(commands, model, questions, tmp_path):
-    args = ["--fields=prompt=question", "--n=6", "--threshold=1", "--limit=6"]
+    args = ["--fields=prompt=question", "--n=16", "--threshold=1", "--limit=6"]
     args += ["--rewards=1 contains:b", "--rewards=0 length:5"]
     done = best(commands, model, questions, tmp_path / "one.jsonl", *args)
     assert done.code == 0, done.out
-    rows = [json.loads(line) for line in (tmp_path / "one.jsonl").open()]
+    rows = [json.loads(line) for line in lines(tmp_path / "one.jsonl")]
     assert rows and all("b" in row["completion"] for row in rows)
     pairs = [(row["prompt"], row["completion"]) for row in rows]
     assert len(set(pairs)) == len(pairs)
     share = float(re.search(r"at least 1\)  ([0-9.]+)", done.out)[1])
     found = dict(re.findall(r"(pass@\d+) ([0-9.]+)", done.out))
     assert float(found["pass@1"]) == share and list(found) == [
-        f"pass@{k}" for k in (1, 2, 4, 6)
+        f"pass@{k}" for k in (1, 2, 4, 8, 16)
     ]
-    assert float(found["pass@6"]) >= float(found["pass@2"]) >= share
+    assert float(found["pass@16"]) >= float(found["pass@2"]) >= share
     assert "nats" not in done.out
 
 
@@ -104,10 +104,10 @@ def test_chats(commands, model, tmp_path):
     path = tmp_path / "chats.jsonl"
     rows = [{"prompt": [{"role": "user", "content": f"abc {i}"}]} for i in range(4)]
     path.write_text("\n".join(map(json.dumps, rows)))
-    args = ["--n=4", "--rewards=1 repetition"]
+    args = ["--n=16", "--rewards=1 repetition"]
     done = best(commands, model, path, tmp_path / "one.jsonl", *args)
     assert done.code == 0, done.out
-    rows = [json.loads(line) for line in (tmp_path / "one.jsonl").open()]
+    rows = [json.loads(line) for line in lines(tmp_path / "one.jsonl")]
     assert [m["role"] for m in rows[0]["messages"]] == ["user", "assistant"]
 
 
@@ -118,7 +118,6 @@ def test_nothing_is_written(commands, model, questions, tmp_path):
         (["--rewards=1 contans:b"], "Did you mean contains?"),
         (["--rewards=1 number_after:####"], "'xyz'[0]|no number after '####'"),
         (["--rewards=1 contains:b", "--threshold=2"], "nothing is written"),
-        (["--rewards=1 contains:b", "--temperature=0"], "makes all 2 samples equal"),
         (["--rewards=1 contains:b", "--format=chat"], "--format: 'chat'"),
         (["--rewards=1 contains:b", "--n=0"], "--n: 0, at least 1"),
     ):
