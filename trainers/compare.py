@@ -29,7 +29,7 @@ _B = flags.DEFINE_string("b", None, "Another one.", required=True)
 _REWARDS = flags.DEFINE_multi_string(
     "rewards",
     None,
-    'Compares answers by a reward: "WEIGHT NAME" or "WEIGHT NAME:ARGUMENT"; may repeat. '
+    'Compares answers by "WEIGHT NAME" or "WEIGHT NAME:ARGUMENT"; may repeat. '
     "See trainers.rewards.functions.",
 )
 _GIVEN = evaluation_flags.define()

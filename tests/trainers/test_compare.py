@@ -126,7 +126,7 @@ def test_answers_by_a_reward(commands, models, pairs, tmp_path):
     assert found["kl"]["low"] > 0.1
     page = (output / "comparison.md").read_text()
     assert "a wins" in page and page.count("## Prompt ") == 12
-    assert page.count("| a | b |") == 12
+    assert page.count("\n| a | b |\n") == 12
 
 
 def test_the_divergence_of_two_models(models):
