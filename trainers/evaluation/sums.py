@@ -109,15 +109,16 @@ def row_divergences(first: Any, second: Any, dataset: tf.data.Dataset) -> np.nda
     @tf.function(autograph=False)
     def sums_of(batch):
         x_BTD, y_BTD = (m.features(batch["tokens"], training=False) for m in models)
-        heads = [(*m.head(), getattr(m.config, "logit_softcap", 0.0)) for m in models]
+        student, teacher = map(_head, models)
 
         def row(part):
-            *x, targets_T, weights_T = part
-            student, teacher = (
-                Head(x_TD, *head) for x_TD, head in zip(x, heads, strict=True)
-            )
+            x_TD, y_TD, targets_T, weights_T = part
             _, kl, _ = linear_distillation(
-                student, teacher, targets_T, weights_T, "reverse_kl"
+                student._replace(x_ND=x_TD),
+                teacher._replace(x_ND=y_TD),
+                targets_T,
+                weights_T,
+                "reverse_kl",
             )
             return kl
 
@@ -130,3 +131,9 @@ def row_divergences(first: Any, second: Any, dataset: tf.data.Dataset) -> np.nda
 
     parts = [sums_of(batch).numpy() for batch in dataset]
     return np.concatenate(parts).astype(np.float64)
+
+
+def _head(model) -> Head:
+    """The head of a language model, without the features of a row."""
+    weight_VD, bias_V = model.head()
+    return Head(None, weight_VD, bias_V, getattr(model.config, "logit_softcap", 0.0))

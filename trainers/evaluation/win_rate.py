@@ -72,10 +72,11 @@ def compared(
             found.append(answered)
             measured.append(_measures(answered, score.names))
     seed = request.knobs.get("seed", 0)
-    result = pairwise.differences(*measured, same_tokens=True, seed=seed)
-    result["win_rate"] = _win_rate(*found, seed)
+    result = pairwise.differences(measured[0], measured[1], True, seed)
+    result["win_rate"] = _win_rate(found[0], found[1], seed)
     if _vocabulary(models[0]) == _vocabulary(models[1]):
-        result["kl"] = _divergence(*models, found[0], request.batch, seed)
+        kl = _divergence(models[0], models[1], found[0], request.batch, seed)
+        result["kl"] = kl
     result["samples"] = [_shown(*pair) for pair in zip(*found, strict=True)]
     return result
 

@@ -52,7 +52,7 @@ class Rewards:
             parts_NP[:, self._texts] = np.array(found, np.float64)
         for part, model in self._models.items():
             parts_NP[:, part] = model(samples)
-            for number in np.flatnonzero(~np.isfinite(parts_NP[:, part])):
+            for number in np.flatnonzero(~np.isfinite(parts_NP[:, part])).tolist():
                 failure = Failure(part, f"returned {parts_NP[number, part]}")
                 self._fail(failure, samples[number])
         return np.where(np.isfinite(parts_NP), parts_NP, self._error_reward)
