@@ -119,6 +119,11 @@ def small_run(name, corpus, folder):
     if run.data.format == "chat":
         run.data.source = f"jsonl:{chats(folder)}"
         run.init_from = pretrained(corpus, folder / "chatting", template=CHATML)
+    elif run.data.format == "prompt":
+        rows = [{"prompt": "abc", "completion": "d" * n} for n in range(1, 5)]
+        path = folder / "answers.jsonl"
+        path.write_text("\n".join(map(json.dumps, rows)))
+        run.data.source = f"jsonl:{path}"
     elif type(run.objective).feed == "text":
         run.data.source = f"text:{corpus}"
     elif run.data.format in ("classify", "tag"):

@@ -21,6 +21,7 @@ import numpy as np
 
 from trainers.evaluation.measured import Measured
 from zoo.decode import generate
+from zoo.decode.generate import Generated
 from zoo.directory import Loaded
 from zoo.fields import suggest
 from zoo.generation_config import GenerationConfig, row_seed
@@ -117,9 +118,24 @@ def sampled(
     Returns:
       `samples` texts for each prompt, in the order of the prompts.
     """
+    found = generated(loaded, prompts, config, samples, batch)
+    return [[answer.text for answer in answers] for answers in found]
+
+
+def generated(
+    loaded: Loaded,
+    prompts: Sequence[list[int]],
+    config: GenerationConfig,
+    samples: int = 1,
+    batch: int = 0,
+) -> list[list[Generated]]:
+    """The answers of `sampled`, with their tokens.
+
+    The answers depend on the seed, on all prompts, and on `batch`.
+    """
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     rows = [i for i in order for _ in range(samples)]
-    found: list[list[str]] = [[] for _ in prompts]
+    found: list[list[Generated]] = [[] for _ in prompts]
     size = batch or _BATCH
     tokenizer: Any = loaded.tokenizer
     for first in range(0, len(rows), size):
@@ -127,7 +143,7 @@ def sampled(
         seeded = dataclasses.replace(config, seed=row_seed(config.seed, first))
         answers = generate(loaded.model, tokenizer, [prompts[i] for i in part], seeded)
         for i, answer in zip(part, answers, strict=True):
-            found[i].append(answer.text)
+            found[i].append(answer)
     return found
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -163,15 +164,27 @@ def read_rows(model: Any, tokenizer: Tokenizer, found: list, request: Request) -
 
 def losses(model: Any, rows: Rows, batch: int = 0) -> np.ndarray:
     """The loss in nats and the weight of each row, float64 [R, 2]."""
+    return of_each_row(lambda dataset: row_sums(model, dataset), rows, batch)
+
+
+def of_each_row(
+    sums: Callable[[Any], np.ndarray], rows: Rows, batch: int = 0
+) -> np.ndarray:
+    """What a function of batches finds for each row, in the order of the rows.
+
+    Args:
+      sums: such as `row_sums`; gives an array [R, ...] for batches of R rows.
+      rows: the rows.
+      batch: rows at a time; 0 is as many as have 4,096 tokens.
+    """
     lengths = np.diff(rows.starts)
     batch = batch or max(_TOKENS // batches.bucket(int(lengths.max()) - 1), 1)
     dataset = batches.eval_rows(rows.tokens, rows.weights, rows.starts, batch)
-    sums_R2 = np.zeros((len(lengths), 2))
     # `eval_rows` sorts by length, and fills the last batch
-    sums_R2[np.argsort(lengths, kind="stable")] = row_sums(model, dataset)[
-        : len(lengths)
-    ]
-    return sums_R2
+    sorted_R = sums(dataset)[: len(lengths)]
+    found_R = np.zeros_like(sorted_R)
+    found_R[np.argsort(lengths, kind="stable")] = sorted_R
+    return found_R
 
 
 def answered(rows: Rows, tokenizer: Tokenizer) -> list[Answered]:

@@ -59,7 +59,7 @@ def markdown(found: dict[str, Any]) -> str:
         [name, f"{m['value']:.4f}", f"{m['low']:.4f} to {m['high']:.4f}"]
         for name, m in found["metrics"].items()
     ]
-    page += _table(["metric", "value", f"{LEVEL:.0%} interval"], rows)
+    page += table(["metric", "value", f"{LEVEL:.0%} interval"], rows)
     for name, metric in found["metrics"].items():
         if "signature" in metric:
             page += ["", f"{name}: `{metric['signature']}`"]
@@ -69,7 +69,7 @@ def markdown(found: dict[str, Any]) -> str:
         body = [
             [label, *map(str, row)] for label, row in zip(labels, counts, strict=True)
         ]
-        page += _table(["", *labels], body)
+        page += table(["", *labels], body)
     return "\n".join(page) + "\n"
 
 
@@ -128,7 +128,7 @@ def write(
         writer.close()
 
 
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
     """The lines of a Markdown table."""
     escaped = [[cell.replace("|", r"\|") for cell in row] for row in [head, *rows]]
     written = [f"| {' | '.join(row)} |" for row in escaped]

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from trainers.run import Run
 from zoo.layers.cross_entropy import linear_cross_entropy
+from zoo.layers.divergence import Head, linear_distillation
 
 
 def rows_at_once(run: Run) -> int:
@@ -89,3 +90,50 @@ def row_sums(model: Any, dataset: tf.data.Dataset) -> np.ndarray:
 
     parts = [sums_of(batch).numpy() for batch in dataset]
     return np.concatenate(parts).astype(np.float64)
+
+
+def row_divergences(first: Any, second: Any, dataset: tf.data.Dataset) -> np.ndarray:
+    """The KL divergence of two language models along each row of a dataset.
+
+    Args:
+      first: a language model, without dropout.
+      second: one of the same vocabulary.
+      dataset: batches of `tokens`, `targets`, `weights` [B, T].
+
+    Returns:
+      float64 [R]: KL(first || second) of the next token in nats, at temperature 1,
+      summed over the targets with their weights.
+    """
+    models = first, second
+
+    @tf.function(autograph=False)
+    def sums_of(batch):
+        x_BTD, y_BTD = (m.features(batch["tokens"], training=False) for m in models)
+        student, teacher = map(_head, models)
+
+        def row(part):
+            x_TD, y_TD, targets_T, weights_T = part
+            _, kl, _ = linear_distillation(
+                student._replace(x_ND=x_TD),
+                teacher._replace(x_ND=y_TD),
+                targets_T,
+                weights_T,
+                "reverse_kl",
+            )
+            return kl
+
+        return tf.map_fn(
+            row,
+            (x_BTD, y_BTD, batch["targets"], batch["weights"]),
+            fn_output_signature=tf.float32,
+            parallel_iterations=1,  # the logits of one row at a time
+        )
+
+    parts = [sums_of(batch).numpy() for batch in dataset]
+    return np.concatenate(parts).astype(np.float64)
+
+
+def _head(model) -> Head:
+    """The head of a language model, without the features of a row."""
+    weight_VD, bias_V = model.head()
+    return Head(None, weight_VD, bias_V, getattr(model.config, "logit_softcap", 0.0))
