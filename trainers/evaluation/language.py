@@ -150,7 +150,7 @@ def read_rows(model: Any, tokenizer: Tokenizer, found: list, request: Request) -
         raise ValueError(
             f"--length: {length}, at most the model's {model.limit} allowed."
         )
-    try:
+    with requests.names_of_flags():
         return formats.rows.read(
             found,
             formats.BY_NAME[request.format],
@@ -160,8 +160,6 @@ def read_rows(model: Any, tokenizer: Tokenizer, found: list, request: Request) -
             request.too_long,
             request.max_bad_rows,
         )
-    except ValueError as error:  # whose fields are flags here
-        raise ValueError(str(error).replace("config.data.", "--")) from None
 
 
 def losses(model: Any, rows: Rows, batch: int = 0) -> np.ndarray:
