@@ -9,7 +9,8 @@
 
 A language model predicts every token of documents once, in windows that overlap by
 half; of examples it predicts the answers. A model of features gets the loss, and a
-classifier also the accuracy. Every number has a bootstrap interval.
+classifier also the accuracy. An encoder searches the positives of pairs, and a
+fill_mask model guesses hidden tokens. Every number has a bootstrap interval.
 """
 
 import pathlib

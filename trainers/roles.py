@@ -30,6 +30,7 @@ class Start(NamedTuple):
       tokenizer: of `init_from`; None for a model of features, or without one.
       generation: the defaults of generation of `init_from`, or None.
       body_only: whether `init_from` gives the body only, and the head is new.
+      headless: whether the encoder of `init_from` is taken without its head.
     """
 
     config: Any
@@ -37,6 +38,7 @@ class Start(NamedTuple):
     tokenizer: Tokenizer | None = None
     generation: directory.GenerationConfig | None = None
     body_only: bool = False
+    headless: bool = False
 
 
 def start(run: Run) -> Start:
@@ -55,6 +57,10 @@ def start(run: Run) -> Start:
     read = directory.read(run.init_from)
     config = assemble.config_of(read)
     body_only = has_empty_body(run.model)
+    headless = not body_only and run.objective.feed == "pairs" and _has_encoder(config)
+    if headless:  # the objective learns embeddings, which no head gives
+        print(f"{run.init_from}: its encoder is taken, without the {config.task} head.")
+        config = config.body
     if body_only:
         body = config.body if registry.name_of(config) == "headed" else config
         config = dataclasses.replace(run.model, body=body)
@@ -71,7 +77,7 @@ def start(run: Run) -> Start:
     if callable(tokenizer):
         tokenizer = tokenizer()
     read = read._replace(tokenizer=tokenizer)
-    return Start(config, read, tokenizer, read.generation, body_only)
+    return Start(config, read, tokenizer, read.generation, body_only, headless)
 
 
 def has_empty_body(config: Any) -> bool:
@@ -81,6 +87,11 @@ def has_empty_body(config: Any) -> bool:
         and registry.name_of(config) == "headed"
         and config.body is None
     )
+
+
+def _has_encoder(config: Any) -> bool:
+    """Whether a Config is that of a head on a text encoder."""
+    return registry.name_of(config) == "headed" and config.body.task == "embed"
 
 
 def with_labels(start: Start, labels: tuple[str, ...]) -> Start:
@@ -139,6 +150,9 @@ def _model(start, source, roles, needs):
         values = {f.name: getattr(start.config, f.name) for f in own}
         del values["body"]
         return headed.put_on(loaded, **values)
+    if start.headless:
+        loaded = assemble.assemble(start.pretrained, None, policy).model
+        return headed.take_off(loaded, start.config)
     if start.pretrained is not None:
         return assemble.assemble(start.pretrained, start.config, policy).model
     model = registry.build_config(start.config)

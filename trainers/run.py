@@ -48,6 +48,11 @@ class Data:
         "3 kjv" and "1 text:more/*.txt" draw three windows or rows of the first for
         one of the second. An epoch is as long as all sources together.
       mask_rate: the share of the tokens that a fill_mask model learns to guess.
+      metrics: of answers that each evaluation generates to the prompts of held-out
+        rows, by the names of `trainers.evaluation.answers`: "exact_match", "rougeL".
+      metric_rows: how many held-out rows, the first, are answered; 0 is all.
+      generation: entries "KNOB=VALUE" of these answers, such as "max_new_tokens=32";
+        without them the defaults of `init_from` apply.
     """
 
     source: str = "kjv"
@@ -65,6 +70,9 @@ class Data:
     mixture: tuple[str, ...] = ()
     mask_rate: float = 0.15
     augment: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    metric_rows: int = 0
+    generation: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -243,6 +251,7 @@ def check(run: Run) -> None:
     at_least("config.data.batch", run.data.batch, 1)
     at_least("config.data.length", run.data.length, 0)
     at_least("config.data.max_bad_rows", run.data.max_bad_rows, 0)
+    at_least("config.data.metric_rows", run.data.metric_rows, 0)
     check_fraction("config.data.hold_out", run.data.hold_out)
     check_fraction("config.data.mask_rate", run.data.mask_rate)
     if bool(run.steps) == bool(run.epochs):
@@ -269,6 +278,10 @@ def check(run: Run) -> None:
         raise ValueError(
             f"config.data.length: {run.data.length}, at most the model's context "
             f"{context} allowed."
+        )
+    if run.data.metrics and not run.eval_every:
+        raise ValueError(
+            f"config.data.metrics: {run.data.metrics!r} needs eval_every above 0."
         )
     if run.patience and not run.eval_every:
         raise ValueError(f"config.patience: {run.patience} needs eval_every above 0.")

@@ -15,7 +15,7 @@ from trainers.objectives import Contrastive, LanguageModel
 from trainers.run import Data, Optimizer, Run
 from zoo import directory
 from zoo.data import batches
-from zoo.models import dense_net
+from zoo.models import dense_net, headed
 
 SIZES = dict(vocab_size=300, context=48, width=16, layers=1, heads=2)
 
@@ -246,3 +246,18 @@ def test_replicas_see_the_whole_batch(commands):
     for name in ("loss", "accuracy", "grad_norm"):
         np.testing.assert_allclose(two[name], one[name], rtol=2e-5)
     np.testing.assert_allclose(two["weights"], one["weights"], atol=1e-6)
+
+
+def test_a_head_is_left_out(starts, pairs, tokenizer, tmp_path, capsys):
+    encoder = directory.load(starts["text_encoder"]).model
+    model = headed.put_on(encoder, task="fill_mask", classes=0)
+    directory.save(tmp_path / "headed", model, tokenizer)
+    run = run_of(tmp_path / "headed", pairs)
+    start = roles_lib.start(run)
+    told = f"{tmp_path}/headed: its encoder is taken, without the fill_mask head."
+    assert told in capsys.readouterr().out
+    made = roles_lib.make(run, start)["policy"]
+    tokens = tf.constant([[5, 9, 200, 7]])
+    np.testing.assert_array_equal(made.embed(tokens), encoder.embed(tokens))
+    loop.train(dataclasses.replace(run, steps=1, eval_every=0), tmp_path / "w")
+    assert directory.load(tmp_path / "w/model").model.config == encoder.config

@@ -13,14 +13,19 @@ ROOT = pathlib.Path(__file__).parents[2]
 ENCODER = ROOT / "tests/zoo/directory/families/encoders/bert"
 
 
-@pytest.mark.parametrize(
-    "module, args",
-    [("zoo.generate", ["--prompt=x"]), ("trainers.evaluate", ["--source=kjv"])],
-)
-def test_commands_refuse_it(module, args, commands):
-    done = commands(module, f"--model={ENCODER}", *args)
+def test_the_command_refuses_it(commands):
+    done = commands("zoo.generate", f"--model={ENCODER}", "--prompt=x")
     assert done.code == 1
     assert done.errors == [f"error: --model: {ENCODER} is no language model."]
+
+
+def test_an_audit_refuses_it(commands):
+    args = f"--model={ENCODER}", "--audit=bias", "--pairs=pairs.jsonl"
+    done = commands("trainers.evaluate", *args)
+    assert done.code == 1
+    assert done.errors == [
+        f"error: --model: {ENCODER} is no language model with a tokenizer."
+    ]
 
 
 def test_the_objective_refuses_it(corpus):

@@ -15,7 +15,7 @@ Of several samples, pass@K reads all and the others read the first.
 import dataclasses
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -62,26 +62,73 @@ def samples_of(names: Sequence[str], samples: int = 0) -> int:
     return samples or needed
 
 
+class Task(NamedTuple):
+    """Prompts whose generated answers are scored.
+
+    Attributes:
+      names: of metrics.
+      prompts: token ids.
+      references: of each prompt, one or several right answers.
+      generation: the knobs of all prompts.
+      samples: answers to each prompt.
+      tokenize: as in `scores`.
+    """
+
+    names: tuple[str, ...]
+    prompts: list[list[int]]
+    references: Sequence[Sequence[str]]
+    generation: GenerationConfig
+    samples: int = 1
+    tokenize: str = "13a"
+
+    def measures(self, model: Any, tokenizer: Any, batch: int = 0) -> dict:
+        """Generates the answers, and returns the `Measured` of each metric.
+
+        Args:
+          model: a language model.
+          tokenizer: its tokenizer.
+          batch: answers at a time; 0 is 16.
+        """
+        loaded = Loaded(model, tokenizer, self.generation)
+        texts = sampled(loaded, self.prompts, self.generation, self.samples, batch)
+        return scores(self.names, texts, self.references, self.tokenize)
+
+
 def generation_of(
     loaded: Loaded, knobs: dict, longest: int, samples: int
+) -> GenerationConfig:
+    """The knobs of all prompts for a model; arguments and errors are of `knobs_of`."""
+    tokenizer: Any = loaded.tokenizer
+    given, limit = loaded.generation, loaded.model.limit
+    return knobs_of(given, knobs, longest, samples, limit, tokenizer.vocab_size)
+
+
+def knobs_of(
+    generation: GenerationConfig,
+    knobs: dict,
+    longest: int,
+    samples: int,
+    limit: int,
+    vocab_size: int,
 ) -> GenerationConfig:
     """The knobs of all prompts: the model's own defaults, and those that are given.
 
     Args:
-      loaded: the model.
+      generation: the model's own defaults.
       knobs: those that are given.
       longest: tokens of the longest prompt.
       samples: answers to each prompt.
+      limit: positions of the model; 0 is any number.
+      vocab_size: of the tokenizer.
 
     Raises:
       ValueError: the given ones do not fit the model, or samples would all be equal.
     """
-    config = dataclasses.replace(loaded.generation, **knobs)
+    config = dataclasses.replace(generation, **knobs)
     if samples > 1 and config.temperature == 0:
         raise ValueError(
             f"--temperature: 0 makes all {samples} samples equal; above 0 allowed."
         )
-    limit = loaded.model.limit
     room = limit - longest if limit else config.max_new_tokens
     if room < 1:
         raise ValueError(
@@ -93,8 +140,7 @@ def generation_of(
             f"--max_new_tokens: {config.max_new_tokens}, at most {room} allowed: the "
             f"longest prompt has {longest} tokens, the model's context is {limit}."
         )
-    tokenizer: Any = loaded.tokenizer
-    return config.fitted(room, tokenizer.vocab_size)
+    return config.fitted(room, vocab_size)
 
 
 def sampled(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from trainers.evaluation import labelled, language, table
+from trainers.evaluation import encoders, labelled, language, table
 from trainers.evaluation.measured import Evaluated
 from trainers.evaluation.request import Request
 from zoo.directory import Loaded
@@ -12,6 +12,8 @@ _TEXT: dict[str, Callable[[Loaded, Request], Evaluated]] = {
     "classify": labelled.evaluate,
     "regress": labelled.evaluate,
     "tag": labelled.evaluate,
+    "embed": encoders.of_pairs,
+    "fill_mask": encoders.of_masks,
 }
 
 
@@ -33,4 +35,6 @@ def evaluated(loaded: Loaded, where: str, request: Request) -> Evaluated:
         raise ValueError(f"--model: {where} is no language model.")
     if loaded.tokenizer is None:
         raise ValueError(f"--model: {where} has no tokenizer.json.")
+    if config.task == "generate" and request.format == "pair":
+        return encoders.of_pairs(loaded, request)  # which has embeddings too
     return _TEXT[config.task](loaded, request)

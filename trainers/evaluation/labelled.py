@@ -11,7 +11,6 @@ from trainers.evaluation.request import Request
 from zoo.data import batches, formats, sources
 from zoo.directory import Loaded
 from zoo.metrics import bootstrap
-from zoo.text import framing
 
 _ROWS = 16  # of a batch
 
@@ -59,35 +58,17 @@ def evaluate(loaded: Loaded, request: Request) -> Evaluated:
 
 
 def _rows(loaded, request, name):
-    """The rows of the examples, with the model's own tokens around each text."""
-    config = loaded.model.config
-    tokenizer: Any = loaded.tokenizer
-    format = formats.BY_NAME[name]
-    length = request.length or request.default_length or config.context
-    if loaded.model.limit and length > loaded.model.limit:
-        raise ValueError(
-            f"--length: {length}, at most the model's {loaded.model.limit} allowed."
-        )
-    try:
-        columns = formats.rows.columns(format, request.fields)
+    """The rows of the examples, with the indices of their labels."""
+    with requests.names_of_flags():
+        columns = formats.rows.columns(formats.BY_NAME[name], request.fields)
         column = columns["tags" if name == "tag" else "label"]
         source = request.source
         if request.held_out:
             data = request.held_out.run.data
             source = data.valid or data.source
-        return formats.rows.read(
-            requests.examples(request),
-            format,
-            tokenizer,
-            length,
-            request.fields,
-            request.too_long,
-            request.max_bad_rows,
-            formats.Labels(config.labels, sources.label_names(source, column)),
-            framing.frame(tokenizer, config),
-        )
-    except ValueError as error:  # whose fields are flags here
-        raise ValueError(str(error).replace("config.data.", "--")) from None
+        names = sources.label_names(source, column)
+    labels = formats.Labels(loaded.model.config.labels, names)
+    return requests.framed_rows(loaded, request, name, labels)
 
 
 def _of_tags(about, answers, config) -> Evaluated:

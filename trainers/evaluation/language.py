@@ -110,20 +110,23 @@ def of_rows(loaded: Loaded, request: Request) -> Evaluated:
     given = answered(rows, tokenizer)
     measures = {}
     facts: dict[str, Any] = {"examples": len(given), **rows.counts}
-    config, references = None, []
+    task = None
     if request.metrics:
         references = _references(request, found, rows, given)
         answers.check(request.metrics, references, request.tokenize)
         longest = max(len(example.prompt) for example in given)
         config = answers.generation_of(loaded, request.knobs, longest, samples)
+        prompts = [example.prompt for example in given]
+        task = answers.Task(
+            request.metrics, prompts, references, config, samples, request.tokenize
+        )
     sums_R2 = losses(model, rows, request.batch)
     bytes_R = np.array([example.bytes for example in given], np.float64)
     measures |= of_losses(sums_R2, bytes_R)
-    if config is not None:
-        prompts = [example.prompt for example in given]
-        texts = answers.sampled(loaded, prompts, config, samples, request.batch)
-        measures |= answers.scores(request.metrics, texts, references, request.tokenize)
-        facts["generation"] = config.to_json(tokenizer.end_id) | {"seed": config.seed}
+    if task is not None:
+        measures |= task.measures(model, tokenizer, request.batch)
+        knobs = task.generation
+        facts["generation"] = knobs.to_json(tokenizer.end_id) | {"seed": knobs.seed}
         facts["samples"] = samples
     counts = ", ".join(f"{count} {name}" for name, count in rows.counts.items())
     about = f"{request.name}: {len(given)} examples ({counts}), format {request.format}"
@@ -148,7 +151,7 @@ def read_rows(model: Any, tokenizer: Tokenizer, found: list, request: Request) -
         raise ValueError(
             f"--length: {length}, at most the model's {model.limit} allowed."
         )
-    try:
+    with requests.names_of_flags():
         return formats.rows.read(
             found,
             formats.BY_NAME[request.format],
@@ -158,8 +161,6 @@ def read_rows(model: Any, tokenizer: Tokenizer, found: list, request: Request) -
             request.too_long,
             request.max_bad_rows,
         )
-    except ValueError as error:  # whose fields are flags here
-        raise ValueError(str(error).replace("config.data.", "--")) from None
 
 
 def losses(model: Any, rows: Rows, batch: int = 0) -> np.ndarray:

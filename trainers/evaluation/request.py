@@ -1,13 +1,17 @@
 """What is to be evaluated, and the data of it."""
 
+import contextlib
 import dataclasses
 import functools
 from typing import Any, NamedTuple
 
 from trainers.run import Run
-from zoo.data import mixtures, sources, splits, tables
+from zoo.data import formats, mixtures, sources, splits, tables
+from zoo.data.formats import Rows
 from zoo.data.splits import Numbered
+from zoo.directory import Loaded
 from zoo.fields import at_least
+from zoo.text import framing
 
 
 class HeldOut(NamedTuple):
@@ -81,6 +85,60 @@ class Request:
     def default_length(self) -> int:
         """The window of the run, or 0."""
         return self.held_out.window if self.held_out else 0
+
+
+@contextlib.contextmanager
+def names_of_flags():
+    """Names flags in errors that name fields of a Run."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error).replace("config.data.", "--")) from None
+
+
+def window_of(loaded: Loaded, request: Request) -> int:
+    """The most tokens of a text, with those around it.
+
+    Raises:
+      ValueError: `--length` is more than the model can read.
+    """
+    model = loaded.model
+    length = request.length or request.default_length or model.config.context
+    if model.limit and length > model.limit:
+        raise ValueError(
+            f"--length: {length}, at most the model's {model.limit} allowed."
+        )
+    return length
+
+
+def framed_rows(
+    loaded: Loaded, request: Request, name: str, labels: formats.Labels | None = None
+) -> Rows:
+    """The rows of the examples, with the model's own tokens around each text.
+
+    Args:
+      loaded: the model and its tokenizer.
+      request: what is to be evaluated.
+      name: of the format.
+      labels: what labels may be; None for a format without labels.
+
+    Raises:
+      ValueError: a source or a row is broken, or a number does not fit.
+    """
+    tokenizer: Any = loaded.tokenizer
+    length = window_of(loaded, request)
+    with names_of_flags():
+        return formats.rows.read(
+            examples(request),
+            formats.BY_NAME[name],
+            tokenizer,
+            length,
+            request.fields,
+            request.too_long,
+            request.max_bad_rows,
+            labels,
+            framing.frame(tokenizer, loaded.model.config),
+        )
 
 
 def documents(request: Request) -> list[str]:

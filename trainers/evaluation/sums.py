@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from trainers.objectives.features import features
 from trainers.run import Run
 from zoo.layers.cross_entropy import linear_cross_entropy
 from zoo.layers.divergence import Head, linear_distillation
@@ -137,3 +138,34 @@ def _head(model) -> Head:
     """The head of a language model, without the features of a row."""
     weight_VD, bias_V = model.head()
     return Head(None, weight_VD, bias_V, getattr(model.config, "logit_softcap", 0.0))
+
+
+def guess_sums(model: Any, dataset: tf.data.Dataset) -> np.ndarray:
+    """How well each row's hidden tokens are guessed.
+
+    Args:
+      model: a fill_mask model.
+      dataset: batches of `zoo.data.batches.eval_masked`.
+
+    Returns:
+      float64 [R, 3]: the negative log-likelihood of a row's hidden tokens in nats; how
+      many of them are the model's likeliest token; and how many there are.
+    """
+
+    @tf.function(autograph=False)
+    def sums_of(batch):
+        rows, length = tf.unstack(tf.shape(batch["weights"], tf.int64))
+        # few tokens are hidden, so only these meet the head
+        at_M = tf.where(tf.reshape(batch["weights"], [-1]) > 0)[:, 0]
+        x_MD = tf.gather(features(model, batch, False), at_M)
+        targets_M = tf.gather(tf.reshape(batch["targets"], [-1]), at_M)
+        logits_MV = model.logits(x_MD)
+        losses_M = tf.nn.sparse_softmax_cross_entropy_with_logits(targets_M, logits_MV)
+        hits_M = tf.argmax(logits_MV, -1, tf.int32) == targets_M
+        sums_M3 = tf.stack(
+            [losses_M, tf.cast(hits_M, tf.float32), tf.ones_like(losses_M)], 1
+        )
+        return tf.math.unsorted_segment_sum(sums_M3, at_M // length, rows)
+
+    parts = [sums_of(batch).numpy() for batch in dataset]
+    return np.concatenate(parts).astype(np.float64)

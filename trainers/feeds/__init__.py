@@ -1,6 +1,6 @@
 """Feeds: where the Batches of a run come from, by the name an objective gives."""
 
-from trainers.feeds import labelled, masked, pairs, table, text
+from trainers.feeds import generated, labelled, masked, pairs, table, text
 from trainers.feeds.feed import Feed, Roles
 from trainers.roles import Start
 from trainers.run import Run
@@ -41,6 +41,7 @@ def make(run: Run, start: Start) -> Feed:
     one_of(f"feed of {run.objective.name}", run.objective.feed, BY_NAME)
     _check_augment(run, start.config)
     _check_sources(run, start.config)
+    generated.check(run, start.config)
     return BY_NAME[run.objective.feed](run, start)
 
 

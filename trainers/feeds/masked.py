@@ -3,15 +3,13 @@
 import numpy as np
 
 from trainers import evaluation
+from trainers.evaluation.encoders import MASK_SEED
 from trainers.feeds import text
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
 from trainers.run import Run
 from zoo.data import batches, formats, splits
 from zoo.text import framing
-from zoo.text.tokenizer import NAMED_TOKENS, Tokenizer, library_tokenizer
-
-_EVAL_SEED = 0  # runs that differ in their seed guess the same held-out tokens
 
 
 def make(run: Run, start: Start) -> Feed:
@@ -40,7 +38,8 @@ def make(run: Run, start: Start) -> Feed:
     train, valid = splits.documents(data.source, data.valid, data.hold_out, data.clean)
     tokenizer = text.tokenizer_of(run, start, train)
     text.check_vocabulary(tokenizer, config)
-    masking = _masking(tokenizer, run)
+    where = data.tokenizer or run.init_from
+    masking = batches.masking_of(tokenizer, data.mask_rate, where)
     frame, length = framing.frame(tokenizer, config), text.window(run, config)
     tokens, starts = formats.windows(train, tokenizer, frame, length)
 
@@ -54,7 +53,7 @@ def make(run: Run, start: Start) -> Feed:
     if valid:
         held_out = formats.windows(valid, tokenizer, frame, length)
         dataset = batches.eval_masked(
-            *held_out, masking, evaluation.rows_at_once(run), _EVAL_SEED
+            *held_out, masking, evaluation.rows_at_once(run), MASK_SEED
         )
         sums = evaluation.make_evaluate(run.objective)
 
@@ -73,27 +72,4 @@ def make(run: Run, start: Start) -> Feed:
         lambda roles: "",
         text.fingerprint_of(data, tokenizer),
         int(np.diff(starts).max()),
-    )
-
-
-def _masking(tokenizer: Tokenizer, run: Run) -> batches.Masking:
-    """How the tokens of a tokenizer are hidden; special tokens never are."""
-    engine = library_tokenizer(tokenizer.json)
-    added = engine.get_added_tokens_decoder()
-    fixed = {number for number, token in added.items() if token.special}
-    named = {}
-    for name in NAMED_TOKENS:
-        token = tokenizer.config.get(name)
-        token = token["content"] if isinstance(token, dict) else token
-        if token is not None:
-            named[name] = engine.token_to_id(token)
-    mask_id = named.get("mask_token")
-    if mask_id is None:
-        raise ValueError(
-            f"{run.data.tokenizer or run.init_from}: no token hides another one, and "
-            "training needs one; name it as mask_token in tokenizer_config.json."
-        )
-    fixed |= {number for number in named.values() if number is not None}
-    return batches.Masking(
-        run.data.mask_rate, mask_id, sorted(fixed), tokenizer.vocab_size
     )

@@ -5,22 +5,26 @@ import sys
 import numpy as np
 
 from trainers import evaluation
+from trainers.feeds import generated
 from trainers.feeds.feed import Evaluate, Feed
+from trainers.roles import Start
 from trainers.run import Run
 from zoo.data import batches, formats, mixtures, splits
 from zoo.text.tokenizer import Tokenizer
 
 
-def make(run: Run, tokenizer: Tokenizer, window: int) -> Feed:
+def make(run: Run, start: Start, tokenizer: Tokenizer, window: int) -> Feed:
     """Makes the rows of all examples, and holds out some of them for evaluation.
 
     Args:
       run: its `data.format` is one of `formats.BY_NAME`.
+      start: what the run starts from.
       tokenizer: of the model.
       window: the most inputs of a row, in tokens; or of a window of packed rows.
 
     Raises:
-      ValueError: the source or a row is broken, or too many are.
+      ValueError: the source or a row is broken, or too many are; or the answers to
+        held-out rows cannot be generated or scored.
     """
     data, format = run.data, formats.BY_NAME[run.data.format]
 
@@ -44,6 +48,7 @@ def make(run: Run, tokenizer: Tokenizer, window: int) -> Feed:
     held_out = read(valid, longest) if valid else None
     for part, own in zip(parts, of_parts, strict=True):
         print(f"{part.source}: {own.about}")
+    task = generated.task(run, start, tokenizer, held_out)
     train_from, count, length = _batches(run, rows, of_parts, parts, window)
     unit = ("tokens", data.batch * length) if data.pack else ("rows", data.batch)
 
@@ -58,7 +63,12 @@ def make(run: Run, tokenizer: Tokenizer, window: int) -> Feed:
         sums = evaluation.make_evaluate(run.objective)
 
         def evaluate_rows(roles):
-            return sums(roles, dataset)
+            metrics = sums(roles, dataset)
+            if task is not None:
+                model = roles[run.objective.trains[0]]
+                scored = task.measures(model, tokenizer)
+                metrics |= {name: one.value for name, one in scored.items()}
+            return metrics
 
         evaluate = evaluate_rows
 

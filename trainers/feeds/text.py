@@ -39,7 +39,7 @@ def make(run: Run, start: Start) -> Feed:
         tokenizer = _with_end(run, tokenizer_of(run, start))
         check_vocabulary(tokenizer, config)
         others = companions.check(run, tokenizer, config, window(run, config))
-        feed = rows_feed.make(run, tokenizer, window(run, config))
+        feed = rows_feed.make(run, start, tokenizer, window(run, config))
         return feed._replace(fingerprint=feed.fingerprint | others)
     parts = mixtures.parts(data.source, data.mixture)
     train, valid = mixtures.split(

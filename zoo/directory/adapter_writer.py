@@ -12,8 +12,10 @@ from zoo.directory import (
     modules,
     safetensors_file,
 )
-from zoo.directory.adapters import BASE, CONFIG, DIGEST, PREFIX, WEIGHTS, digest_of
+from zoo.directory.adapter_heads import MODEL
+from zoo.directory.adapters import BASE, CONFIG, DIGEST, WEIGHTS, digest_of
 from zoo.directory.hf import peft
+from zoo.directory.hf.peft import PREFIX
 from zoo.lora_config import Lora
 
 
@@ -44,13 +46,15 @@ def save(directory, model, lora: Lora, base: str, replace: bool = False) -> None
         sorted({modules.module_of(name).removesuffix(".bias") for name in saved}),
         any(m.mapping.transposed for m in adapted),
     )
-    digest = digest_of(_base_weights(adapted))
+    about = {DIGEST: digest_of(_base_weights(adapted))}
+    if hasattr(model, "body"):  # a head, of which PEFT's files name no labels
+        about[MODEL] = config_json.to_json(model.config)
     files.check_room(directory, sum(t.nbytes for t in tensors.values()))
     with files.staged(directory, replace) as new:
         files.write_json(new / CONFIG, config)
         shapes = {name: tensor.shape for name, tensor in tensors.items()}
         safetensors_file.write(new / WEIGHTS, shapes, tensors.items())
-        files.write_json(new / BASE, {DIGEST: digest})
+        files.write_json(new / BASE, about)
         checksums.write(new, (CONFIG, WEIGHTS, BASE))
 
 

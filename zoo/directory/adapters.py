@@ -2,11 +2,13 @@
 
     adapter_config.json          the options, and where the base model is
     adapter_model.safetensors    A and B of each module, and what was trained in full
-    base.json                    a digest of the weights that the adapters belong to
+    base.json                    a digest of the weights that the adapters belong to,
+                                 and the config.json of a model with a head
     SHA256SUMS                   the digests of all these, see `checksums`
 
 PEFT writes the first two; `adapter_writer` writes all. Reading gives the base model
-with the adapters merged.
+with the adapters merged. Adapters of a classifier bring the head that a base lacks; of
+a head that PEFT trained, the number of labels is known, but not their names.
 """
 
 import hashlib
@@ -20,6 +22,7 @@ import numpy as np
 
 from zoo import files
 from zoo.directory import (
+    adapter_heads,
     assemble,
     checksums,
     config_json,
@@ -29,13 +32,13 @@ from zoo.directory import (
     safetensors_file,
 )
 from zoo.directory.hf import peft
+from zoo.directory.hf.peft import PREFIX
 from zoo.directory.pretrained import Pretrained, Tensors
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 BASE = "base.json"
 DIGEST = "adapted_weights_sha256"
-PREFIX = "base_model.model."
 _POOLER = "pooler."  # of BERT, whose output no model of the zoo uses
 _FACTOR = re.compile(r"(.+)\.lora_([AB])\.weight")
 
@@ -89,11 +92,15 @@ def read(
         base = read_base(source, revision)
     except ValueError as error:
         raise ValueError(f"{path}: its base model cannot be read: {error}") from None
+    about = {}
+    if os.path.lexists(path / BASE):
+        about = files.read_json(files.inside(path, BASE))
+    wanted = about.get(DIGEST)
+    base = adapter_heads.with_head(
+        path, config, tensors, base, about.get(adapter_heads.MODEL)
+    )
     merged = _Merged(path, config, tensors, base)
     own = folder.read_tokenizer(path)
-    wanted = None
-    if os.path.lexists(path / BASE):
-        wanted = files.read_json(files.inside(path, BASE)).get(DIGEST)
 
     def check():
         checksums.check(path, WEIGHTS)
@@ -105,7 +112,7 @@ def read(
             )
 
     return base._replace(
-        tensors=Tensors(base.shapes, merged.read, merged.release),
+        tensors=Tensors(merged.shapes, merged.read, merged.release),
         tokenizer=base.tokenizer if own is None else own,
         check=check,
     )
@@ -130,6 +137,8 @@ class _Merged:
         self.transposed = self._transposed()
         self.factors: dict[str, dict[str, str]] = {}  # by the base's tensor
         self.saved: dict[str, str] = {}
+        self.shapes = dict(base.shapes)  # and those of a new head
+        self.wanted = set() if own else self._wanted()
         for name in tensors:
             self._add(name)
         if not self.factors:
@@ -146,11 +155,18 @@ class _Merged:
             return modules.module_of(name)
         return hf.canonical(*self.family, name)
 
+    def _wanted(self) -> set[str]:
+        """The names of all tensors that the model needs."""
+        if _layers(self.family[1]) > len(self.base.shapes):
+            return set()  # such a base is refused when it is built
+        mappings = hf.weight_mappings(*self.family)
+        return {name for mapping in mappings for name in mapping.hf_names}
+
     def _transposed(self) -> set[str]:
         """The base's tensors that are stored [in, out]."""
         if self.family is None:
             return {name for name in self.base.shapes if name.endswith("kernel")}
-        if self.family[1].layers > len(self.base.shapes):
+        if _layers(self.family[1]) > len(self.base.shapes):
             return set()  # such a base is refused when it is built
         return {
             self.names[name]
@@ -168,6 +184,10 @@ class _Merged:
         if key is None and _POOLER in known:
             return
         target = None if key is None else self.names.get(key)
+        if target is None and match is None and key in self.wanted:
+            self.saved[key] = name  # of a head that the base lacks
+            self.shapes[key] = self.tensors.shapes[name]
+            return
         if target is None or not name.startswith(PREFIX):
             what = "is of no linear map" if match else "is no weight"
             raise ValueError(
@@ -241,10 +261,21 @@ class _Merged:
 
     def digest(self) -> str:
         """The digest of the base's tensors that have adapters."""
+        before = ""
+        if self.family and hasattr(self.family[1], "body"):
+            before = f"{self.family[0]}."  # as `modules.of` names encoders' tensors
         return digest_of(
-            (self._key(file) if self.family else file, self.base.tensors[file])
+            (
+                (self._key(file) or file).removeprefix(before) if self.family else file,
+                self.base.tensors[file],
+            )
             for file in self.factors
         )
+
+
+def _layers(config) -> int:
+    """The layers of a model, or of the body of one with a head."""
+    return getattr(config, "body", config).layers
 
 
 def digest_of(tensors) -> str:

@@ -233,10 +233,27 @@ def put_on(pretrained, **fields) -> Headed:
     old = pretrained.body if isinstance(pretrained, Headed) else pretrained
     config = registry.config("headed", body=old.config, **fields)
     model = registry.build_config(config)
-    values = {v.path.removeprefix("body/"): v for v in old.weights}
-    for variable in model.body.weights:
-        variable.assign(values[variable.path.removeprefix("body/")])
+    _copy_weights(old, model.body)
     return model
+
+
+def take_off(model: Headed, config: Any = None) -> Any:
+    """A copy of the encoder of a model, without the head.
+
+    Args:
+      model: whose body is a text encoder.
+      config: of the encoder, which may differ in dropout; None is the body's own.
+    """
+    encoder = registry.build_config(model.body.config if config is None else config)
+    _copy_weights(model.body, encoder)
+    return encoder
+
+
+def _copy_weights(old, new):
+    """Gives a body the weights of another one, which may stand alone or have a head."""
+    values = {v.path.removeprefix("body/"): v for v in old.weights}
+    for variable in new.weights:
+        variable.assign(values[variable.path.removeprefix("body/")])
 
 
 registry.register(

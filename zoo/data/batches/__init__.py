@@ -6,7 +6,7 @@ restarts at batch i sees the same batches as a run without a stop.
 
 from zoo.data.batches.labelled import eval_labelled, labelled_batches
 from zoo.data.batches.lm import eval_windows, lm_batches, windows_per_epoch
-from zoo.data.batches.masked import Masking, eval_masked, masked_batches
+from zoo.data.batches.masked import Masking, eval_masked, masked_batches, masking_of
 from zoo.data.batches.packing import PACKINGS, Packed, pack, packed_batches, packed_eval
 from zoo.data.batches.pairs import (
     eval_pairs,
@@ -33,6 +33,7 @@ __all__ = [
     "labelled_batches",
     "lm_batches",
     "masked_batches",
+    "masking_of",
     "pair_batches",
     "preference_batches",
     "pack",

@@ -14,6 +14,7 @@ import tensorflow as tf
 from zoo.data import shuffling
 from zoo.data.batches.pipeline import Batch, endless, one_pass
 from zoo.data.batches.rows import bucket_widths
+from zoo.text.tokenizer import NAMED_TOKENS, Tokenizer, library_tokenizer
 
 _MASK, _RANDOM = 0.8, 0.1  # of the targets; the rest stays
 
@@ -32,6 +33,36 @@ class Masking(NamedTuple):
     mask_id: int
     fixed: list[int]
     vocab_size: int
+
+
+def masking_of(tokenizer: Tokenizer, rate: float, where: str) -> Masking:
+    """How the tokens of a tokenizer are hidden; special tokens never are.
+
+    Args:
+      tokenizer: of the model.
+      rate: as in `Masking`.
+      where: the tokenizer's place, for messages.
+
+    Raises:
+      ValueError: the tokenizer names no mask token.
+    """
+    engine = library_tokenizer(tokenizer.json)
+    added = engine.get_added_tokens_decoder()
+    fixed = {number for number, token in added.items() if token.special}
+    named = {}
+    for name in NAMED_TOKENS:
+        token = tokenizer.config.get(name)
+        token = token["content"] if isinstance(token, dict) else token
+        if token is not None:
+            named[name] = engine.token_to_id(token)
+    mask_id = named.get("mask_token")
+    if mask_id is None:
+        raise ValueError(
+            f"{where}: no token hides another one, and masked language models need "
+            "one; name it as mask_token in tokenizer_config.json."
+        )
+    fixed |= {number for number in named.values() if number is not None}
+    return Masking(rate, mask_id, sorted(fixed), tokenizer.vocab_size)
 
 
 def masked_batches(

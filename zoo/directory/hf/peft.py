@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from zoo.lora_config import Lora, scale
 
+PREFIX = "base_model.model."  # starts the names of tensors
 TASKS = {
     "generate": "CAUSAL_LM",
     "embed": "FEATURE_EXTRACTION",
@@ -52,6 +53,7 @@ class AdapterConfig(NamedTuple):
       revision: of the base on the Hub, or None.
       rank, alpha, rslora: as in `Lora`, for all modules without a pattern.
       ranks, alphas: the patterns: an end of the names of modules, to a number.
+      task: PEFT's name of the task, one of `TASKS`; None where it has none.
     """
 
     base: str
@@ -61,6 +63,7 @@ class AdapterConfig(NamedTuple):
     rslora: bool
     ranks: dict[str, int]
     alphas: dict[str, float]
+    task: str | None = None
 
     def rank_of(self, module: str) -> int:
         """Returns the rank of a module."""
@@ -121,6 +124,7 @@ def read(value: dict[str, Any], where: str) -> AdapterConfig:
         rslora,
         _pattern(value, where, "rank_pattern", _rank),
         _pattern(value, where, "alpha_pattern", _number),
+        task if isinstance(task := value.get("task_type"), str) else None,
     )
 
 

@@ -1,0 +1,130 @@
+"""Answers that a language model generates to held-out prompts while it trains.
+
+The numbers are those of `python -m trainers.evaluate --format --metrics`.
+"""
+
+import re
+from typing import Any
+
+from trainers.evaluation import answers, language
+from trainers.roles import Start
+from trainers.run import Run
+from zoo.data.formats import Rows
+from zoo.fields import one_of
+from zoo.generation_config import KNOBS, GenerationConfig
+from zoo.text.tokenizer import Tokenizer
+
+_NUMBERS = {"int32": int, "int64": int, "float32": float}
+_FLAG = re.compile(r"--(\w+)(: )?")  # the shared checks name flags of the command
+
+
+def check(run: Run, config: Any) -> None:
+    """Refuses what can be refused before the data are read.
+
+    Args:
+      run: the Run.
+      config: of the model that learns.
+
+    Raises:
+      ValueError: an unknown metric or knob; or metrics of a run that learns no answers.
+    """
+    data = run.data
+    knobs = _knobs(data.generation)
+    if not data.metrics:
+        for field in ("metric_rows", "generation"):
+            if value := getattr(data, field):
+                raise ValueError(
+                    f"config.data.{field}: {value!r}, but config.data.metrics is "
+                    "empty; leave it out."
+                )
+        return
+    if (
+        run.objective.feed != "text"
+        or config.task != "generate"
+        or data.format not in language.FORMATS[1:]
+    ):
+        raise ValueError(
+            f"config.data.metrics: {data.metrics!r} are of generated answers; a "
+            f"language model and a config.data.format of "
+            f"{', '.join(language.FORMATS[1:])} allowed."
+        )
+    try:
+        answers.samples_of(data.metrics)
+        GenerationConfig(**knobs)
+    except ValueError as error:
+        raise _of_config(error) from None
+
+
+def task(
+    run: Run, start: Start, tokenizer: Tokenizer, held_out: Rows | None
+) -> answers.Task | None:
+    """The prompts that each evaluation answers; None without metrics.
+
+    Args:
+      run: the Run.
+      start: what it starts from.
+      tokenizer: of the model.
+      held_out: the rows of the evaluation data; None without such data.
+
+    Raises:
+      ValueError: there are no such rows; a prompt leaves no room for an answer; or a
+        metric cannot read a reference.
+    """
+    data = run.data
+    if not data.metrics:
+        return None
+    if held_out is None:
+        raise ValueError(
+            f"config.data.metrics: {data.metrics!r}, but nothing is held out; set "
+            "config.data.valid or hold_out."
+        )
+    given = language.answered(held_out, tokenizer)[: data.metric_rows or None]
+    references = [[example.reference] for example in given]
+    try:
+        samples = answers.samples_of(data.metrics)
+        answers.check(data.metrics, references, "13a")
+        generation = answers.knobs_of(
+            start.generation or GenerationConfig(),
+            _knobs(data.generation),
+            max(len(example.prompt) for example in given),
+            samples,
+            start.config.context,
+            tokenizer.vocab_size,
+        )
+    except ValueError as error:
+        raise _of_config(error) from None
+    prompts = [example.prompt for example in given]
+    return answers.Task(data.metrics, prompts, references, generation, samples)
+
+
+def _knobs(entries: tuple[str, ...]) -> dict[str, Any]:
+    """The knobs of entries "KNOB=VALUE"; several of `stop` are several strings."""
+    found: dict[str, Any] = {}
+    dtypes = {knob.name: knob.dtype for knob in KNOBS}
+    for entry in entries:
+        name, _, text = entry.partition("=")
+        one_of("config.data.generation", name, dtypes)
+        if dtypes[name] == "string":
+            found[name] = (*found.get(name, ()), text)
+            continue
+        try:
+            found[name] = _NUMBERS[dtypes[name]](text)
+        except ValueError:
+            raise ValueError(
+                f"config.data.generation: {entry!r}, {name}=NUMBER allowed."
+            ) from None
+    return found
+
+
+def _of_config(error: ValueError) -> ValueError:
+    """The error of a shared check, with the Run's fields in the place of flags."""
+
+    def field(match):
+        if match[1] in ("metrics", "too_long"):
+            return f"config.data.{match[0][2:]}"
+        return f"config.data.generation: {match[1]} "
+
+    text = _FLAG.sub(field, str(error))
+    return ValueError(
+        text if text.startswith("config.") else f"config.data.generation: {text}"
+    )
