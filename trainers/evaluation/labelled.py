@@ -8,7 +8,7 @@ from trainers.evaluation import labels
 from trainers.evaluation import request as requests
 from trainers.evaluation.measured import Evaluated, Measured, of_classes, of_values
 from trainers.evaluation.request import Request
-from zoo.data import batches, formats, sources
+from zoo.data import batches, formats, mixtures
 from zoo.directory import Loaded
 from zoo.metrics import bootstrap
 from zoo.text import framing
@@ -71,10 +71,11 @@ def _rows(loaded, request, name):
     try:
         columns = formats.rows.columns(format, request.fields)
         column = columns["tags" if name == "tag" else "label"]
-        source = request.source
+        parts = mixtures.parts(request.source)
         if request.held_out:
             data = request.held_out.run.data
-            source = data.valid or data.source
+            parts = mixtures.parts(data.source, data.mixture)
+            parts = mixtures.parts(data.valid) if data.valid else parts
         return formats.rows.read(
             requests.examples(request),
             format,
@@ -83,7 +84,7 @@ def _rows(loaded, request, name):
             request.fields,
             request.too_long,
             request.max_bad_rows,
-            formats.Labels(config.labels, sources.label_names(source, column)),
+            formats.Labels(config.labels, mixtures.label_names(parts, column)),
             framing.frame(tokenizer, config),
         )
     except ValueError as error:  # whose fields are flags here
