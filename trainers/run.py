@@ -45,8 +45,8 @@ class Data:
         "best_fit" keeps rows whole, "concat" splits them where a window ends; empty
         pads each row.
       mixture: entries "WEIGHT SPEC" of several sources, in the place of `source`:
-        "3 kjv" and "1 text:more/*.txt" draw three windows or rows of the first for
-        one of the second. An epoch is as long as all sources together.
+        "3 kjv" and "1 text:more/*.txt" draw three windows, rows or pairs of the
+        first for one of the second. An epoch is as long as all sources together.
       mask_rate: the share of the tokens that a fill_mask model learns to guess.
       metrics: of answers that each evaluation generates to the prompts of held-out
         rows, by the names of `trainers.evaluation.answers`: "exact_match", "rougeL".

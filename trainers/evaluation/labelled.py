@@ -8,7 +8,7 @@ from trainers.evaluation import labels
 from trainers.evaluation import request as requests
 from trainers.evaluation.measured import Evaluated, Measured, of_classes, of_values
 from trainers.evaluation.request import Request
-from zoo.data import batches, formats, sources
+from zoo.data import batches, formats, mixtures
 from zoo.directory import Loaded
 from zoo.metrics import bootstrap
 
@@ -62,11 +62,12 @@ def _rows(loaded, request, name):
     with requests.names_of_flags():
         columns = formats.rows.columns(formats.BY_NAME[name], request.fields)
         column = columns["tags" if name == "tag" else "label"]
-        source = request.source
+        parts = mixtures.parts(request.source)
         if request.held_out:
             data = request.held_out.run.data
-            source = data.valid or data.source
-        names = sources.label_names(source, column)
+            parts = mixtures.parts(data.source, data.mixture)
+            parts = mixtures.parts(data.valid) if data.valid else parts
+        names = mixtures.label_names(parts, column)
     labels = formats.Labels(loaded.model.config.labels, names)
     return requests.framed_rows(loaded, request, name, labels)
 

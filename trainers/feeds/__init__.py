@@ -57,12 +57,15 @@ def _check_augment(run, config):
 
 
 def _check_sources(run, config):
-    """Refuses what only language models do: mixtures, and windows of several rows."""
-    if run.objective.feed == "text" and config.task == "generate":
-        return
-    for field in ("mixture", "pack"):
-        if value := getattr(run.data, field):
-            raise ValueError(
-                f"config.data.{field}: {value!r}, but only a language model takes it; "
-                "leave it out."
-            )
+    """Refuses mixtures of tables, and packing but of a language model."""
+    if run.data.mixture and config.reads == "features":
+        raise ValueError(
+            f"config.data.mixture: {run.data.mixture!r}, but a model of features "
+            "learns from one table; leave it out."
+        )
+    language = run.objective.feed == "text" and config.task == "generate"
+    if run.data.pack and not language:
+        raise ValueError(
+            f"config.data.pack: {run.data.pack!r}, but only a language model takes it; "
+            "leave it out."
+        )

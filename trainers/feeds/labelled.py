@@ -10,7 +10,7 @@ from trainers.feeds import text
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
 from trainers.run import Run
-from zoo.data import augmentation, batches, formats, sources, splits
+from zoo.data import augmentation, batches, formats, mixtures, sources, splits
 from zoo.data.formats import Labels, Rows
 
 
@@ -34,9 +34,11 @@ def make(run: Run, start: Start) -> Feed:
         )
     format = formats.BY_NAME[name]
     columns = formats.rows.columns(format, data.fields)
-    train, valid = splits.examples(data.source, data.valid, data.hold_out)
-    train_labels, valid_labels = _labels(run, config, columns, train, valid)
-    tokenizer = text.tokenizer_of(run, start, _texts(train, columns))
+    parts = mixtures.parts(data.source, data.mixture)
+    train, valid = mixtures.split(splits.examples, parts, data.valid, data.hold_out)
+    together = [example for examples in train for example in examples]
+    train_labels, valid_labels = _labels(run, config, columns, parts, together, valid)
+    tokenizer = text.tokenizer_of(run, start, _texts(together, columns))
     text.check_vocabulary(tokenizer, config)
     frame, length = text.framed_window(run, tokenizer, config)
 
@@ -53,9 +55,14 @@ def make(run: Run, start: Start) -> Feed:
             frame,
         )
 
-    rows = read(train, train_labels)
+    of_parts = [read(examples, train_labels) for examples in train]
+    rows = mixtures.join_rows(of_parts)
+    counts = [len(own.starts) - 1 for own in of_parts]
     held_out = read(valid, valid_labels) if valid else None
-    print(f"{data.source}: {rows.about}")
+    for part, own in zip(parts, of_parts, strict=True):
+        print(f"{part.source}: {own.about}")
+    if data.mixture:
+        print("\n".join(mixtures.about(parts, counts, "rows")))
 
     def train_from(number, roles):
         del roles
@@ -70,10 +77,12 @@ def make(run: Run, start: Start) -> Feed:
             augmentation.changer(
                 data.augment, run.seed, len(frame.before), len(frame.after)
             ),
+            counts,
+            [part.share for part in parts],
         )
 
     evaluate: Evaluate | None = None
-    counts: list[np.ndarray] = []  # of the last evaluation
+    confusion: list[np.ndarray] = []  # of the last evaluation
     if held_out is not None:
         print(f"{data.valid or 'held out'}: {held_out.about}")
         dataset = batches.eval_labelled(
@@ -89,15 +98,15 @@ def make(run: Run, start: Start) -> Feed:
             model = roles[run.objective.trains[0]]
             answers = answers_of(model, dataset)
             if model.config.classes:
-                counts[:] = [labels.confusion(answers, model.config)]
+                confusion[:] = [labels.confusion(answers, model.config)]
             return labels.metrics(answers, model.config)
 
         evaluate = evaluate_rows
 
     def pictures():
-        if not counts:
+        if not confusion:
             return {}
-        png = confusion_matrix.draw(counts[0], train_labels.names)
+        png = confusion_matrix.draw(confusion[0], train_labels.names)
         return {"confusion": png} if png else {}
 
     def prepare(roles):
@@ -122,18 +131,20 @@ def make(run: Run, start: Start) -> Feed:
     )
 
 
-def _labels(run, config, columns, train, valid) -> tuple[Labels, Labels]:
+def _labels(run, config, columns, parts, train, valid) -> tuple[Labels, Labels]:
     """What labels of the training and of the evaluation data may be."""
     if config.task == "regress":
         return Labels(), Labels()
     data, column = run.data, columns["tags" if config.task == "tag" else "label"]
-    indexed = sources.label_names(data.source, column)
+    indexed = mixtures.label_names(parts, column)
     other = sources.label_names(data.valid, column) if data.valid else indexed
     names = config.labels
     if not names:
-        names = formats.labels.ordered(
-            formats.labels.names_of(train, column, indexed), indexed, config.classes
-        )
+        found = formats.labels.names_of(train, column, indexed)
+        known = indexed
+        if known and data.mixture:  # a source that names no integers may add labels
+            known = (*known, *sorted(found.keys() - set(known)))
+        names = formats.labels.ordered(found, known, config.classes)
         indices = Labels(names, other).indexed
         for name, where in formats.labels.names_of(valid, column, indices).items():
             if name not in names:

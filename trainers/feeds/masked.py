@@ -1,5 +1,7 @@
 """The feed of masked language models: documents, cut into framed windows."""
 
+import functools
+
 import numpy as np
 
 from trainers import evaluation
@@ -8,7 +10,7 @@ from trainers.feeds import text
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
 from trainers.run import Run
-from zoo.data import batches, formats, splits
+from zoo.data import batches, formats, mixtures, splits
 from zoo.text import framing
 
 
@@ -35,18 +37,39 @@ def make(run: Run, start: Start) -> Feed:
         )
     if not data.mask_rate:
         raise ValueError("config.data.mask_rate: 0.0, above 0 and below 1 allowed.")
-    train, valid = splits.documents(data.source, data.valid, data.hold_out, data.clean)
-    tokenizer = text.tokenizer_of(run, start, train)
+    parts = mixtures.parts(data.source, data.mixture)
+    train, valid = mixtures.split(
+        functools.partial(splits.documents, clean=data.clean),
+        parts,
+        data.valid,
+        data.hold_out,
+    )
+    texts = [one for documents in train for one in documents]
+    tokenizer = text.tokenizer_of(run, start, texts)
     text.check_vocabulary(tokenizer, config)
     where = data.tokenizer or run.init_from
     masking = batches.masking_of(tokenizer, data.mask_rate, where)
     frame, length = framing.frame(tokenizer, config), text.window(run, config)
-    tokens, starts = formats.windows(train, tokenizer, frame, length)
+    of_parts = [
+        formats.windows(documents, tokenizer, frame, length) for documents in train
+    ]
+    tokens = np.concatenate([own for own, _ in of_parts])
+    starts = mixtures.join_starts([own for _, own in of_parts])
+    counts = [len(own) - 1 for _, own in of_parts]
+    if data.mixture:
+        print("\n".join(mixtures.about(parts, counts, "windows")))
 
     def train_from(number, roles):
         del roles
         return batches.masked_batches(
-            tokens, starts, masking, data.batch, run.seed, start=number
+            tokens,
+            starts,
+            masking,
+            data.batch,
+            run.seed,
+            start=number,
+            counts=counts,
+            shares=[part.share for part in parts],
         )
 
     evaluate: Evaluate | None = None

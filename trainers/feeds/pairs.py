@@ -7,7 +7,7 @@ from trainers.feeds import text
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
 from trainers.run import Run
-from zoo.data import batches, formats, splits
+from zoo.data import batches, formats, mixtures, splits
 
 _TASKS = ("embed", "generate")
 
@@ -53,14 +53,27 @@ def make(run: Run, start: Start) -> Feed:
             frame=frame,
         )
 
-    train, valid = splits.examples(data.source, data.valid, data.hold_out)
-    rows = read(train)
-    print(f"{data.source}: {rows.about}")
+    parts = mixtures.parts(data.source, data.mixture)
+    train, valid = mixtures.split(splits.examples, parts, data.valid, data.hold_out)
+    of_parts = [read(examples) for examples in train]
+    rows = mixtures.join_rows(of_parts)
+    counts = [len(own.groups) - 1 for own in of_parts]
+    for part, own in zip(parts, of_parts, strict=True):
+        print(f"{part.source}: {own.about}")
+    if data.mixture:
+        print("\n".join(mixtures.about(parts, counts, "pairs")))
 
     def train_from(number, roles):
         del roles
         return batches.pair_batches(
-            rows.tokens, rows.starts, rows.groups, data.batch, run.seed, start=number
+            rows.tokens,
+            rows.starts,
+            rows.groups,
+            data.batch,
+            run.seed,
+            start=number,
+            counts=counts,
+            shares=[part.share for part in parts],
         )
 
     evaluate: Evaluate | None = None

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoo.data import compressed, fingerprints
+from zoo.data import compressed, fingerprints, sources
 from zoo.data.formats import Rows, Stream
 
 _LONGEST = 10_000  # rows of a pattern
@@ -101,6 +101,28 @@ def fingerprint(of: Sequence[Part], valid: str = "") -> fingerprints.Fingerprint
     return found
 
 
+def label_names(of: Sequence[Part], column: str) -> tuple[str, ...]:
+    """The names that integers in a column of labels stand for, in all sources.
+
+    Empty where no source names its integers; see `sources.label_names`.
+
+    Raises:
+      ValueError: two sources name them otherwise, or one lacks the column.
+    """
+    named = {part.source: sources.label_names(part.source, column) for part in of}
+    named = {source: names for source, names in named.items() if names}
+    if len(set(named.values())) > 1:
+        shown = "; ".join(
+            f"{compressed.shown(source)}: {', '.join(names):.80}"
+            for source, names in named.items()
+        )
+        raise ValueError(
+            f"config.data.mixture: the sources name their integer labels otherwise "
+            f"({shown}); equal names allowed."
+        )
+    return next(iter(named.values()), ())
+
+
 def join_streams(streams: Sequence[Stream]) -> tuple[Stream, list[int]]:
     """The streams one after the other, and where each starts."""
     starts = np.cumsum([0, *(len(s.tokens) for s in streams[:-1])]).tolist()
@@ -118,13 +140,30 @@ def join_streams(streams: Sequence[Stream]) -> tuple[Stream, list[int]]:
 
 def join_rows(rows: Sequence[Rows]) -> Rows:
     """The rows of all sources one after the other, with the sums of their counts."""
-    sizes = np.concatenate([np.diff(r.starts) for r in rows])
+    if len(rows) == 1:
+        return rows[0]
+    read = np.cumsum([0, *(r.counts["read"] for r in rows[:-1])]).tolist()
     return Rows(
         np.concatenate([r.tokens for r in rows]),
         np.concatenate([r.weights for r in rows]),
-        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        join_starts([r.starts for r in rows]),
         {name: sum(r.counts[name] for r in rows) for name in rows[0].counts},
+        np.concatenate([r.labels for r in rows]),
+        tuple(
+            n + first for r, first in zip(rows, read, strict=True) for n in r.numbers
+        ),
+        None if rows[0].groups is None else join_starts([r.groups for r in rows]),
     )
+
+
+def join_starts(starts: Sequence[np.ndarray]) -> np.ndarray:
+    """Where each row starts, int64 [R + 1], of rows that follow each other.
+
+    Args:
+      starts: of each source, [R + 1]: row i is from `starts[i]` to `starts[i + 1] - 1`.
+    """
+    sizes = np.concatenate([np.diff(one) for one in starts])
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 
 def about(of: Sequence[Part], counts: Sequence[int], unit: str) -> list[str]:

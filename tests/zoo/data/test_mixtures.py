@@ -8,6 +8,7 @@ import pytest
 
 from zoo.data import batches, mixtures, splits
 from zoo.data.batches import pipeline
+from zoo.data.formats import Rows
 
 
 def test_weights_become_whole_shares():
@@ -129,6 +130,140 @@ def test_padded_rows_are_mixed_one_by_one():
         assert (batch["weights"].sum(1) == np.where(ids > 20, 29, 2)).all()
         seen.update(ids.tolist())
     assert len(seen) == 25 and seen[21] == 4
+
+
+def ragged(counts, seed=0):
+    """Rows of 1 to 30 tokens, of sources that follow each other; row i has tokens i."""
+    count = sum(counts)
+    lengths = np.random.default_rng(seed).integers(1, 31, count)
+    starts = np.cumsum([0, *lengths]).astype(np.int64)
+    return np.repeat(np.arange(count), lengths).astype(np.int32) + 4, starts
+
+
+def made(kind, start, take, counts=(40, 9), shares=(3, 1), batch=4):
+    """Batches of labelled texts, of hidden tokens, or of groups, from a number on."""
+    tokens, starts = ragged(counts)
+    more = dict(counts=counts, shares=shares)
+    if kind == "labelled":
+        labels = np.arange(sum(counts), dtype=np.int32)
+        dataset = batches.labelled_batches(
+            tokens, starts, labels, batch, 2, start, **more
+        )
+    elif kind == "masked":
+        masking = batches.Masking(0.15, 3, [0, 1, 2, 3], 60)
+        dataset = batches.masked_batches(
+            tokens, starts, masking, batch, 2, start, **more
+        )
+    else:
+        groups = np.arange(sum(counts) + 1)  # of one text each
+        dataset = batches.pair_batches(tokens, starts, groups, batch, 2, start, **more)
+    return list(dataset.take(take).as_numpy_iterator())
+
+
+def rows_of(kind, batch):
+    """The number of each row of a batch of `made`."""
+    if kind == "labelled":
+        assert batch["weights"].all()
+        assert (batch["tokens"][:, 0] == batch["label"] + 4).all()
+        return batch["label"].tolist()
+    first = batch["targets"] if kind == "masked" else batch["tokens"][:, 0]
+    return (first[:, 0] - 4).tolist()
+
+
+@pytest.mark.parametrize("kind", ["labelled", "masked", "pairs"])
+def test_labels_masks_and_pairs_have_the_exact_counts(kind):
+    whole = [rows_of(kind, batch) for batch in made(kind, 0, 48)]
+    # labelled rows are sorted by length within 16 batches, the others never
+    exact = 16 if kind == "labelled" else 1
+    for i in range(0, 48, exact):
+        chunk = sum(whole[i : i + exact], [])
+        assert sum(row >= 40 for row in chunk) == exact
+    rows = sum(whole, [])
+    seen = collections.Counter(rows)
+    assert set(seen) == set(range(49))
+    # 144 rows of the first source are 3.6 of its epochs, 48 of the second 5.3
+    assert {seen[row] for row in range(40)} == {3, 4}
+    assert {seen[row] for row in range(40, 49)} == {5, 6}
+    assert len(set(map(str, whole))) > 44  # of few rows, some batches come again
+
+
+@pytest.mark.parametrize("kind", ["labelled", "masked", "pairs"])
+def test_a_mixed_batch_is_a_function_of_its_number(kind):
+    whole = made(kind, 0, 20)
+    for start in (1, 15, 16, 19):
+        (batch,) = made(kind, start, 1)
+        for name, value in batch.items():
+            np.testing.assert_array_equal(value, whole[start][name])
+
+
+@pytest.mark.parametrize("kind", ["labelled", "masked", "pairs"])
+def test_one_source_has_the_batches_of_no_mixture(kind):
+    one = made(kind, 3, 5, (30,), (1,))
+    tokens, starts = ragged((30,))
+    if kind == "labelled":
+        dataset = batches.labelled_batches(
+            tokens, starts, np.arange(30, dtype=np.int32), 4, 2, 3
+        )
+    elif kind == "masked":
+        masking = batches.Masking(0.15, 3, [0, 1, 2, 3], 60)
+        dataset = batches.masked_batches(tokens, starts, masking, 4, 2, 3)
+    else:
+        dataset = batches.pair_batches(tokens, starts, np.arange(31), 4, 2, 3)
+    plain = list(dataset.take(5).as_numpy_iterator())
+    for left, right in zip(one, plain, strict=True):
+        for name, value in left.items():
+            np.testing.assert_array_equal(value, right[name])
+
+
+def test_an_epoch_of_a_source_hides_other_tokens():
+    hidden = collections.defaultdict(set)
+    for batch in made("masked", 0, 48):
+        for row, length, weights in zip(
+            rows_of("masked", batch), batch["lengths"], batch["weights"], strict=True
+        ):
+            if row >= 40 and length > 12:
+                hidden[row].add(weights[:length].tobytes())
+    assert hidden and all(len(masks) > 3 for masks in hidden.values())
+
+
+def test_rows_are_joined_with_their_labels_numbers_and_groups():
+    def rows(first, groups):
+        tokens = np.arange(first, first + 5, dtype=np.int32)
+        return Rows(
+            tokens,
+            np.ones(5, np.float32),
+            np.array([0, 2, 5]),
+            {"read": 3, "bad": 1},
+            np.array([first, first + 1], np.int32),
+            (0, 2),
+            groups,
+        )
+
+    joined = mixtures.join_rows([rows(0, None), rows(10, None)])
+    assert joined.tokens.tolist() == [*range(5), *range(10, 15)]
+    assert joined.starts.tolist() == [0, 2, 5, 7, 10]
+    assert joined.labels.tolist() == [0, 1, 10, 11]
+    assert joined.numbers == (0, 2, 3, 5) and joined.groups is None
+    assert joined.counts == {"read": 6, "bad": 2}
+    pair = mixtures.join_rows(
+        [rows(0, np.array([0, 2])), rows(10, np.array([0, 1, 2]))]
+    )
+    assert pair.groups.tolist() == [0, 2, 3, 4]
+
+
+def test_integer_labels_mean_the_same_in_all_sources(monkeypatch):
+    names = {"tfds:a": ("no", "yes"), "tfds:b": ("yes", "no"), "jsonl:c": ()}
+    monkeypatch.setattr(mixtures.sources, "label_names", lambda spec, _: names[spec])
+
+    def of(*specs):
+        return mixtures.label_names([mixtures.Part(1, spec) for spec in specs], "label")
+
+    assert of("jsonl:c") == () and of("jsonl:c", "tfds:a") == ("no", "yes")
+    with pytest.raises(ValueError) as error:
+        of("tfds:a", "jsonl:c", "tfds:b")
+    assert "integer labels otherwise (tfds:a: no, yes; tfds:b: yes, no)" in str(
+        error.value
+    )
 
 
 def test_what_is_held_out_comes_from_every_source(tmp_path):

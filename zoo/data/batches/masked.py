@@ -6,13 +6,14 @@ targets, at least one. Of these, 80 % become the mask token, 10 % a random token
 depends neither on the batch nor on the padding.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from zoo.data import shuffling
-from zoo.data.batches.pipeline import Batch, endless, one_pass
+from zoo.data.batches.pipeline import Batch, endless_mixture, firsts, one_pass
 from zoo.data.batches.rows import bucket_widths
 from zoo.text.tokenizer import NAMED_TOKENS, Tokenizer, library_tokenizer
 
@@ -72,6 +73,8 @@ def masked_batches(
     batch: int,
     seed: int,
     start: int = 0,
+    counts: Sequence[int] = (),
+    shares: Sequence[int] = (1,),
 ) -> tf.data.Dataset:
     """Endless batches of rows, of which each epoch hides other tokens.
 
@@ -84,6 +87,8 @@ def masked_batches(
       batch: B, rows of a batch.
       seed: decides the order of the rows and the hidden tokens.
       start: the number of the first batch.
+      counts: of a mixture: rows of each source, which follow each other in `starts`.
+      shares: of a mixture, as in `pipeline.endless_mixture`.
 
     Returns:
       Batches of tokens [B,T] int32 (with the masks), lengths [B] int32, targets [B,T]
@@ -94,7 +99,13 @@ def masked_batches(
       ValueError: an argument is out of its range.
     """
     of = _reader(tokens, starts, masking, seed)
-    return endless(of, len(starts) - 1, batch, seed, start, True)
+    counts = counts or (len(starts) - 1,)
+    first_S = firsts(counts)
+
+    def rows(source_B, epoch_B, place_B) -> Batch:
+        return of(epoch_B, tf.gather(first_S, source_B) + place_B)
+
+    return endless_mixture(rows, counts, shares, batch, seed, start)
 
 
 def eval_masked(

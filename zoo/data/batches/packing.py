@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from zoo.data.batches.pipeline import Batch, endless_mixture, one_pass
+from zoo.data.batches.pipeline import Batch, endless_mixture, firsts, one_pass
 from zoo.fields import at_least, one_of
 
 PACKINGS = ("best_fit", "concat")
@@ -115,11 +115,11 @@ def packed_batches(
     """
     at_least("batch", batch, 1)
     make = _windows(tokens, weights, packed)
-    first = np.cumsum([0, *packed.windows[:-1]])
+    first_S = firsts(packed.windows)
 
     def rows(source_B, epoch_B, place_B) -> Batch:
         del epoch_B
-        return make(tf.gather(tf.constant(first, tf.int64), source_B) + place_B)
+        return make(tf.gather(first_S, source_B) + place_B)
 
     return endless_mixture(rows, packed.windows, shares, batch, seed, start)
 

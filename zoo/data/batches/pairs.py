@@ -5,10 +5,18 @@ of a group stand beside each other on the axis G. A batch is padded to a bucket 
 holds its longest text.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
-from zoo.data.batches.pipeline import Batch, endless, endless_batches, one_pass
+from zoo.data.batches.pipeline import (
+    Batch,
+    endless_batches,
+    endless_mixture,
+    firsts,
+    one_pass,
+)
 from zoo.data.batches.rows import bucket_widths
 from zoo.fields import at_least
 
@@ -20,6 +28,8 @@ def pair_batches(
     batch: int,
     seed: int,
     start: int = 0,
+    counts: Sequence[int] = (),
+    shares: Sequence[int] = (1,),
 ) -> tf.data.Dataset:
     """Endless batches of whole texts, for contrastive learning.
 
@@ -34,6 +44,8 @@ def pair_batches(
       batch: B, groups of a batch.
       seed: decides the order.
       start: the number of the first batch.
+      counts: of a mixture: groups of each source, which follow each other in `groups`.
+      shares: of a mixture, as in `pipeline.endless_mixture`, counted in groups.
 
     Returns:
       Batches of tokens [B,G,T] int32 and lengths [B,G] int32. G is the size of the
@@ -43,9 +55,14 @@ def pair_batches(
       ValueError: an argument is out of its range.
     """
     of = _reader(tokens, starts, groups)
-    return endless(
-        lambda epoch_B, place_B: of(place_B), len(groups) - 1, batch, seed, start, True
-    )
+    counts = counts or (len(groups) - 1,)
+    first_S = firsts(counts)
+
+    def rows(source_B, epoch_B, place_B) -> Batch:
+        del epoch_B
+        return of(tf.gather(first_S, source_B) + place_B)
+
+    return endless_mixture(rows, counts, shares, batch, seed, start)
 
 
 def eval_pairs(

@@ -75,11 +75,27 @@ def endless_mixture(
     """
     at_least("batch", batch, 1)
     at_least("start", start, 0)
+    draw = drawn(counts, shares, seed, shuffle)
+
+    def make(number) -> Batch:
+        return rows(*draw(number * batch + tf.range(batch, dtype=tf.int64)))
+
+    # Row numbers stay below 2^62, the end of an endless run.
+    return _pipeline(tf.data.Dataset.range(start, 2**62 // batch), make)
+
+
+def drawn(
+    counts: Sequence[int], shares: Sequence[int], seed: int, shuffle: bool = True
+) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    """The function from numbers of rows to their sources, epochs and places.
+
+    The numbers count through all epochs; they and the results are int64 [B]. The
+    arguments are those of `endless_mixture`.
+    """
     sources, pattern = len(counts), sum(shares)
     ends = [sum(shares[: i + 1]) for i in range(sources)]
 
-    def make(number) -> Batch:
-        row_B = number * batch + tf.range(batch, dtype=tf.int64)
+    def draw(row_B):
         source_B, count_B = tf.zeros_like(row_B), counts[0]
         if sources > 1:
             row_B, at_B = row_B // pattern, row_B % pattern
@@ -97,10 +113,15 @@ def endless_mixture(
         if shuffle:
             key_B = epoch_B * sources + source_B
             place_B = shuffling.permuted(seed, key_B, place_B, count_B)
-        return rows(source_B, epoch_B, place_B)
+        return source_B, epoch_B, place_B
 
-    # Row numbers stay below 2^62, the end of an endless run.
-    return _pipeline(tf.data.Dataset.range(start, 2**62 // batch), make)
+    return draw
+
+
+def firsts(counts: Sequence[int]) -> tf.Tensor:
+    """The number of each source's first row, int64 [S], where sources follow others."""
+    with tf.device("CPU:0"):  # where tf.data reads it
+        return tf.constant([sum(counts[:i]) for i in range(len(counts))], tf.int64)
 
 
 def endless_batches(

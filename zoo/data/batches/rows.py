@@ -14,6 +14,7 @@ from zoo.data.batches.pipeline import (
     Batch,
     endless_batches,
     endless_mixture,
+    firsts,
     one_pass,
 )
 from zoo.fields import at_least
@@ -117,8 +118,8 @@ def _mixed_batches(tokens, weights, starts, counts):
     lengths = np.diff(starts)
     pad = _padding(tokens, weights, starts[:-1], lengths)
     widths = bucket_widths(int(lengths.max()) - 1)
+    first_S = firsts(counts)
     with tf.device("CPU:0"):
-        first_S = tf.constant(np.cumsum([0, *counts[:-1]]), tf.int64)
         length_R, widths_K = tf.constant(lengths), tf.constant(widths, tf.int64)
 
     def make(source_B, epoch_B, place_B) -> Batch:
