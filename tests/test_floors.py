@@ -193,6 +193,7 @@ def may_compile(path):
         "trainers/step.py",
         "trainers/evaluation/sums.py",
         "trainers/evaluation/labels.py",
+        "trainers/evaluation/preferences.py",
         "trainers/evaluation/search.py",
         "zoo/layers/xla_cluster.py",
     )

@@ -104,13 +104,14 @@ def train(run: Run, path) -> Result:
 
     def write_model():
         model = roles[run.objective.trains[0]]
-        place = folder / "model"
-        with workdir.writing(place), feed.kept(roles):
-            directory.save(place, model, feed.tokenizer, start.generation, replace=True)
-        if run.lora.rank:
-            place = folder / "adapter"
-            with workdir.writing(place), feed.kept(roles):
-                adapter_writer.save(place, model, run.lora, run.init_from, replace=True)
+        with feed.kept(roles):
+            place, text = folder / "model", feed.tokenizer
+            with workdir.writing(place):
+                directory.save(place, model, text, start.generation, replace=True)
+            if run.lora.rank:
+                place, base = folder / "adapter", run.init_from
+                with workdir.writing(place):
+                    adapter_writer.save(place, model, run.lora, base, replace=True)
 
     unit, units = feed.units
     fields = to_json(run)

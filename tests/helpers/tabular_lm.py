@@ -56,8 +56,9 @@ class TabularLM(LanguageModel):
     state of the Decoder is the node of each row, -1 for a prefix that is too long.
     """
 
-    def __init__(self, config: Config, **kwargs):
+    def __init__(self, config: Config, with_head: bool = True, **kwargs):
         super().__init__(config, **kwargs)
+        del with_head  # it has no weights
         self.untied_head = None
         self.table = self.add_weight(
             shape=(config.nodes, config.vocab_size),
@@ -118,9 +119,7 @@ class TabularLM(LanguageModel):
 @pytest.fixture
 def tabular_lm(monkeypatch):
     """Registers the model for a test; other tests do not see it."""
-    entry = registry.Entry(
-        "tabular_lm", Config, {}, TabularLM, "a table", own_layers=False
-    )
+    entry = registry.Entry("tabular_lm", Config, {}, TabularLM, "a table")
     monkeypatch.setitem(registry._ENTRIES, "tabular_lm", entry)
     return TabularLM
 

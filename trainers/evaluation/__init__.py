@@ -11,6 +11,7 @@ language          language models, on documents and on examples
 labelled          models that answer a text with labels
 table             models of features
 audits            memorised text, and bias by minimal pairs
+preferences       reward models and language models on preferences
 pairwise          two models on the same examples
 report            JSON, Markdown and TensorBoard
 search            recall and reciprocal rank of a search by embeddings

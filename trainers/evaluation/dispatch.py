@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from trainers.evaluation import labelled, language, table
+from trainers.evaluation import labelled, language, preferences, table
 from trainers.evaluation.measured import Evaluated
 from trainers.evaluation.request import Request
 from zoo.directory import Loaded
@@ -33,4 +33,6 @@ def evaluated(loaded: Loaded, where: str, request: Request) -> Evaluated:
         raise ValueError(f"--model: {where} is no language model.")
     if loaded.tokenizer is None:
         raise ValueError(f"--model: {where} has no tokenizer.json.")
+    if request.format == "preference" and config.task in ("generate", "regress"):
+        return preferences.evaluate(loaded, request)
     return _TEXT[config.task](loaded, request)
