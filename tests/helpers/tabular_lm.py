@@ -57,7 +57,8 @@ class TabularLM(LanguageModel):
     """
 
     def __init__(self, config: Config, with_head: bool = True, **kwargs):
-        super().__init__(config, **kwargs)
+        # a name without a number, since a path below a head holds it
+        super().__init__(config, **{"name": "tabular_lm", **kwargs})
         del with_head  # it has no weights
         self.untied_head = None
         self.table = self.add_weight(
@@ -101,9 +102,15 @@ class TabularLM(LanguageModel):
 
     def _nodes(self, tokens_BT):
         """The node of each prefix, int32 [B, T]."""
-        tokens_TB = tf.transpose(tf.cast(tokens_BT, tf.int32))
-        root_B = tf.zeros_like(tokens_TB[0])
-        return tf.transpose(tf.scan(self._child, tokens_TB, root_B))
+        tokens_BT = tf.cast(tokens_BT, tf.int32)
+        padded_BT = tf.pad(tokens_BT, ((0, 0), (0, self.config.context)))
+        node_B, nodes = tf.zeros_like(padded_BT[:, 0]), []
+        for place in range(self.config.context):
+            node_B = self._child(node_B, padded_BT[:, place])
+            nodes.append(node_B)
+        short_BT, length = tf.stack(nodes, 1), tf.shape(tokens_BT)[1]
+        long_BT = tf.pad(short_BT, ((0, 0), (0, length)), constant_values=-1)
+        return tf.reshape(long_BT[:, :length], tf.shape(tokens_BT))
 
     def _child(self, node_B, token_B):
         """The node behind a node."""

@@ -40,7 +40,7 @@ def counts_of(strengths, flips=0):
     }
 
 
-def trained(objective, counts, folder, model=MODEL, steps=500, lr=0.05, **columns):
+def trained(objective, counts, folder, model=MODEL, steps=250, lr=0.1, **columns):
     """The result of a run, and its kept model."""
     folder.mkdir(exist_ok=True)
     rows = [
@@ -74,7 +74,7 @@ def trained(objective, counts, folder, model=MODEL, steps=500, lr=0.05, **column
 def logprobs(model, count=COUNT):
     """The log-probability of each answer and its end."""
     tokenizer = tables.word_tokenizer(["p", *"abcdef"])
-    table = np.array(model.table, np.float64)
+    table = model.table.numpy().astype(np.float64)
     table -= np.log(np.sum(np.exp(table), 1, keepdims=True))
     found = []
     for answer in ANSWERS[:count]:
@@ -155,7 +155,7 @@ def test_sigmoid_norm_gives_rewards_per_token(tmp_path):
 def test_robust_ignores_flipped_labels_and_sigmoid_does_not(tmp_path):
     counts = counts_of(STRENGTHS, flips=1)
     robust = DPO(kind="robust", beta=BETA, label_smoothing=0.25)
-    _, model = trained(robust, counts, tmp_path / "robust", steps=800)
+    _, model = trained(robust, counts, tmp_path / "robust", steps=400)
     assert distance(logprobs(model), gibbs()) < 1e-3
     _, model = trained(DPO(beta=BETA), counts, tmp_path / "sigmoid")
     assert distance(logprobs(model), gibbs()) > 0.05
@@ -199,7 +199,7 @@ def rewards(model, count=COUNT):
 
 def test_a_reward_model_finds_the_rewards(tmp_path):
     counts = counts_of(STRENGTHS)
-    result, model = trained(Reward(), counts, tmp_path, reward_model(), lr=0.02)
+    result, model = trained(Reward(), counts, tmp_path, reward_model(), lr=0.04)
     assert result.metrics["loss"] == pytest.approx(entropy(counts), abs=1e-4)
     # those of the kept model have mean 0 and deviation 1 over the answers of the data
     share = np.zeros(len(STRENGTHS))
@@ -214,7 +214,7 @@ def test_a_reward_model_finds_the_rewards(tmp_path):
 
 def test_a_margin_widens_the_gap(tmp_path):
     result, _ = trained(
-        Reward(), {(0, 1): 4, (1, 0): 1}, tmp_path, reward_model(), lr=0.02, margin=0.7
+        Reward(), {(0, 1): 4, (1, 0): 1}, tmp_path, reward_model(), lr=0.04, margin=0.7
     )
     gap = result.metrics["margin"] / 0.6  # of both orders, 0.8 and 0.2
     assert gap == pytest.approx(1.8936182849, abs=2e-3)
@@ -222,7 +222,7 @@ def test_a_margin_widens_the_gap(tmp_path):
 
 def test_centered_rewards_have_the_sum_0(tmp_path):
     result, _ = trained(
-        Reward(center=0.3), {(0, 1): 4, (1, 0): 1}, tmp_path, reward_model(), lr=0.02
+        Reward(center=0.3), {(0, 1): 4, (1, 0): 1}, tmp_path, reward_model(), lr=0.04
     )
     metrics = result.metrics
     assert metrics["margin"] / 0.6 == pytest.approx(math.log(4), abs=2e-3)
@@ -254,10 +254,10 @@ def test_the_best_of_several_is_learnt_by_its_share(tmp_path):
         model=reward_model(),
         objective=Reward(),
         data=data,
-        optimizer=Optimizer(name="adam", lr=0.02, beta_2=0.99, final=0.0),
+        optimizer=Optimizer(name="adam", lr=0.04, beta_2=0.99, final=0.0),
         clip_norm=0.0,
-        steps=500,
-        eval_every=500,
+        steps=250,
+        eval_every=250,
     )
     result = loop.train(run, tmp_path / "w")
     share = strengths / strengths.sum()
@@ -307,6 +307,6 @@ def test_a_margin_on_the_wrong_side_misses_the_optimum(tmp_path, monkeypatch):
         bradley_terry, "pairs", lambda r, margin, center: pairs(r, -margin, center)
     )
     result, _ = trained(
-        Reward(), {(0, 1): 4, (1, 0): 1}, tmp_path, reward_model(), lr=0.02, margin=0.7
+        Reward(), {(0, 1): 4, (1, 0): 1}, tmp_path, reward_model(), lr=0.04, margin=0.7
     )
     assert abs(result.metrics["margin"] / 0.6 - 1.8936182849) > 0.1
