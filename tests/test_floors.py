@@ -193,6 +193,7 @@ def may_compile(path):
         "trainers/step.py",
         "trainers/evaluation/sums.py",
         "trainers/evaluation/labels.py",
+        "trainers/evaluation/preferences.py",
         "trainers/evaluation/search.py",
         "trainers/rewards/model.py",
         "zoo/layers/xla_cluster.py",
@@ -333,7 +334,10 @@ def test_every_module_says_what_it_is():
 
 
 def test_packages_are_small():
-    for folder in sorted({(ROOT / path).parent for path in paths()}):
+    # configs is a list of examples, which nothing imports
+    for folder in sorted(
+        {(ROOT / path).parent for path in paths()} - {ROOT / "configs"}
+    ):
         files = [
             path
             for path in folder.glob("*.py")

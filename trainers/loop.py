@@ -67,6 +67,8 @@ def train(run: Run, path) -> Result:
         optimizer = optimizers.build(run.optimizer, steps, variables, paths)
     folder = workdir.begin(path, run)
     feed.prepare(roles)
+    with workdir.writing(folder):
+        feed.cache(roles, folder)
     step_of = make_step(
         strategy,
         roles,
@@ -102,13 +104,14 @@ def train(run: Run, path) -> Result:
 
     def write_model():
         model = roles[run.objective.trains[0]]
-        place = folder / "model"
-        with workdir.writing(place):
-            directory.save(place, model, feed.tokenizer, start.generation, replace=True)
-        if run.lora.rank:
-            place = folder / "adapter"
+        with feed.kept(roles):
+            place, text = folder / "model", feed.tokenizer
             with workdir.writing(place):
-                adapter_writer.save(place, model, run.lora, run.init_from, replace=True)
+                directory.save(place, model, text, start.generation, replace=True)
+            if run.lora.rank:
+                place, base = folder / "adapter", run.init_from
+                with workdir.writing(place):
+                    adapter_writer.save(place, model, run.lora, base, replace=True)
 
     unit, units = feed.units
     fields = to_json(run)

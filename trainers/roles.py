@@ -4,6 +4,7 @@ An objective's `needs` says where the model of each role comes from:
 
     "model"     the model of the Run, which learns
     "start"     a frozen copy of the model as it is before the first step
+    "base"      the model of the Run with its LoRA adapters off: no copy of its weights
     else        a model directory, whose model is frozen
 """
 
@@ -116,16 +117,19 @@ def with_labels(start: Start, labels: tuple[str, ...]) -> Start:
     return start._replace(config=config)
 
 
-def make(run: Run, start: Start) -> dict[str, keras.Model]:
+def make(run: Run, start: Start) -> dict[str, Any]:
     """Builds the model of each role; call it inside the strategy's scope.
 
     Raises:
-      ValueError: a role's directory is missing or broken, or a role learns that is
-        not "model".
+      ValueError: a role's directory is missing or broken; a role learns that is not
+        "model"; or a role is "base" in a run without adapters.
     """
     roles = {}
     needs = run.objective.needs
     for name in sorted(needs, key=lambda name: needs[name] != "model"):
+        if needs[name] == "base":
+            roles[name] = _base(run, name, roles)
+            continue
         roles[name] = _model(start, needs[name], roles, needs)
         if run.lora.rank and needs[name] == "model":
             lora.add(roles[name], run.lora, run.seed)
@@ -137,6 +141,18 @@ def make(run: Run, start: Start) -> dict[str, keras.Model]:
                 f"source is 'model', not {needs[name]!r}."
             )
     return roles
+
+
+def _base(run, name, roles) -> lora.Base:
+    """The model that learns, without its adapters."""
+    policy = next(r for r, source in run.objective.needs.items() if source == "model")
+    if not run.lora.rank or name in run.objective.trains:
+        raise ValueError(
+            f"objective {run.objective.name}: the role {name!r} is 'base', the model "
+            f"without adapters, but config.lora.rank is {run.lora.rank}; above 0 "
+            "allowed, for a role that does not learn."
+        )
+    return lora.Base(roles[policy])
 
 
 def _model(start, source, roles, needs):

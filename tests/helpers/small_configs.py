@@ -54,6 +54,17 @@ def chats(folder):
     return path
 
 
+def preferences(folder):
+    """A file of pairs of answers."""
+    rows = [
+        {"prompt": "a", "chosen": "b" * n, "rejected": "c" * (n + 1)}
+        for n in range(1, 9)
+    ]
+    path = folder / "preferences.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return f"jsonl:{path}"
+
+
 def pretrained(corpus, folder, name="transformer_lm", template=None):
     """A model directory that a run can start from."""
     fields = {
@@ -101,7 +112,7 @@ def small_run(name, corpus, folder):
       folder: an empty folder.
     """
     run = run_of(name)
-    if run.model is None:
+    if run.model is None or getattr(run.model, "body", run.model) is None:
         kind = "text_encoder" if name == "embed" else "transformer_lm"
         run.init_from = pretrained(corpus, folder / "pretrained", kind)
     else:
@@ -116,6 +127,8 @@ def small_run(name, corpus, folder):
         run.data.source = f"jsonl:{path}"
     if name == "lm_keras_hub":
         run.model.settings["vocabulary_size"] = 300
+    if run.data.format == "preference":
+        run.data.source = preferences(folder)
     if run.data.format == "chat":
         run.data.source = f"jsonl:{chats(folder)}"
         run.init_from = pretrained(corpus, folder / "chatting", template=CHATML)

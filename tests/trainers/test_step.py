@@ -1,5 +1,6 @@
 """The Step: equal numbers however a batch is cut, clipping, NaN, dense gradients."""
 
+import itertools
 import json
 import pathlib
 from typing import ClassVar
@@ -27,8 +28,15 @@ def numbers(commands, tmp_path_factory):
     return json.loads(done.out.splitlines()[-1])
 
 
-@pytest.mark.parametrize("case", ["lm", "lora", "table with penalties"])
-@pytest.mark.parametrize("parts", ["1 x 4", "2 x 1", "2 x 2"])
+@pytest.mark.parametrize(
+    "case, parts",
+    [
+        *itertools.product(
+            ("lm", "lora", "dpo", "table with penalties"), ("1 x 4", "2 x 1", "2 x 2")
+        ),
+        ("kto", "2 x 1"),
+    ],
+)
 def test_parts_and_replicas_change_nothing(numbers, case, parts):
     whole, cut = numbers[case]["1 x 1"], numbers[case][parts]
     for mine, wanted in zip(cut["metrics"], whole["metrics"], strict=True):

@@ -15,7 +15,7 @@ tf.config.set_logical_device_configuration(
 
 from trainers import loop, optimizers  # noqa: E402
 from trainers import strategy as strategy_lib  # noqa: E402
-from trainers.objectives import Classify, LanguageModel  # noqa: E402
+from trainers.objectives import DPO, Classify, LanguageModel  # noqa: E402
 from trainers.run import Data, Optimizer, Run  # noqa: E402
 from trainers.step import make_step  # noqa: E402
 from zoo import lora, registry  # noqa: E402
@@ -46,6 +46,24 @@ def table_batches():
         }
 
 
+def preference_batches():
+    """Pairs of answers of far from equal lengths, of which two are absent."""
+    prompts = np.array([2, 5, 1, 9, 3, 4, 2, 7])[:, None, None]
+    lengths = np.array([[16, 9], [6, 16], [0, 0], [12, 11], [4, 5]] + [[8, 16]] * 3)
+    lengths[6] = 0
+    place = np.arange(16)
+    for _ in range(STEPS):
+        ids = rng.integers(0, 60, (8, 2, 17)).astype(np.int32)
+        ids[:, 1, :1] = ids[:, 0, :1]
+        learnt = (place >= prompts - 1) & (place < lengths[..., None])
+        yield {
+            "tokens": ids[..., :-1],
+            "targets": ids[..., 1:],
+            "weights": learnt.astype(np.float32),
+            "lengths": lengths.astype(np.int32),
+        }
+
+
 LM = (
     transformer_lm.Config(vocab_size=60, context=16, width=16, layers=1, heads=2),
     LanguageModel(),
@@ -56,6 +74,8 @@ LM = (
 CASES = {
     "lm": (*LM, 0),
     "lora": (*LM, 2),
+    "dpo": (LM[0], DPO(), LM[2], list(preference_batches()), 0),
+    "kto": (LM[0], DPO(kind="kto", beta=1.0), LM[2], list(preference_batches()), 0),
     "table with penalties": (
         dense_net.Config(features=5, classes=3, widths=(4,), l1=0.01, l2=0.1),
         Classify(),
@@ -76,13 +96,16 @@ def numbers(config, objective, options, batches, rank, replicas, accumulate):
     strategy = strategy_lib.make_strategy(run)
     with strategy.scope():
         model = registry.build_config(config)
+        roles = {"policy": model}
+        if "reference" in objective.needs:  # another model, so that both disagree
+            roles["reference"] = registry.build_config(config)
+            roles["reference"].trainable = False
         variables = model.trainable_variables
         if rank:
             lora.add(model, Lora(rank=rank))
             variables = lora.learning(model)
         paths = [v.path for v in variables]
         optimizer = optimizers.build(options, STEPS, variables, paths)
-    roles = {"policy": model}
     step = make_step(strategy, roles, objective, optimizer, variables, accumulate, 0.5)
     dataset = tf.data.Dataset.from_generator(
         lambda: batches,
@@ -150,7 +173,11 @@ if __name__ == "__main__":
     import pathlib
 
     result = {
-        name: {f"{r} x {a}": numbers(*case, r, a) for r, a in PARTS}
+        name: {
+            f"{r} x {a}": numbers(*case, r, a)
+            for r, a in PARTS
+            if a == 1 or not getattr(case[1], "whole_batch", False)
+        }
         for name, case in CASES.items()
     }
     result["masks"] = masks()

@@ -12,6 +12,7 @@ encoders          embeddings of pairs, and guesses of hidden tokens
 labelled          models that answer a text with labels
 table             models of features
 audits            memorised text, and bias by minimal pairs
+preferences       reward models and language models on preferences
 pairwise          two models on the same examples
 report            JSON, Markdown and TensorBoard
 search            recall and reciprocal rank of a search by embeddings

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from trainers.evaluation import encoders, labelled, language, table
+from trainers.evaluation import encoders, labelled, language, preferences, table
 from trainers.evaluation.measured import Evaluated
 from trainers.evaluation.request import Request
 from zoo.directory import Loaded
@@ -37,4 +37,6 @@ def evaluated(loaded: Loaded, where: str, request: Request) -> Evaluated:
         raise ValueError(f"--model: {where} has no tokenizer.json.")
     if config.task == "generate" and request.format == "pair":
         return encoders.of_pairs(loaded, request)  # which has embeddings too
+    if request.format == "preference" and config.task in ("generate", "regress"):
+        return preferences.evaluate(loaded, request)
     return _TEXT[config.task](loaded, request)

@@ -16,8 +16,19 @@ refused, and its loss gathers what it needs from all replicas.
 from trainers.objectives.classify import Classify
 from trainers.objectives.contrastive import Contrastive
 from trainers.objectives.distill import Distill
+from trainers.objectives.dpo import DPO
 from trainers.objectives.language_model import LanguageModel
+from trainers.objectives.reward import Reward
 
-BY_NAME = {cls.name: cls for cls in (Classify, Contrastive, Distill, LanguageModel)}
+_ALL = (Classify, Contrastive, Distill, DPO, LanguageModel, Reward)
+BY_NAME = {cls.name: cls for cls in _ALL}
 
-__all__ = ["BY_NAME", "Classify", "Contrastive", "Distill", "LanguageModel"]
+__all__ = [
+    "BY_NAME",
+    "DPO",
+    "Classify",
+    "Contrastive",
+    "Distill",
+    "LanguageModel",
+    "Reward",
+]

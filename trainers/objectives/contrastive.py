@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import tensorflow as tf
 
+from trainers.objectives import replicas
 from trainers.objectives.loss import Loss
 from zoo.layers import pooling
 
@@ -57,9 +58,9 @@ class Contrastive:
         """
         tokens_BGT, lengths_BG = batch["tokens"], batch["lengths"]
         x_BGD = embed_groups(roles["policy"], tokens_BGT, lengths_BG, training)
-        all_MGD, first = _of_all_replicas(x_BGD)
-        all_MGT, _ = _of_all_replicas(tokens_BGT)
-        lengths_MG, _ = _of_all_replicas(lengths_BG)
+        all_MGD, first = replicas.of_all(x_BGD)
+        all_MGT, _ = replicas.of_all(tokens_BGT)
+        lengths_MG, _ = replicas.of_all(lengths_BG)
         size = tf.shape(all_MGD)[0]
         own_B = first + tf.range(tf.shape(x_BGD)[0])
         own_BM = own_B[:, None] == tf.range(size)[None]
@@ -117,26 +118,3 @@ def embed_groups(model, tokens_BGT, lengths_BG, training=False):
 def _same(left_BT, right_MT):
     """Whether rows of tokens are equal, bool [B, M]; padding is part of a row."""
     return tf.reduce_all(left_BT[:, None] == right_MT[None], -1)
-
-
-def _of_all_replicas(x):
-    """The tensors [B, ...] of all replicas as one, and the row of the first own one.
-
-    The gradient of a row is the sum of those of all replicas. (That of TensorFlow's
-    `all_gather` is another.)
-    """
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return x, 0
-    rows = tf.shape(x)[0]
-    first = context.replica_id_in_sync_group * rows
-
-    @tf.custom_gradient
-    def gathered(x):
-        def backward(dy):
-            return context.all_reduce("SUM", dy)[first : first + rows]
-
-        return context.all_gather(x, axis=0), backward
-
-    # a gathered tensor forgets the sizes that it has
-    return tf.ensure_shape(gathered(x), [None, *x.shape[1:]]), first

@@ -188,6 +188,31 @@ def test_a_batch_is_a_function_of_seed_and_number(chatting):
     assert sorted(first) == sorted(second) and first != second
 
 
+def test_margins_and_several_rejected_answers(chatting):
+    pair = {"prompt": "it", "chosen": " yes", "rejected": " no"}
+    rows = read("preference", [{**pair, "margin": 2}, pair], chatting)
+    assert rows.labels.tolist() == [2, 2, 0, 0]
+    beside = {"margin": rows.labels[rows.groups[:-1]]}
+    batch = next(iter(batches.eval_preferences(*rows[:3], rows.groups, 3, beside)))
+    assert batch["margin"].numpy().tolist() == [2, 0, 0]
+    several = {**pair, "rejected": [" no", " never", " them"]}
+    rows = read("preference", [several, pair], chatting)
+    assert rows.groups.tolist() == [0, 4, 6] and not len(rows.labels)
+    assert parts(rows, chatting)[:4] == [
+        ["it", text] for text in (" yes", " no", " never", " them")
+    ]
+    batch = next(iter(batches.eval_preferences(*rows[:3], rows.groups, 2)))
+    assert np.count_nonzero(batch["lengths"], 1).tolist() == [2, 4]
+
+
+def test_answers_that_are_cut_to_the_same_are_dropped(chatting):
+    pair = {"prompt": "it", "chosen": " the king of it", "rejected": " the king of us"}
+    other = {"prompt": "it", "chosen": "b", "rejected": "a"}
+    length = len(chatting.encode("it")) + len(chatting.encode(" the king"))
+    rows = read("preference", [pair, other], chatting, length, too_long="cut")
+    assert rows.counts["dropped"] == 1 and len(rows.groups) == 2
+
+
 def test_no_batch_is_wider_than_the_longest_text():
     assert bucket_widths(40) == [16, 24, 32, 40]
     assert bucket_widths(16) == [16]
@@ -219,6 +244,33 @@ def test_no_batch_is_wider_than_the_longest_text():
             "prompt: a text that is no message of both chats",
         ),
         ("preference", {"chosen": [ASK], "rejected": "b"}, "rejected|messages: 'b'"),
+        ("preference", {"prompt": "x", "chosen": "a"}, "no column 'rejected'"),
+        (
+            "preference",
+            {"prompt": "x", "chosen": "a", "rejected": ""},
+            "the answer is empty",
+        ),
+        (
+            "preference",
+            {"chosen": [ASK, answer("a")], "rejected": [ASK, answer(" ")]},
+            "the answer has no tokens",
+        ),
+        (
+            "preference",
+            {"prompt": "x", "chosen": "a", "rejected": ["b", "a"]},
+            "are equal",
+        ),
+        ("preference", {"prompt": "x", "chosen": "a", "rejected": []}, "rejected: no"),
+        (
+            "preference",
+            {"prompt": "x", "chosen": "a", "rejected": "b", "margin": "1"},
+            "margin: '1', a number",
+        ),
+        (
+            "preference",
+            {"prompt": "x", "chosen": "a", "rejected": ["b"], "margin": 1},
+            "margin: allowed beside one",
+        ),
     ],
 )
 def test_what_is_refused(name, example, words, chatting):

@@ -1,0 +1,312 @@
+"""Training on preferences ends at the optimum that the mathematics names.
+
+Answers have Bradley-Terry strengths w, so p_ij = w_i / (w_i + w_j) and the reward is
+r = log w. The data hold each ordered pair as often as its probability asks. So the
+optimum of the data is that of the population. The policy is a table, trained by the
+real loop with all pairs in each batch.
+"""
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+import tabular_lm as tables
+from tabular_lm import tabular_lm  # noqa: F401
+
+from trainers import loop
+from trainers.losses import bradley_terry, preference
+from trainers.objectives import DPO, Reward
+from trainers.run import Data, Optimizer, Run
+from zoo import directory
+from zoo.models import headed
+
+STRENGTHS = np.array([1, 2, 3, 4, 6, 8])
+ANSWERS = ("a", "b b", "c", "d d", "e", "f f")  # of one and two tokens, and the end
+COUNT = len(ANSWERS)
+MODEL = tables.Config(vocab_size=8, context=4, spread=0.7, seed=3)
+BETA = 0.5
+pytestmark = pytest.mark.usefixtures("tabular_lm", "float32")
+
+
+def counts_of(strengths, flips=0):
+    """How often answer i is chosen over j, where `flips` of 4 labels are wrong."""
+    pairs = itertools.permutations(range(len(strengths)), 2)
+    return {
+        (i, j): int((4 - flips) * strengths[i] + flips * strengths[j])
+        // math.gcd(4, 4 - flips)
+        for i, j in pairs
+    }
+
+
+def trained(objective, counts, folder, model=MODEL, steps=250, lr=0.1, **columns):
+    """The result of a run, and its kept model."""
+    folder.mkdir(exist_ok=True)
+    rows = [
+        {"prompt": "p", "chosen": ANSWERS[i], "rejected": ANSWERS[j], **columns}
+        for (i, j), count in counts.items()
+        for _ in range(count)
+    ]
+    source = folder / "pairs.jsonl"
+    source.write_text("\n".join(map(json.dumps, rows)))
+    tables.word_tokenizer(["p", *"abcdef"]).save(str(folder / "tokenizer"))
+    run = Run(
+        model=model,
+        objective=objective,
+        data=Data(
+            source=f"jsonl:{source}",
+            valid=f"jsonl:{source}",
+            tokenizer=str(folder / "tokenizer"),
+            format="preference",
+            batch=len(rows),
+        ),
+        optimizer=Optimizer(name="adam", lr=lr, beta_2=0.99, final=0.0),
+        clip_norm=0.0,
+        steps=steps,
+        eval_every=steps,
+        log_every=steps,
+    )
+    result = loop.train(run, folder / "w")
+    return result, directory.load(folder / "w/model").model
+
+
+def logprobs(model, count=COUNT):
+    """The log-probability of each answer and its end."""
+    tokenizer = tables.word_tokenizer(["p", *"abcdef"])
+    table = model.table.numpy().astype(np.float64)
+    table -= np.log(np.sum(np.exp(table), 1, keepdims=True))
+    found = []
+    for answer in ANSWERS[:count]:
+        tokens = [*tokenizer.encode("p"), *tokenizer.encode(answer), 0]
+        places = range(1, len(tokens))
+        found.append(sum(table[model.node_of(tokens[:i]), tokens[i]] for i in places))
+    return np.array(found)
+
+
+def reference(count=COUNT):
+    return logprobs(tables.TabularLM(MODEL), count)
+
+
+def lengths(count=COUNT):
+    return np.array([len(answer.split()) + 1 for answer in ANSWERS[:count]])
+
+
+def distance(logits, wanted):
+    """The total variation between two distributions over the answers."""
+    both = [np.exp(x - np.logaddexp.reduce(x)) for x in (logits, wanted)]
+    return np.abs(both[0] - both[1]).sum() / 2
+
+
+def gibbs(beta=BETA):
+    return reference() + np.log(STRENGTHS) / beta
+
+
+def least_squares(counts, target):
+    """Scores h, of mean 0, with the least sum of count (h_i - h_j - target)^2."""
+    rows = [(i, j, n) for (i, j), n in counts.items()]
+    matrix = np.zeros((len(rows), len(STRENGTHS)))
+    for row, (i, j, n) in enumerate(rows):
+        matrix[row, i], matrix[row, j] = math.sqrt(n), -math.sqrt(n)
+    wanted = np.array([math.sqrt(n) * target for _, _, n in rows])
+    return np.linalg.lstsq(matrix, wanted, rcond=None)[0]
+
+
+def entropy(counts):
+    """The smallest mean loss: the mean entropy of which answer is chosen."""
+    total = sum(counts.values())
+    return sum(
+        n / total * -math.log(n / (n + counts[j, i])) for (i, j), n in counts.items()
+    )
+
+
+def test_sigmoid_gives_the_gibbs_distribution(tmp_path):
+    counts = counts_of(STRENGTHS)
+    result, model = trained(DPO(beta=BETA), counts, tmp_path)
+    assert distance(logprobs(model), gibbs()) < 1e-3
+    assert distance(logprobs(model), reference()) > 0.2
+    assert result.metrics["loss"] == pytest.approx(entropy(counts), abs=1e-5)
+    right = sum(n for (i, j), n in counts.items() if i > j) / sum(counts.values())
+    assert result.metrics["accuracy"] == pytest.approx(right, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["ipo", "ipo_norm"])
+def test_ipo_gives_the_least_squares(kind, tmp_path):
+    counts = counts_of(STRENGTHS)
+    _, model = trained(DPO(kind=kind, beta=BETA), counts, tmp_path)
+    scores = logprobs(model) - reference()
+    if kind == "ipo_norm":
+        scores /= lengths()
+    wanted = least_squares(counts, 1 / (2 * BETA))
+    np.testing.assert_allclose(scores - scores.mean(), wanted, atol=2e-3)
+
+
+def test_sigmoid_norm_gives_rewards_per_token(tmp_path):
+    _, model = trained(
+        DPO(kind="sigmoid_norm", beta=2.0), counts_of(STRENGTHS), tmp_path
+    )
+    scores = 2.0 * (logprobs(model) - reference()) / lengths()
+    rewards = np.log(STRENGTHS)
+    np.testing.assert_allclose(
+        scores - scores.mean(), rewards - rewards.mean(), atol=2e-3
+    )
+
+
+def test_robust_ignores_flipped_labels_and_sigmoid_does_not(tmp_path):
+    counts = counts_of(STRENGTHS, flips=1)
+    robust = DPO(kind="robust", beta=BETA, label_smoothing=0.25)
+    _, model = trained(robust, counts, tmp_path / "robust", steps=400)
+    assert distance(logprobs(model), gibbs()) < 1e-3
+    _, model = trained(DPO(beta=BETA), counts, tmp_path / "sigmoid")
+    assert distance(logprobs(model), gibbs()) > 0.05
+
+
+def test_conservative_shrinks_the_gap(tmp_path):
+    objective = DPO(kind="conservative", beta=0.3, label_smoothing=0.1)
+    _, model = trained(objective, {(0, 1): 4, (1, 0): 1}, tmp_path)
+    scores = logprobs(model, 2) - reference(2)
+    assert scores[0] - scores[1] == pytest.approx(3.4865618509, abs=2e-3)
+
+
+def with_margin(p, margin):
+    """The gap d with the least p softplus(m - d) + (1 - p) softplus(m + d)."""
+    big = math.exp(margin)
+    a, b, c = 1 - p, (1 - 2 * p) * big, -p
+    return math.log((-b + math.sqrt(b * b - 4 * a * c)) / (2 * a))
+
+
+def test_simpo_has_a_margin_and_no_reference(tmp_path):
+    objective = DPO(kind="simpo", beta=2.0, gamma=0.7, reference="")
+    _, model = trained(objective, {(0, 1): 4, (1, 0): 1}, tmp_path)
+    scores = logprobs(model, 2) / lengths(2)
+    assert 2.0 * (scores[0] - scores[1]) == pytest.approx(1.8936182849, abs=2e-3)
+    assert with_margin(0.8, 0.7) == pytest.approx(1.8936182849, abs=1e-9)
+
+
+# ---- reward models ----
+
+
+def reward_model():
+    return headed.Config(body=MODEL, task="regress", classes=0)
+
+
+def rewards(model, count=COUNT):
+    """The rewards of the answers, without their end."""
+    tokenizer = tables.word_tokenizer(["p", *"abcdef"])
+    texts = [tokenizer.encode(f"p {answer}") for answer in ANSWERS[:count]]
+    return np.array([float(model(np.array([ids]))[0]) for ids in texts])
+
+
+def test_a_reward_model_finds_the_rewards(tmp_path):
+    counts = counts_of(STRENGTHS)
+    result, model = trained(Reward(), counts, tmp_path, reward_model(), lr=0.04)
+    assert result.metrics["loss"] == pytest.approx(entropy(counts), abs=1e-4)
+    # those of the kept model have mean 0 and deviation 1 over the answers of the data
+    share = np.zeros(len(STRENGTHS))
+    for pair, n in counts.items():
+        share[list(pair)] += n
+    share /= share.sum()
+    wanted = np.log(STRENGTHS)
+    wanted = wanted - share @ wanted
+    wanted /= math.sqrt(share @ wanted**2)
+    np.testing.assert_allclose(rewards(model), wanted, atol=5e-3)
+
+
+def test_a_margin_widens_the_gap(tmp_path):
+    result, _ = trained(
+        Reward(), {(0, 1): 4, (1, 0): 1}, tmp_path, reward_model(), lr=0.04, margin=0.7
+    )
+    gap = result.metrics["margin"] / 0.6  # of both orders, 0.8 and 0.2
+    assert gap == pytest.approx(1.8936182849, abs=2e-3)
+
+
+def test_centered_rewards_have_the_sum_0(tmp_path):
+    result, _ = trained(
+        Reward(center=0.3), {(0, 1): 4, (1, 0): 1}, tmp_path, reward_model(), lr=0.04
+    )
+    metrics = result.metrics
+    assert metrics["margin"] / 0.6 == pytest.approx(math.log(4), abs=2e-3)
+    assert metrics["chosen_reward"] + metrics["rejected_reward"] == pytest.approx(
+        0, abs=1e-3
+    )
+
+
+def test_the_best_of_several_is_learnt_by_its_share(tmp_path):
+    """Answer i is best with the probability w_i / (sum of w): rewards are log w."""
+    strengths = STRENGTHS[:4]
+    folder = tmp_path / "data"
+    folder.mkdir()
+    rows = []
+    for i, count in enumerate(strengths):
+        others = [ANSWERS[j] for j in range(4) if j != i]
+        rows += [{"prompt": "p", "chosen": ANSWERS[i], "rejected": others}] * int(count)
+    source = folder / "best.jsonl"
+    source.write_text("\n".join(map(json.dumps, rows)))
+    tables.word_tokenizer(["p", *"abcdef"]).save(str(folder / "tokenizer"))
+    data = Data(
+        source=f"jsonl:{source}",
+        valid=f"jsonl:{source}",
+        tokenizer=str(folder / "tokenizer"),
+        format="preference",
+        batch=len(rows),
+    )
+    run = Run(
+        model=reward_model(),
+        objective=Reward(),
+        data=data,
+        optimizer=Optimizer(name="adam", lr=0.04, beta_2=0.99, final=0.0),
+        clip_norm=0.0,
+        steps=250,
+        eval_every=250,
+    )
+    result = loop.train(run, tmp_path / "w")
+    share = strengths / strengths.sum()
+    assert result.metrics["loss"] == pytest.approx(-share @ np.log(share), abs=1e-4)
+    found = rewards(directory.load(tmp_path / "w/model").model, 4)
+    wanted = np.log(strengths)
+    np.testing.assert_allclose(
+        found, (wanted - wanted.mean()) / wanted.std(), atol=5e-3
+    )
+
+
+# ---- known mistakes do not pass ----
+
+
+def no_reference(kind, sums_B2, lengths_B2, reference_B2=None):
+    del kind, lengths_B2, reference_B2
+    return sums_B2
+
+
+def averaged(kind, sums_B2, lengths_B2, reference_B2=None):
+    del kind
+    return (sums_B2 - reference_B2) / lengths_B2
+
+
+@pytest.mark.parametrize("scores", [no_reference, averaged])
+def test_wrong_scores_miss_the_optimum(scores, tmp_path, monkeypatch):
+    monkeypatch.setattr(preference, "scores", scores)
+    _, model = trained(DPO(beta=BETA), counts_of(STRENGTHS), tmp_path)
+    assert distance(logprobs(model), gibbs()) > 0.05
+
+
+def test_a_wrong_target_misses_the_optimum(tmp_path, monkeypatch):
+    def losses(kind, scores_B2, beta, *_):
+        return (scores_B2[:, 0] - scores_B2[:, 1] - 1 / beta) ** 2
+
+    monkeypatch.setattr(preference, "losses", losses)
+    counts = counts_of(STRENGTHS)
+    _, model = trained(DPO(kind="ipo", beta=BETA), counts, tmp_path)
+    scores = logprobs(model) - reference()
+    wanted = least_squares(counts, 1 / (2 * BETA))
+    assert np.abs(scores - scores.mean() - wanted).max() > 0.05
+
+
+def test_a_margin_on_the_wrong_side_misses_the_optimum(tmp_path, monkeypatch):
+    pairs = bradley_terry.pairs
+    monkeypatch.setattr(
+        bradley_terry, "pairs", lambda r, margin, center: pairs(r, -margin, center)
+    )
+    result, _ = trained(
+        Reward(), {(0, 1): 4, (1, 0): 1}, tmp_path, reward_model(), lr=0.04, margin=0.7
+    )
+    assert abs(result.metrics["margin"] / 0.6 - 1.8936182849) > 0.1
