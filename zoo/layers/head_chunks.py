@@ -1,4 +1,4 @@
-"""Sums over rows of a head, and their gradients, a chunk of rows at a time."""
+"""What a head gives for rows, and its gradients, a chunk of rows at a time."""
 
 from typing import Any
 
@@ -28,11 +28,9 @@ def sums(of, x_ND, weight_VD, chunk: int, losses: Any = 0.0):
 
 def _unrolled(of, rows, chunk, losses):
     """The losses, and a function that returns the gradients, of a static row count."""
-    chunks = max(1, -(-rows // chunk))
-    size = -(-rows // chunks)
     total, dx, dweight, dbias = losses, [], 0.0, 0.0
-    for i in range(chunks):
-        loss, dx_i, dweight_i, dbias_i = of(slice(i * size, (i + 1) * size))
+    for part in _parts(rows, chunk):
+        loss, dx_i, dweight_i, dbias_i = of(part)
         total += loss
         dx.append(dx_i)
         dweight += dweight_i
@@ -46,34 +44,81 @@ def _loop(of, x_ND, weight_VD, chunk, losses):
     A loop cannot drop results that nobody reads. So the forward loop computes the loss
     alone, and the backward loop computes each chunk again.
     """
-    # without rows one empty chunk remains, which has the shapes
-    chunks = tf.maximum(-(-tf.shape(x_ND)[0] // chunk), 1)
 
-    def part(i):
-        return slice(i * chunk, (i + 1) * chunk)
+    def body(_, part, total):
+        return (total + of(part)[0],)
 
-    def looped(body, start):
-        return tf.while_loop(
-            lambda i, *_: i < chunks,
-            lambda i, *sums: (i + 1, *body(i, *sums)),
-            (0, *start),
-            parallel_iterations=1,
-        )[1:]
+    (total,) = _looped(body, x_ND, chunk, (losses,))
+    return total, lambda: gradients(lambda part: of(part)[1:], x_ND, weight_VD, chunk)
 
-    def grads_of():
-        def body(i, dx, dweight, dbias):
-            _, dx_i, dweight_i, dbias_i = of(part(i))
-            return dx.write(i, dx_i), dweight + dweight_i, dbias + dbias_i
 
-        dx = tf.TensorArray(
-            x_ND.dtype,
-            chunks,
-            infer_shape=False,
-            element_shape=(None, x_ND.shape[1]),
-        )
-        start = dx, tf.zeros_like(weight_VD), tf.zeros(weight_VD.shape[0])
-        dx, dweight, dbias = looped(body, start)
-        return dx.concat(), dweight, dbias
+def rows(of, x_ND, chunk: int, outputs: int) -> tuple[tf.Tensor, ...]:
+    """The results of all rows.
 
-    (total,) = looped(lambda i, total: (total + of(part(i))[0],), (losses,))
-    return total, grads_of
+    Args:
+      of: `of(part)`, of a slice of rows: as many float32 tensors as `outputs`, each of
+        one number a row.
+      x_ND: features.
+      chunk: the most rows of a part.
+      outputs: how many.
+    """
+    if x_ND.shape[0] is not None:
+        parts = [of(part) for part in _parts(x_ND.shape[0], chunk)]
+        return tuple(tf.concat(x, 0) for x in zip(*parts, strict=True))
+
+    def body(i, part, *arrays):
+        return tuple(a.write(i, x) for a, x in zip(arrays, of(part), strict=True))
+
+    chunks = _chunks(x_ND, chunk)
+    arrays = tuple(_array(tf.float32, chunks, (None,)) for _ in range(outputs))
+    return tuple(a.concat() for a in _looped(body, x_ND, chunk, arrays))
+
+
+def gradients(of, x_ND, weight_VD, chunk: int):
+    """The gradients of x, of the weight, and of the bias.
+
+    Args:
+      of: `of(part)`, of a slice of rows: the three gradients for that part.
+      x_ND: features.
+      weight_VD: float32.
+      chunk: the most rows of a part.
+    """
+    if x_ND.shape[0] is not None:
+        return _unrolled(lambda p: (0.0, *of(p)), x_ND.shape[0], chunk, 0.0)[1]()
+
+    def body(i, part, dx, dweight, dbias):
+        dx_i, dweight_i, dbias_i = of(part)
+        return dx.write(i, dx_i), dweight + dweight_i, dbias + dbias_i
+
+    dx = _array(x_ND.dtype, _chunks(x_ND, chunk), (None, x_ND.shape[1]))
+    start = dx, tf.zeros_like(weight_VD), tf.zeros(weight_VD.shape[0])
+    dx, dweight, dbias = _looped(body, x_ND, chunk, start)
+    return dx.concat(), dweight, dbias
+
+
+def _parts(rows, chunk):
+    """The slices of a static row count."""
+    chunks = max(1, -(-rows // chunk))
+    size = -(-rows // chunks)
+    return [slice(i * size, (i + 1) * size) for i in range(chunks)]
+
+
+def _chunks(x_ND, chunk):
+    """The number of chunks; without rows one empty chunk, which has the shapes."""
+    return tf.maximum(-(-tf.shape(x_ND)[0] // chunk), 1)
+
+
+def _array(dtype, size, shape):
+    """A TensorArray for parts of unequal lengths."""
+    return tf.TensorArray(dtype, size, infer_shape=False, element_shape=shape)
+
+
+def _looped(body, x_ND, chunk, start):
+    """`body(number, part, *state) -> state` over all parts, one at a time."""
+    chunks = _chunks(x_ND, chunk)
+    return tf.while_loop(
+        lambda i, *_: i < chunks,
+        lambda i, *s: (i + 1, *body(i, slice(i * chunk, (i + 1) * chunk), *s)),
+        (0, *start),
+        parallel_iterations=1,
+    )[1:]
