@@ -4,6 +4,7 @@ An objective's `needs` says where the model of each role comes from:
 
     "model"     the model of the Run, which learns
     "start"     a frozen copy of the model as it is before the first step
+    "base"      the model of the Run with its LoRA adapters off: no copy of its weights
     "value"     a value for each token, by a copy of the body of the model, which learns
     "value_head"    the same on the features of the model itself
     else        a model directory, whose model is frozen
@@ -113,18 +114,22 @@ def with_labels(start: Start, labels: tuple[str, ...]) -> Start:
     return start._replace(config=config)
 
 
-def make(run: Run, start: Start) -> dict[str, keras.Model]:
+def make(run: Run, start: Start) -> dict[str, Any]:
     """Builds the model of each role; call it inside the strategy's scope.
 
     Raises:
-      ValueError: a role's directory is missing or broken, a role learns whose source
-        is frozen, or the model has dropout, which the objective forbids.
+      ValueError: a role's directory is missing or broken; a role learns whose source
+        is frozen; a role is "base" in a run without adapters; or the model has dropout,
+        which the objective forbids.
     """
     roles = {}
     needs = run.objective.needs
     if getattr(run.objective, "without_dropout", False):
         _check_dropout(run, start.config)
     for name in sorted(needs, key=lambda name: needs[name] != "model"):
+        if needs[name] == "base":
+            roles[name] = _base(run, name, roles)
+            continue
         roles[name] = _model(start, needs[name], roles, needs)
         if run.lora.rank and needs[name] in ("model", "value"):
             lora.add(roles[name], run.lora, run.seed)
@@ -136,6 +141,18 @@ def make(run: Run, start: Start) -> dict[str, keras.Model]:
                 f"source is one of {', '.join(_LEARN)}, not {needs[name]!r}."
             )
     return roles
+
+
+def _base(run, name, roles) -> lora.Base:
+    """The model that learns, without its adapters."""
+    policy = next(r for r, source in run.objective.needs.items() if source == "model")
+    if not run.lora.rank or name in run.objective.trains:
+        raise ValueError(
+            f"objective {run.objective.name}: the role {name!r} is 'base', the model "
+            f"without adapters, but config.lora.rank is {run.lora.rank}; above 0 "
+            "allowed, for a role that does not learn."
+        )
+    return lora.Base(roles[policy])
 
 
 def _check_dropout(run, config):
