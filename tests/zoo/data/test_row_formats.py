@@ -213,3 +213,39 @@ def test_batches_of_rows():
         weights[a + 1 : b].sum() for a, b in zip(starts[:-1], starts[1:], strict=True)
     ]
     assert sum(map(float, passed)) == sum(ends)
+
+
+def test_prompts_have_the_tokens_that_a_server_reads(chatting):
+    messages = chat("what is it", "the king", "yes")["messages"]
+    examples = [{"prompt": "what is", "completion": "it"}, {"prompt": messages}]
+    rows = read("prompts", examples, chatting)
+    split = rows.starts[1]
+    assert rows.tokens[:split].tolist() == chatting.encode("what is")
+    assert rows.tokens[split:].tolist() == rendering.encode(chatting, messages)
+    assert not rows.weights.any() and rows.numbers == (0, 1)
+    text = formats.prompts.text_of(messages, chatting)
+    assert text == rendering.render(chatting, messages)
+
+
+def test_long_prompts(chatting):
+    examples = [{"prompt": "what is it"}, {"prompt": "what is it yes no " * 9}]
+    rows = read("prompts", examples, chatting, length=20, too_long="drop")
+    assert rows.numbers == (0,) and rows.counts["dropped"] == 1
+    rows = read("prompts", examples, chatting, length=20, too_long="cut")
+    assert np.diff(rows.starts)[1] == 20
+
+
+@pytest.mark.parametrize(
+    "prompt, words",
+    [
+        (3, "prompt: 3, a text or messages allowed"),
+        ([], "messages: .., a list of messages allowed"),
+        (
+            chat("a", "b")["messages"],
+            r"messages\[1\]: the last message is the assistant",
+        ),
+    ],
+)
+def test_prompts_that_ask_nothing(prompt, words, chatting):
+    with pytest.raises(ValueError, match=words):
+        read("prompts", [{"prompt": prompt}], chatting)

@@ -6,6 +6,7 @@ instruction   instruction, input and output in Alpaca's text; the output is lear
 pair          texts that mean the same, with optional hard negatives
 preference    a prompt with a chosen and a rejected answer
 prompt        prompt and completion; the completion is learnt
+prompts       a text or messages, which the model answers; nothing is learnt
 classify      a text and its label
 tag           words and the tag of each one
 windows       whole documents, cut into windows for masked language models
@@ -19,6 +20,7 @@ from zoo.data.formats import (
     pair,
     preference,
     prompt,
+    prompts,
     rows,
     tag,
 )
@@ -34,6 +36,7 @@ BY_NAME: dict[str, Format] = {
     "pair": pair.FORMAT,
     "preference": preference.FORMAT,
     "prompt": prompt.FORMAT,
+    "prompts": prompts.FORMAT,
     "tag": tag.FORMAT,
 }
 NAMES = ("lm", *BY_NAME)
@@ -48,6 +51,7 @@ __all__ = [
     "Stream",
     "labels",
     "language_model",
+    "prompts",
     "rows",
     "tag",
     "windows",

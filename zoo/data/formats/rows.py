@@ -72,10 +72,10 @@ class Format(NamedTuple):
       row: `row(values, tokenizer)`: makes the row of an example's values by field, or
         the list of its rows where an example is a group. It raises ValueError for a
         bad example.
-      makes: "rows" (the tokens after the first are learnt), "labelled" (one label a
-        row), "tagged" (a label a token), "pairs" (groups of texts) or "preferences"
-        (groups of rows). `read` puts the tokens that stand around a text around the
-        tokens of "labelled", "tagged" and "pairs".
+      makes: "rows" (the tokens after the first are learnt), "prompts" (no token is
+        learnt), "labelled" (one label a row), "tagged" (a label a token), "pairs"
+        (groups of texts) or "preferences" (groups of rows). `read` puts the tokens that
+        stand around a text around the tokens of "labelled", "tagged" and "pairs".
     """
 
     fields: dict[str, str]
@@ -170,7 +170,9 @@ def read(
                 )
             group = [_cut(row, length - frame.size) for row in group]
             first = 1 if format.makes in ("rows", "preferences") else 0
-            learnt = all(any(row.weights[first:]) for row in group)
+            learnt = format.makes == "prompts" or all(
+                any(row.weights[first:]) for row in group
+            )
             if format.makes == "preferences":  # two answers may differ behind the cut
                 learnt &= all(row.tokens != group[0].tokens for row in group[1:])
             if too_long == "drop" or not learnt:
