@@ -26,7 +26,6 @@ from zoo.layers import low_rank
 from zoo.models import headed, value_model
 from zoo.text.tokenizer import Tokenizer
 
-
 _LEARN = ("model", "value", "value_head")  # the sources of roles that may learn
 
 
