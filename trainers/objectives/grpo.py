@@ -16,9 +16,10 @@ from trainers.losses.advantages import check_groups, of_groups, without_variance
 from trainers.losses.masked import token_sum
 from trainers.losses.policy_gradient import AGGREGATIONS, aggregate, policy_loss
 from trainers.objectives.features import features
+from trainers.objectives.logprobs import of_features
 from trainers.objectives.loss import Loss
 from trainers.objectives.rollout_options import RolloutOptions
-from trainers.objectives.sampled import own_logprobs, plain, sampled_logprobs
+from trainers.objectives.sampled import plain, sampled_logprobs
 from zoo.fields import at_least, check_fraction, one_of
 
 
@@ -177,7 +178,7 @@ class GRPO(RolloutOptions):
         if self.kl_coefficient and self._place == "loss":
             own_BT = logp_BT
             if self.temperature != 1 or not plain(self):
-                own_BT, _ = own_logprobs(policy, x_ND, targets_BT)
+                own_BT, _ = of_features(policy, x_ND, targets_BT)
             terms_BT = kl_lib.in_loss(
                 self.kl, own_BT, batch["reference_logprobs"], old_BT
             )

@@ -6,10 +6,10 @@ updates compute them here, so that the first ratio is exactly 1.
 
 import tensorflow as tf
 
+from trainers.objectives.logprobs import of_features
 from trainers.objectives.rollout_options import RolloutOptions
 from zoo.decode import sampling
 from zoo.generation_config import GenerationConfig
-from zoo.layers.token_logprobs import token_logprobs
 
 
 def sampled_logprobs(model, x_ND, targets_BT, options: RolloutOptions):
@@ -28,7 +28,7 @@ def sampled_logprobs(model, x_ND, targets_BT, options: RolloutOptions):
     Returns:
       Two float32 [B, T], with gradients for the model.
     """
-    logp_BT, entropy_BT = own_logprobs(model, x_ND, targets_BT, options.temperature)
+    logp_BT, entropy_BT = of_features(model, x_ND, targets_BT, options.temperature)
     if plain(options):
         return logp_BT, entropy_BT
     logits_NV = model.logits(x_ND)
@@ -40,16 +40,6 @@ def sampled_logprobs(model, x_ND, targets_BT, options: RolloutOptions):
     targets_N = tf.reshape(targets_BT, [-1])
     logp_N = sampling.log_probability(logits_NV, knobs, targets_N)
     return tf.reshape(logp_N, tf.shape(targets_BT)), entropy_BT
-
-
-def own_logprobs(model, x_ND, targets_BT, temperature=1.0):
-    """The same of the whole vocabulary at a temperature, without top-k or top-p."""
-    weight_VD, bias_V = model.head()
-    softcap = getattr(model.config, "logit_softcap", 0.0)
-    targets_N = tf.reshape(targets_BT, [-1])
-    both = token_logprobs(x_ND, weight_VD, bias_V, targets_N, softcap, temperature)
-    logp_BT, entropy_BT = (tf.reshape(x, tf.shape(targets_BT)) for x in both)
-    return logp_BT, entropy_BT
 
 
 def plain(options: RolloutOptions) -> bool:
