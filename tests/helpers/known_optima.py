@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from trainers import optimizers
@@ -234,3 +235,14 @@ def score(objective, roles, batch):
     if hasattr(objective, "values"):
         found["old_values"] = objective.values(roles, batch, True)
     return {name: x_NT * mask_NT for name, x_NT in found.items()}
+
+
+@pytest.fixture
+def quick_uniforms(monkeypatch):
+    """Draws the uniform numbers of all rows at once: rows of thousands are slow."""
+
+    def uniforms(seed_B, count):
+        key = tf.stack([seed_B[0], tf.constant(0, tf.int64)])
+        return tf.random.stateless_uniform([tf.size(seed_B), count], key)
+
+    monkeypatch.setattr(sampling, "uniforms", uniforms)
