@@ -4,11 +4,11 @@ A feed's position is one integer, the number of the next batch. So a checkpoint 
 the position by storing the step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-import tensorflow as tf
-
+from trainers.objectives.loss import Mean
+from trainers.run import Run
 from zoo.data.fingerprints import Fingerprint
 from zoo.text.tokenizer import Tokenizer
 
@@ -20,7 +20,8 @@ class Feed(NamedTuple):
     """The data of a run.
 
     Attributes:
-      train: `train(number, roles)`: the endless dataset of Batches from that number on.
+      train: `train(number, roles)`: the endless Batches from that number on: a
+        tf.data.Dataset, or a generator, which the loop asks for one Batch at a time.
       evaluate: `evaluate(roles)`: the metrics of the evaluation data; None without
         such data.
       rows: examples, or windows of packed ones, in one pass over the training data.
@@ -34,9 +35,14 @@ class Feed(NamedTuple):
       labels: the names of the classes in the training data, by index; () without.
       variables: more variables that change in training and belong in a checkpoint.
       pictures: `pictures()`: name to PNG, of the last evaluation.
+      period: a feed that samples from the model reads its weights at multiples of so
+        many steps. Only there is the position one integer, so checkpoints and
+        evaluations are at multiples too, and the run ends at one.
+      metrics: `metrics()`: name to `Mean`, what was measured since the last call. The
+        loop asks after each Batch, and adds them to those of the steps.
     """
 
-    train: Callable[[int, Roles], tf.data.Dataset]
+    train: Callable[[int, Roles], Iterable[Any]]
     evaluate: Evaluate | None
     rows: int
     units: tuple[str, int]
@@ -48,3 +54,21 @@ class Feed(NamedTuple):
     labels: tuple[str, ...] = ()
     variables: tuple[Any, ...] = ()
     pictures: Callable[[], dict[str, bytes]] = dict
+    period: int = 1
+    metrics: Callable[[], dict[str, Mean]] = dict
+
+
+def check_period(run: Run, steps: int, period: int) -> None:
+    """Refuses a run that would evaluate, stop or save while a period lasts.
+
+    Raises:
+      ValueError: a number of steps is no multiple of the feed's period.
+    """
+    given = {"steps": steps, "eval_every": run.eval_every, "save_every": run.save_every}
+    for field, value in given.items():
+        if value % period:
+            raise ValueError(
+                f"config.{field}: {value}, a multiple of {period} allowed: the "
+                f"objective {run.objective.name} learns each rollout in {period} steps "
+                "(epochs x minibatches)."
+            )
