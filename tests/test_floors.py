@@ -195,6 +195,7 @@ def may_compile(path):
         "trainers/evaluation/sums.py",
         "trainers/evaluation/labels.py",
         "trainers/evaluation/search.py",
+        "trainers/rewards/model.py",
         "zoo/layers/xla_cluster.py",
     )
 
