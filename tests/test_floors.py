@@ -189,11 +189,13 @@ def makes_strategy(tree, path):
 
 
 def may_compile(path):
-    return path.startswith(("zoo/decode/", "zoo/saved_model/")) or path in (
+    folders = ("zoo/decode/", "zoo/saved_model/", "trainers/rollouts/")
+    return path.startswith(folders) or path in (
         "trainers/step.py",
         "trainers/evaluation/sums.py",
         "trainers/evaluation/labels.py",
         "trainers/evaluation/search.py",
+        "trainers/rewards/model.py",
         "zoo/layers/xla_cluster.py",
     )
 

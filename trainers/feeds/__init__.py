@@ -1,6 +1,6 @@
 """Feeds: where the Batches of a run come from, by the name an objective gives."""
 
-from trainers.feeds import labelled, masked, pairs, table, text
+from trainers.feeds import labelled, masked, pairs, rollouts, table, text
 from trainers.feeds.feed import Feed, Roles
 from trainers.roles import Start
 from trainers.run import Run
@@ -29,7 +29,12 @@ def _text(run: Run, start: Start) -> Feed:
     return make(run, start)
 
 
-BY_NAME = {"labels": _labels, "pairs": pairs.make, "text": _text}
+BY_NAME = {
+    "labels": _labels,
+    "pairs": pairs.make,
+    "rollouts": rollouts.make,
+    "text": _text,
+}
 
 
 def make(run: Run, start: Start) -> Feed:

@@ -84,16 +84,16 @@ def test_the_deviation_of_a_group_moves_the_optimum(place):
 
 
 def test_mistake_k3_taken_for_reverse(monkeypatch):
-    monkeypatch.setattr(kl, "in_loss", lambda k, l, r, s: kl.k3(l, r))
+    monkeypatch.setattr(kl, "in_loss", lambda name, own, ref, old: kl.k3(own, ref))
     policy, reverse, forward, _ = learnt(grpo_of(kl_place="loss"))
     assert distance(policy, reverse) > FAR
     assert distance(policy, forward) < NEAR
 
 
 def test_mistake_k1_in_the_loss_holds_nothing(monkeypatch):
-    monkeypatch.setattr(kl, "in_loss", lambda k, l, r, s: kl.k1(l, r))
+    monkeypatch.setattr(kl, "in_loss", lambda name, own, ref, old: kl.k1(own, ref))
     policy, reverse, _, _ = learnt(grpo_of(kl_place="loss"))
-    assert distance(policy, reverse) > FAR and max(policy.values()) > 0.95
+    assert distance(policy, reverse) > FAR and max(policy.values()) > 0.8
 
 
 def test_mistake_k3_in_the_reward(monkeypatch):
