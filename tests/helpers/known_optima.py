@@ -34,12 +34,14 @@ class Problem(NamedTuple):
       length: the most tokens of an answer.
       rewards: answer, a tuple of tokens, to reward.
       end: the tokens that end an answer.
+      prompt: the token that is the prompt.
     """
 
     config: object
     length: int
     rewards: dict
     end: tuple = ()
+    prompt: int = PROMPT
 
 
 def bandit(config, rewards):
@@ -68,7 +70,7 @@ def probabilities(model, problem, temperature=1.0):
 
     def of(prefix):
         if prefix not in log_p:
-            logits = model(tf.constant([[PROMPT, *prefix]]))[0, -1]
+            logits = model(tf.constant([[problem.prompt, *prefix]]))[0, -1]
             log_p[prefix] = tf.nn.log_softmax(logits / temperature).numpy()
         return log_p[prefix]
 
