@@ -12,9 +12,10 @@ import tensorflow as tf
 import zoo
 from trainers import feeds, loop, objectives
 from trainers import roles as roles_lib
-from trainers.objectives.logprobs import logprobs
+from trainers.objectives.features import features
 from trainers.objectives.loss import Loss
 from trainers.objectives.rollout_options import RolloutOptions
+from trainers.objectives.sampled import sampled_logprobs
 from trainers.rollouts import plan
 from trainers.run import Data, Optimizer, Run
 from zoo import directory
@@ -42,7 +43,8 @@ class Reinforce(RolloutOptions):
         return {"advantages": rollout["weights"] * advantage_N[:, None]}
 
     def loss(self, roles, batch, training) -> Loss:
-        logp_BT, _ = logprobs(roles["policy"], batch, training, self.temperature)
+        x_ND = features(roles["policy"], batch, training)
+        logp_BT, _ = sampled_logprobs(roles["policy"], x_ND, batch["targets"], self)
         weights_BT = batch["weights"]
         ratio_BT = tf.exp(logp_BT - batch["old_logprobs"])
         weight = tf.reduce_sum(weights_BT)

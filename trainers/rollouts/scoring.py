@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from trainers.objectives.features import features
 from trainers.objectives.logprobs import logprobs, of_features
-from trainers.objectives.sampled import sampled_logprobs
+from trainers.objectives.sampled import plain, sampled_logprobs
 
 
 class Scorer:
@@ -37,7 +37,9 @@ class Scorer:
             x_ND = features(policy, batch, training=True)
             targets_BT = batch["targets"]
             own_BT, entropy_BT = of_features(policy, x_ND, targets_BT)
-            old_BT, _ = sampled_logprobs(policy, x_ND, targets_BT, objective)
+            old_BT = own_BT
+            if objective.temperature != 1 or not plain(objective):
+                old_BT, _ = sampled_logprobs(policy, x_ND, targets_BT, objective)
             found = {
                 "own_logprobs": own_BT,
                 "old_logprobs": old_BT,
