@@ -189,7 +189,8 @@ def makes_strategy(tree, path):
 
 
 def may_compile(path):
-    return path.startswith(("zoo/decode/", "zoo/saved_model/")) or path in (
+    folders = ("zoo/decode/", "zoo/saved_model/", "trainers/rollouts/")
+    return path.startswith(folders) or path in (
         "trainers/step.py",
         "trainers/evaluation/sums.py",
         "trainers/evaluation/labels.py",

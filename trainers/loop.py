@@ -12,6 +12,7 @@ import keras
 from trainers import checkpoint, feeds, memory, optimizers, workdir
 from trainers import roles as roles_lib
 from trainers import strategy as strategy_lib
+from trainers.feeds.feed import check_period
 from trainers.loop_state import LoopState, finite
 from trainers.metric_writer import MetricWriter
 from trainers.run import Run, check, to_json
@@ -57,7 +58,9 @@ def train(run: Run, path) -> Result:
     start = roles_lib.start(run)
     feed = feeds.make(run, start)
     start = roles_lib.with_labels(start, feed.labels)
-    steps = run.steps or -(-run.epochs * feed.rows // run.data.batch)
+    batch_rows = run.data.batch * feed.period
+    steps = run.steps or -(-run.epochs * feed.rows // batch_rows) * feed.period
+    check_period(run, steps, feed.period)
     strategy = strategy_lib.make_strategy(run)
     with strategy.scope():
         roles = roles_lib.make(run, start)
@@ -141,7 +144,7 @@ def train(run: Run, path) -> Result:
             asked = time.perf_counter()
             batch = next(batches)
             waited += time.perf_counter() - asked
-            pending.append(step_of(batch))
+            pending += [feed.metrics(), step_of(batch)]
             timed += 1
             if step == 1:
                 writer.graph(step_of, batch)
@@ -168,12 +171,13 @@ def train(run: Run, path) -> Result:
                 break
 
             # ---- save, and leave when asked to ----
-            if signals.seen or _due(step, run.save_every, 0):
+            asked_to_leave = signals.seen and step % feed.period == 0
+            if asked_to_leave or _due(step, run.save_every, 0):
                 state.add(pending)
                 paused = time.perf_counter()
                 write_checkpoint(step)
                 clock += time.perf_counter() - paused
-            if signals.seen:
+            if asked_to_leave:
                 writer.say(f"step {step}: saved, stopped by signal {signals.seen}.")
                 return Result(step, metrics, signals.seen)
 

@@ -5,7 +5,11 @@ An objective's `needs` says where the model of each role comes from:
     "model"     the model of the Run, which learns
     "start"     a frozen copy of the model as it is before the first step
     "base"      the model of the Run with its LoRA adapters off: no copy of its weights
+    "value"     a value for each token, by a copy of the body of the model, which learns
+    "value_head"    the same on the features of the model itself
     else        a model directory, whose model is frozen
+
+With LoRA the copy of "value" gets adapters of its own, and its head learns in full.
 """
 
 import dataclasses
@@ -18,8 +22,11 @@ import keras
 from trainers.run import Run, differences
 from zoo import directory, lora, registry
 from zoo.directory import adapters, assemble
-from zoo.models import headed
+from zoo.layers import low_rank
+from zoo.models import headed, value_model
 from zoo.text.tokenizer import Tokenizer
+
+_LEARN = ("model", "value", "value_head")  # the sources of roles that may learn
 
 
 class Start(NamedTuple):
@@ -121,8 +128,8 @@ def make(run: Run, start: Start) -> dict[str, Any]:
     """Builds the model of each role; call it inside the strategy's scope.
 
     Raises:
-      ValueError: a role's directory is missing or broken; a role learns that is not
-        "model"; or a role is "base" in a run without adapters.
+      ValueError: a role's directory is missing or broken; a role learns whose source
+        is frozen; or a role is "base" in a run without adapters.
     """
     roles = {}
     needs = run.objective.needs
@@ -131,14 +138,14 @@ def make(run: Run, start: Start) -> dict[str, Any]:
             roles[name] = _base(run, name, roles)
             continue
         roles[name] = _model(start, needs[name], roles, needs)
-        if run.lora.rank and needs[name] == "model":
+        if run.lora.rank and needs[name] in ("model", "value"):
             lora.add(roles[name], run.lora, run.seed)
         if name not in run.objective.trains:
             roles[name].trainable = False
-        elif needs[name] != "model":
+        elif needs[name] not in _LEARN:
             raise ValueError(
                 f"objective {run.objective.name}: the role {name!r} learns, so its "
-                f"source is 'model', not {needs[name]!r}."
+                f"source is one of {', '.join(_LEARN)}, not {needs[name]!r}."
             )
     return roles
 
@@ -156,7 +163,10 @@ def _base(run, name, roles) -> lora.Base:
 
 
 def _model(start, source, roles, needs):
-    """The model of one role: the Run's, a copy of it, or that of a directory."""
+    """The model of one role: the Run's, made from it, or that of a directory."""
+    if source in ("value", "value_head"):
+        policy = next(roles[name] for name in needs if needs[name] == "model")
+        return value_model.put_beside(policy, own_body=source == "value")
     if source not in ("model", "start"):
         return directory.load(source).model
     policy = keras.config.dtype_policy().name
@@ -210,17 +220,22 @@ def paths(run: Run, roles: dict[str, keras.Model], variables) -> list[str]:
 
 
 def _paths(run, roles) -> dict[int, str]:
-    """The path of each weight of the models that learn, by the weight's identity."""
-    return {
-        id(variable): path
-        for name in run.objective.trains
-        for path, variable in assemble.by_path(roles[name]).items()
-    }
+    """The path of each weight of the models that learn, by the weight's identity.
+
+    The paths of all models but the first begin with the name of their role.
+    """
+    found: dict[int, str] = {}
+    for i, name in enumerate(run.objective.trains):
+        before = f"{name}/" if i else ""
+        for path, variable in assemble.by_path(roles[name]).items():
+            found.setdefault(id(variable), before + path)
+    return found
 
 
 def _trainable(run, model):
     """What learns of a model that is not frozen: all of it, or its adapters."""
-    return lora.learning(model) if run.lora.rank else model.trainable_variables
+    adapted = run.lora.rank and low_rank.adapters(model)
+    return lora.learning(model) if adapted else model.trainable_variables
 
 
 def changing(run: Run, roles: dict[str, keras.Model], learning) -> dict[str, list]:

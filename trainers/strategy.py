@@ -47,10 +47,27 @@ def _mirrored(devices):
 
 
 def distribute(strategy, batches) -> Any:
-    """An iterator over the batches, each of which is split over the replicas."""
-    if strategy.num_replicas_in_sync > 1:
-        batches = strategy.experimental_distribute_dataset(batches)
-    return iter(batches)
+    """An iterator over the batches, each of which is split over the replicas.
+
+    A generator is asked for a batch when the caller wants it. A tf.data.Dataset may run
+    ahead.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if replicas == 1:
+        return iter(batches)
+    if isinstance(batches, tf.data.Dataset):
+        return iter(strategy.experimental_distribute_dataset(batches))
+
+    def split(batch):
+        parts = {name: tf.split(x, replicas) for name, x in batch.items()}
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: {
+                name: part[context.replica_id_in_sync_group]
+                for name, part in parts.items()
+            }
+        )
+
+    return map(split, batches)
 
 
 def separate_random_streams(strategy, variables) -> None:

@@ -32,7 +32,17 @@ def numbers(commands, tmp_path_factory):
     "case, parts",
     [
         *itertools.product(
-            ("lm", "lora", "dpo", "table with penalties"), ("1 x 4", "2 x 1", "2 x 2")
+            (
+                "lm",
+                "lora",
+                "dpo",
+                "table with penalties",
+                "grpo",
+                "dr_grpo",
+                "gspo",
+                "ppo",
+            ),
+            ("1 x 4", "2 x 1", "2 x 2"),
         ),
         ("kto", "2 x 1"),
     ],
@@ -42,6 +52,8 @@ def test_parts_and_replicas_change_nothing(numbers, case, parts):
     for mine, wanted in zip(cut["metrics"], whole["metrics"], strict=True):
         assert mine.keys() == wanted.keys()
         for name in mine:
+            if name == "explained_variance":
+                continue  # each part is centred on its own mean
             assert mine[name] == pytest.approx(wanted[name], rel=2e-6), name
     for name in ("weights", "used"):
         np.testing.assert_allclose(cut[name], whole[name], rtol=1e-4, atol=1e-6)

@@ -6,6 +6,7 @@ from trainers.feeds import (
     masked,
     pairs,
     preferences,
+    rollouts,
     table,
     text,
 )
@@ -41,6 +42,7 @@ BY_NAME = {
     "labels": _labels,
     "pairs": pairs.make,
     "preferences": preferences.make,
+    "rollouts": rollouts.make,
     "text": _text,
 }
 

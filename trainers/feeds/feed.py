@@ -6,11 +6,11 @@ the position by storing the step.
 
 import contextlib
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-import tensorflow as tf
-
+from trainers.objectives.loss import Mean
+from trainers.run import Run
 from zoo.data.fingerprints import Fingerprint
 from zoo.text.tokenizer import Tokenizer
 
@@ -22,7 +22,8 @@ class Feed(NamedTuple):
     """The data of a run.
 
     Attributes:
-      train: `train(number, roles)`: the endless dataset of Batches from that number on.
+      train: `train(number, roles)`: the endless Batches from that number on: a
+        tf.data.Dataset, or a generator, which the loop asks for one Batch at a time.
       evaluate: `evaluate(roles)`: the metrics of the evaluation data; None without
         such data.
       rows: examples, or windows of packed ones, in one pass over the training data.
@@ -40,9 +41,14 @@ class Feed(NamedTuple):
       labels: the names of the classes in the training data, by index; () without.
       variables: more variables that change in training and belong in a checkpoint.
       pictures: `pictures()`: name to PNG, of the last evaluation.
+      period: a feed that samples from the model reads its weights at multiples of so
+        many steps. Only there is the position one integer, so checkpoints and
+        evaluations are at multiples too, and the run ends at one.
+      metrics: `metrics()`: name to `Mean`, what was measured since the last call. The
+        loop asks after each Batch, and adds them to those of the steps.
     """
 
-    train: Callable[[int, Roles], tf.data.Dataset]
+    train: Callable[[int, Roles], Iterable[Any]]
     evaluate: Evaluate | None
     rows: int
     units: tuple[str, int]
@@ -56,3 +62,21 @@ class Feed(NamedTuple):
     pictures: Callable[[], dict[str, bytes]] = dict
     cache: Callable[[Roles, pathlib.Path], None] = lambda roles, folder: None
     kept: Callable[[Roles], contextlib.AbstractContextManager] = contextlib.nullcontext
+    period: int = 1
+    metrics: Callable[[], dict[str, Mean]] = dict
+
+
+def check_period(run: Run, steps: int, period: int) -> None:
+    """Refuses a run that would evaluate, stop or save while a period lasts.
+
+    Raises:
+      ValueError: a number of steps is no multiple of the feed's period.
+    """
+    given = {"steps": steps, "eval_every": run.eval_every, "save_every": run.save_every}
+    for field, value in given.items():
+        if value % period:
+            raise ValueError(
+                f"config.{field}: {value}, a multiple of {period} allowed: the "
+                f"objective {run.objective.name} learns each rollout in {period} steps "
+                "(epochs x minibatches)."
+            )

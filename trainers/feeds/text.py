@@ -32,11 +32,11 @@ def make(run: Run, start: Start) -> Feed:
         missing, broken or too short; the tokenizer has more tokens than the model.
     """
     data, config = run.data, start.config
-    _check_model(run, config)
+    check_model(run, config)
     one_of("config.data.format", data.format, _FORMATS)
     _check_packing(data, config)
     if data.format != "lm":
-        tokenizer = _with_end(run, tokenizer_of(run, start))
+        tokenizer = with_end(run, tokenizer_of(run, start))
         check_vocabulary(tokenizer, config)
         others = companions.check(run, tokenizer, config, window(run, config))
         feed = rows_feed.make(run, start, tokenizer, window(run, config))
@@ -49,7 +49,7 @@ def make(run: Run, start: Start) -> Feed:
         data.hold_out,
     )
     texts = [text for documents in train for text in documents]
-    tokenizer = _with_end(run, tokenizer_of(run, start, texts))
+    tokenizer = with_end(run, tokenizer_of(run, start, texts))
     check_vocabulary(tokenizer, config)
     length = window(run, config)
     others = companions.check(run, tokenizer, config, length)
@@ -128,8 +128,12 @@ def framed_window(run: Run, tokenizer, config) -> tuple[framing.Frame, int]:
     return frame, length
 
 
-def _check_model(run, config):
-    """Refuses a model that reads no text, or whose positions see the whole text."""
+def check_model(run: Run, config) -> None:
+    """Refuses a model that reads no text, or whose positions see the whole text.
+
+    Raises:
+      ValueError: see above.
+    """
     where = f"config.model: {type(config).__module__}"
     if config.reads != "text":
         raise ValueError(
@@ -208,8 +212,12 @@ def tokenizer_of(run, start, documents=None) -> tokenizers.Tokenizer:
     return found
 
 
-def _with_end(run, tokenizer):
-    """The tokenizer; refuses one without a token that ends a text."""
+def with_end(run: Run, tokenizer) -> tokenizers.Tokenizer:
+    """The tokenizer.
+
+    Raises:
+      ValueError: it has no token that ends a text.
+    """
     if tokenizer.end_id is None:
         raise ValueError(
             f"{run.data.tokenizer or run.init_from}: no token ends a text, and "

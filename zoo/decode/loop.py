@@ -22,12 +22,16 @@ class Decoded(NamedTuple):
       stopped: bool [B], whether an end token or a stop string ended the row.
       logprobs: float32 [B, N], from the softmax over all logits of the model before any
         knob; 0 after the last token.
+      sampled_logprobs: float32 [B, N], from the distribution that was sampled, after
+        every knob; 0 after the last token, and where the temperature is 0. None unless
+        asked for.
     """
 
     tokens: Any
     num_tokens: Any
     stopped: Any
     logprobs: Any
+    sampled_logprobs: Any = None
 
 
 def decode(
@@ -40,8 +44,13 @@ def decode(
     new_tokens=None,
     stop=None,
     in_place=True,
+    samples=1,
+    sampled_logprobs=False,
 ):
     """Continues each row until its end token, a stop, or its limit.
+
+    With `samples` above 1 the model reads each prompt once, and then continues so many
+    copies of it. The answers of one prompt stand together.
 
     Args:
       model: a Decoder.
@@ -55,22 +64,29 @@ def decode(
       stop: `stop(tokens_BN, count_B) -> bool [B]`, called after each token; or None.
       in_place: whether a step may overwrite the state of the step before. Must be false
         in a function that XLA compiles.
+      samples: answers to each prompt. Knobs have one value for each answer, and so has
+        B of the result.
+      sampled_logprobs: whether to compute them; they cost a softmax for each token,
+        and with top-k or top-p also a sort.
 
     Returns:
       `Decoded`.
     """
     N = tf.reduce_max(knobs.max_new_tokens) if new_tokens is None else new_tokens
-    B, T = tf.unstack(tf.shape(tokens_BT))
+    P, T = tf.unstack(tf.shape(tokens_BT))
+    B = P * samples if samples > 1 else P
     sampled = tf.reduce_any(knobs.temperature > 0)
     uniform_BN = tf.cond(
         sampled, lambda: sampling.uniforms(knobs.seed, N), lambda: tf.zeros((B, N))
     )
     penalised = tf.reduce_any(knobs.repetition_penalty != 1)
     logits_BV, state = model.start(tokens_BT, lengths_B, T + N)
+    logits_BV = _repeated(logits_BV, samples)
+    state = [_repeated(x, samples) if len(x.shape) else x for x in state]
     V = min(vocab_size or logits_BV.shape[-1], logits_BV.shape[-1])
     seen_BV = tf.cond(
         penalised,
-        lambda: _seen(tokens_BT, lengths_B, V),
+        lambda: _repeated(_seen(tokens_BT, lengths_B, V), samples),
         lambda: tf.zeros((B, 0), tf.bool),
     )
 
@@ -84,7 +100,9 @@ def decode(
         )
         token_B = sampling.choose(adjusted_BV, knobs, uniform_BN[:, i])
         chosen_B = tf.gather(logits_BV, token_B, batch_dims=1)
-        logprob_B = chosen_B - batch_invariant.log_sum_exp(logits_BV)
+        logprobs = [chosen_B - batch_invariant.log_sum_exp(logits_BV)]
+        if sampled_logprobs:
+            logprobs.append(sampling.log_probability(adjusted_BV, knobs, token_B))
         seen_BV = tf.cond(
             penalised,
             lambda: tf.tensor_scatter_nd_update(
@@ -92,17 +110,18 @@ def decode(
             ),
             lambda: seen_BV,
         )
-        return token_B, logprob_B, seen_BV
+        return token_B, logprobs, seen_BV
 
-    def write(i, out, token_B, logprob_B):
+    def write(i, out, token_B, logprobs):
         alive_B = ~out.done
         at = tf.stack([tf.range(B), tf.fill([B], i)], 1)
         tokens_BN = tf.tensor_scatter_nd_update(
             out.tokens, at, tf.where(alive_B, token_B, 0)
         )
-        logprobs_BN = tf.tensor_scatter_nd_update(
-            out.logprobs, at, tf.where(alive_B, logprob_B, 0.0)
-        )
+        written = [
+            tf.tensor_scatter_nd_update(old_BN, at, tf.where(alive_B, new_B, 0.0))
+            for old_BN, new_B in zip(out.logprobs, logprobs, strict=True)
+        ]
         count_B = out.count + tf.cast(alive_B, tf.int32)
         ended_B = tf.zeros_like(token_B, tf.bool)
         for end_id in end_ids:
@@ -111,23 +130,23 @@ def decode(
             ended_B |= stop(tokens_BN, count_B)
         stopped_B = out.stopped | (alive_B & ended_B)
         done_B = stopped_B | (count_B >= knobs.max_new_tokens)
-        return _Out(tokens_BN, logprobs_BN, count_B, stopped_B, done_B)
+        return _Out(tokens_BN, written, count_B, stopped_B, done_B)
 
     def body(i, token_B, seen_BV, out, *state):
         logits_BV, state = model.step(token_B, state, in_place)
-        token_B, logprob_B, seen_BV = pick(i, logits_BV, seen_BV)
-        return i + 1, token_B, seen_BV, write(i, out, token_B, logprob_B), *state
+        token_B, logprobs, seen_BV = pick(i, logits_BV, seen_BV)
+        return i + 1, token_B, seen_BV, write(i, out, token_B, logprobs), *state
 
     nothing = tf.zeros((B,), tf.bool)
     out = _Out(
         tf.zeros((B, N), tf.int32),
-        tf.zeros((B, N)),
+        [tf.zeros((B, N)) for _ in range(1 + sampled_logprobs)],
         tf.zeros((B,), tf.int32),
         nothing,
         nothing,
     )
-    token_B, logprob_B, seen_BV = pick(0, logits_BV, seen_BV)
-    out = write(0, out, token_B, logprob_B)
+    token_B, logprobs, seen_BV = pick(0, logits_BV, seen_BV)
+    out = write(0, out, token_B, logprobs)
     loop = (tf.constant(1), token_B, seen_BV, out, *state)
     loop = tf.while_loop(
         lambda i, token_B, seen_BV, out, *state: (i < N) & ~tf.reduce_all(out.done),
@@ -137,17 +156,22 @@ def decode(
         parallel_iterations=1,
     )
     out = loop[3]
-    return Decoded(out.tokens, out.count, out.stopped, out.logprobs)
+    return Decoded(out.tokens, out.count, out.stopped, *out.logprobs)
 
 
 class _Out(NamedTuple):
     """The loop variables that `Decoded` is made of; `done` rows write no more."""
 
     tokens: Any
-    logprobs: Any
+    logprobs: Any  # a list: the model's own, and those of the samples if asked for
     count: Any
     stopped: Any
     done: Any
+
+
+def _repeated(x, samples):
+    """Each row so many times, one after the other."""
+    return tf.repeat(x, samples, 0) if samples > 1 else x
 
 
 def _any_batch(x):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from zoo.generation_config import NUMBERS, GenerationConfig
+from zoo.layers import batch_invariant
 
 _CANDIDATES = 256  # sorted first; a row that needs more sorts the whole vocabulary
 
@@ -83,6 +84,35 @@ def choose(logits_BV, knobs: Knobs, uniform_B):
     return _if_any(sampled_B, sample, best_B)
 
 
+def log_probability(logits_BV, knobs: Knobs, token_B):
+    """The log-probability of tokens under the distribution that `choose` samples.
+
+    Args:
+      logits_BV: as `choose` gets them.
+      knobs: the knobs of each row.
+      token_B: int32, tokens that `choose` gave.
+
+    Returns:
+      float32 [B]; 0 where the temperature is 0, as such a row has no other choice.
+    """
+    sampled_B = knobs.temperature > 0
+    plain_B = (knobs.top_k <= 0) & (knobs.top_p >= 1) & (knobs.min_p <= 0)
+    temperature_B = tf.where(sampled_B, knobs.temperature, 1.0)
+    below_BV = logits_BV - tf.reduce_max(logits_BV, -1, keepdims=True)
+    below_BV /= temperature_B[:, None]
+    whole_B = batch_invariant.log_sum_exp(below_BV)
+    logprob_B = tf.gather(below_BV, token_B, batch_dims=1) - whole_B
+
+    def kept():
+        kept_B1 = _kept_part(tf.nn.softmax(below_BV), knobs)[:, None]
+        return batch_invariant.apply(tf.math.log, kept_B1)[:, 0]
+
+    cut_B = sampled_B & ~plain_B
+    log_kept_B = _if_any(cut_B, kept, tf.zeros_like(logprob_B))
+    logprob_B = tf.where(cut_B, logprob_B - log_kept_B, logprob_B)
+    return tf.where(sampled_B, logprob_B, 0.0)
+
+
 def _if_any(rows_B, branch, otherwise_B):
     """Computes `branch` only if a row needs it."""
     return tf.cond(tf.reduce_any(rows_B), branch, lambda: otherwise_B)
@@ -125,6 +155,33 @@ def _from_sorted(p_BV, count, knobs, uniform_B):
     Returns:
       The token, and whether `count` tokens include every kept token; both [B].
     """
+    kept_BC, index_BC, complete_B = _kept(p_BV, count, knobs)
+    at_B = _invert(kept_BC, uniform_B)
+    return tf.gather(index_BC, at_B, batch_dims=1), complete_B
+
+
+def _kept_part(p_BV, knobs):
+    """The probability that top-k, top-p and min-p keep, [B]."""
+    few = min(_CANDIDATES, p_BV.shape[-1])
+    p_BC, _, complete_B = _kept(p_BV, few, knobs)
+    part_B = tf.reduce_sum(p_BC, -1)
+    if few == p_BV.shape[-1]:
+        return part_B
+
+    def of_all():
+        return tf.reduce_sum(_kept(p_BV, p_BV.shape[-1], knobs)[0], -1)
+
+    rest_B = _if_any((knobs.temperature > 0) & ~complete_B, of_all, part_B)
+    return tf.where(complete_B, part_B, rest_B)
+
+
+def _kept(p_BV, count, knobs):
+    """The `count` largest probabilities, 0 where a filter drops them.
+
+    Returns:
+      The probabilities and their tokens, both [B, count], and whether they include
+      every kept token, [B].
+    """
     p_BC, index_BC = tf.math.top_k(p_BV, count)
     k_B = tf.where(knobs.top_k > 0, knobs.top_k, p_BV.shape[-1])
     p_BC = tf.where(tf.range(count)[None] < k_B[:, None], p_BC, 0.0)
@@ -136,5 +193,4 @@ def _from_sorted(p_BV, count, knobs, uniform_B):
     keep_BC &= p_BC >= (knobs.min_p * p_BC[:, 0])[:, None]
     complete_B = (knobs.top_k > 0) & (knobs.top_k <= count)
     complete_B |= ~keep_BC[:, -1]
-    at_B = _invert(tf.where(keep_BC, p_BC, 0.0), uniform_B)
-    return tf.gather(index_BC, at_B, batch_dims=1), complete_B
+    return tf.where(keep_BC, p_BC, 0.0), index_BC, complete_B

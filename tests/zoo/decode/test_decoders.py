@@ -139,3 +139,50 @@ def test_greedy_decoding_is_the_argmax_of_full_passes(model):
             assert int(out.tokens[i, n]) == text[-1]
             wanted = tf.nn.log_softmax(logits)[text[-1]]
             assert float(out.logprobs[i, n]) == pytest.approx(float(wanted), abs=1e-5)
+
+
+def sampled(rows, **values):
+    """Knobs of rows that sample, each with a seed of its own."""
+    knobs = sampling.Knobs(
+        max_new_tokens=tf.fill([rows], 6),
+        temperature=tf.fill([rows], 0.7),
+        top_k=tf.zeros([rows], tf.int32),
+        top_p=tf.ones([rows]),
+        min_p=tf.zeros([rows]),
+        repetition_penalty=tf.ones([rows]),
+        seed=tf.range(rows, dtype=tf.int64),
+    )
+    return knobs._replace(**values)
+
+
+def test_samples_of_one_prefill_are_those_of_repeated_prompts(model):
+    prompts, lengths = tokens(3, 5), tf.constant([5, 2, 3])
+    knobs = sampled(6, repetition_penalty=tf.fill([6], 1.3))
+    options = {"sampled_logprobs": True}
+    got = loop.decode(model, prompts, lengths, knobs, (7,), samples=2, **options)
+    wanted = loop.decode(
+        model, tf.repeat(prompts, 2, 0), tf.repeat(lengths, 2), knobs, (7,), **options
+    )
+    assert (got.tokens[0] != got.tokens[1]).numpy().any()
+    for name in ("tokens", "num_tokens", "stopped"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(wanted, name))
+    for name in ("logprobs", "sampled_logprobs"):
+        np.testing.assert_allclose(getattr(got, name), getattr(wanted, name), atol=1e-5)
+
+
+def test_sampled_logprobs_are_of_what_may_be_chosen(model):
+    """At a temperature, and without the rows behind the tokenizer's tokens."""
+    prompts, lengths, known = tokens(2, 4), tf.constant([4, 3]), 40
+    out = loop.decode(
+        model, prompts, lengths, sampled(2), (), known, sampled_logprobs=True
+    )
+    for i, length in enumerate(lengths.numpy()):
+        text = [*prompts[i, :length].numpy(), *out.tokens[i].numpy()]
+        logits = model(tf.constant([text]))[0, length - 1 : -1]
+        chosen = out.tokens[i][:, None]
+        for values, got in (
+            (tf.nn.log_softmax(logits), out.logprobs[i]),
+            (tf.nn.log_softmax(logits[:, :known] / 0.7), out.sampled_logprobs[i]),
+        ):
+            wanted = tf.gather(values, chosen, batch_dims=1)[:, 0]
+            np.testing.assert_allclose(got, wanted, atol=1e-5)

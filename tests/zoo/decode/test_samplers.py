@@ -102,6 +102,42 @@ def test_filters_that_need_more_than_the_first_few(values):
     assert got[wanted == 0].sum() <= 1e-3
 
 
+@pytest.mark.parametrize("size, spread", [(8, 2.0), (1000, 0.3)])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"temperature": 0.5},
+        {"top_k": 3},
+        {"top_k": 400},
+        {"top_p": 0.9},
+        {"min_p": 0.2},
+        {"top_k": 5, "top_p": 0.8, "min_p": 0.3, "temperature": 1.7},
+    ],
+    ids=str,
+)
+def test_log_probabilities_are_those_of_the_filtered_softmax(values, size, spread):
+    rng = np.random.default_rng(1)
+    logits_BV = rng.normal(0, spread, (12, size)).astype(np.float32)
+    given = knobs(12, **values)
+    token_B = sampling.choose(
+        tf.constant(logits_BV), given, tf.constant(rng.random(12), tf.float32)
+    )
+    got = sampling.log_probability(tf.constant(logits_BV), given, token_B)
+    wanted = [
+        np.log(probabilities(logits, **values)[token])
+        for logits, token in zip(logits_BV, token_B.numpy(), strict=True)
+    ]
+    np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
+def test_a_row_without_a_choice_has_probability_1():
+    rows = tf.tile(tf.constant(LOGITS)[None], (2, 1))
+    given = knobs(2, temperature=[0.0, 1.0])
+    got = sampling.log_probability(rows, given, tf.constant([0, 0]))
+    assert got[0] == 0 and got[1] < -0.1
+
+
 def draws(seeds, count):
     run = tf.function(sampling.uniforms, autograph=False)
     return run(tf.range(seeds, dtype=tf.int64), count)
