@@ -70,6 +70,8 @@ def train(run: Run, path) -> Result:
         optimizer = optimizers.build(run.optimizer, steps, variables, paths)
     folder = workdir.begin(path, run)
     feed.prepare(roles)
+    with workdir.writing(folder):
+        feed.cache(roles, folder)
     step_of = make_step(
         strategy,
         roles,
@@ -106,11 +108,11 @@ def train(run: Run, path) -> Result:
     def write_model():
         model = roles[run.objective.trains[0]]
         place = folder / "model"
-        with workdir.writing(place):
+        with workdir.writing(place), feed.kept(roles):
             directory.save(place, model, feed.tokenizer, start.generation, replace=True)
         if run.lora.rank:
             place = folder / "adapter"
-            with workdir.writing(place):
+            with workdir.writing(place), feed.kept(roles):
                 adapter_writer.save(place, model, run.lora, run.init_from, replace=True)
 
     unit, units = feed.units

@@ -4,7 +4,12 @@ An objective's `needs` says where the model of each role comes from:
 
     "model"     the model of the Run, which learns
     "start"     a frozen copy of the model as it is before the first step
+    "base"      the model of the Run with its LoRA adapters off: no copy of its weights
+    "value"     a value for each token, by a copy of the body of the model, which learns
+    "value_head"    the same on the features of the model itself
     else        a model directory, whose model is frozen
+
+With LoRA the copy of "value" gets adapters of its own, and its head learns in full.
 """
 
 import dataclasses
@@ -17,8 +22,11 @@ import keras
 from trainers.run import Run, differences
 from zoo import directory, lora, registry
 from zoo.directory import adapters, assemble
-from zoo.models import headed
+from zoo.layers import low_rank
+from zoo.models import headed, value_model
 from zoo.text.tokenizer import Tokenizer
+
+_LEARN = ("model", "value", "value_head")  # the sources of roles that may learn
 
 
 class Start(NamedTuple):
@@ -105,31 +113,66 @@ def with_labels(start: Start, labels: tuple[str, ...]) -> Start:
     return start._replace(config=config)
 
 
-def make(run: Run, start: Start) -> dict[str, keras.Model]:
+def make(run: Run, start: Start) -> dict[str, Any]:
     """Builds the model of each role; call it inside the strategy's scope.
 
     Raises:
-      ValueError: a role's directory is missing or broken, or a role learns that is
-        not "model".
+      ValueError: a role's directory is missing or broken; a role learns whose source
+        is frozen; a role is "base" in a run without adapters; or the model has dropout,
+        which the objective forbids.
     """
     roles = {}
     needs = run.objective.needs
+    if getattr(run.objective, "without_dropout", False):
+        _check_dropout(run, start.config)
     for name in sorted(needs, key=lambda name: needs[name] != "model"):
+        if needs[name] == "base":
+            roles[name] = _base(run, name, roles)
+            continue
         roles[name] = _model(start, needs[name], roles, needs)
-        if run.lora.rank and needs[name] == "model":
+        if run.lora.rank and needs[name] in ("model", "value"):
             lora.add(roles[name], run.lora, run.seed)
         if name not in run.objective.trains:
             roles[name].trainable = False
-        elif needs[name] != "model":
+        elif needs[name] not in _LEARN:
             raise ValueError(
                 f"objective {run.objective.name}: the role {name!r} learns, so its "
-                f"source is 'model', not {needs[name]!r}."
+                f"source is one of {', '.join(_LEARN)}, not {needs[name]!r}."
             )
     return roles
 
 
+def _base(run, name, roles) -> lora.Base:
+    """The model that learns, without its adapters."""
+    policy = next(r for r, source in run.objective.needs.items() if source == "model")
+    if not run.lora.rank or name in run.objective.trains:
+        raise ValueError(
+            f"objective {run.objective.name}: the role {name!r} is 'base', the model "
+            f"without adapters, but config.lora.rank is {run.lora.rank}; above 0 "
+            "allowed, for a role that does not learn."
+        )
+    return lora.Base(roles[policy])
+
+
+def _check_dropout(run, config):
+    """Refuses dropout: it changes probabilities between a rollout and its update."""
+    rates = {
+        "config.model.dropout": getattr(config, "dropout", 0.0),
+        "config.lora.dropout": run.lora.dropout if run.lora.rank else 0.0,
+    }
+    for field, rate in rates.items():
+        if rate:
+            raise ValueError(
+                f"{field}: {rate}, 0 allowed for the objective {run.objective.name}: "
+                "the update must see the probabilities that the answers were drawn by."
+            )
+
+
 def _model(start, source, roles, needs):
-    """The model of one role: the Run's, a copy of it, or that of a directory."""
+    """The model of one role: the Run's, made from it, or that of a directory."""
+    if source in ("value", "value_head"):
+        policy = next(roles[name] for name in needs if needs[name] == "model")
+        return value_model.put_beside(policy, own_body=source == "value")
     if source not in ("model", "start"):
         return directory.load(source).model
     policy = keras.config.dtype_policy().name
@@ -180,17 +223,22 @@ def paths(run: Run, roles: dict[str, keras.Model], variables) -> list[str]:
 
 
 def _paths(run, roles) -> dict[int, str]:
-    """The path of each weight of the models that learn, by the weight's identity."""
-    return {
-        id(variable): path
-        for name in run.objective.trains
-        for path, variable in assemble.by_path(roles[name]).items()
-    }
+    """The path of each weight of the models that learn, by the weight's identity.
+
+    The paths of all models but the first begin with the name of their role.
+    """
+    found: dict[int, str] = {}
+    for i, name in enumerate(run.objective.trains):
+        before = f"{name}/" if i else ""
+        for path, variable in assemble.by_path(roles[name]).items():
+            found.setdefault(id(variable), before + path)
+    return found
 
 
 def _trainable(run, model):
     """What learns of a model that is not frozen: all of it, or its adapters."""
-    return lora.learning(model) if run.lora.rank else model.trainable_variables
+    adapted = run.lora.rank and low_rank.adapters(model)
+    return lora.learning(model) if adapted else model.trainable_variables
 
 
 def changing(run: Run, roles: dict[str, keras.Model], learning) -> dict[str, list]:

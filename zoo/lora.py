@@ -113,6 +113,31 @@ def off(model) -> Iterator[None]:
             adapter.enabled = enabled
 
 
+class Base:
+    """A language model without its adapters, of the same weights.
+
+    Functions that are traced see the adapters off while they call this object only.
+    """
+
+    def __init__(self, model):
+        self.model, self.config, self.trainable = model, model.config, False
+
+    def features(self, *args, **kwargs):
+        """The input of the head, as the model without adapters makes it."""
+        with off(self.model):
+            return self.model.features(*args, **kwargs)
+
+    def head(self):
+        """The head of the model without adapters."""
+        with off(self.model):
+            return self.model.head()
+
+    def logits(self, x):
+        """The logits of features, as the model without adapters makes them."""
+        with off(self.model):
+            return self.model.logits(x)
+
+
 def merged(model):
     """Returns a new model without adapters, whose weights include their products."""
     new = registry.build_config(model.config)

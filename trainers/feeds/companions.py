@@ -29,7 +29,7 @@ def check(
     """
     found = {}
     for role, source in run.objective.needs.items():
-        if source in ("model", "start"):
+        if source in ("model", "start", "base", "value", "value_head"):
             continue
         where = f"config.objective.{role}"
         if not source:

@@ -4,6 +4,8 @@ A feed's position is one integer, the number of the next batch. So a checkpoint 
 the position by storing the step.
 """
 
+import contextlib
+import pathlib
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -28,6 +30,10 @@ class Feed(NamedTuple):
       units: what a step consumes, for the progress bar: ("tokens", 8192).
       tokenizer: a Tokenizer, or None.
       prepare: `prepare(roles)`: called once before the first step.
+      cache: `cache(roles, folder)`: called after `prepare`; computes what the feed
+        keeps in the workdir, or reads what an earlier process kept there.
+      kept: `kept(roles)`: a context in which the model is as it is written, such as
+        with rewards of mean 0.
       show: `show(roles)`: a text sample of what was learnt, or "".
       fingerprint: of the data (`zoo.data.fingerprints`), by which a resumed run sees
         that they changed.
@@ -54,6 +60,8 @@ class Feed(NamedTuple):
     labels: tuple[str, ...] = ()
     variables: tuple[Any, ...] = ()
     pictures: Callable[[], dict[str, bytes]] = dict
+    cache: Callable[[Roles, pathlib.Path], None] = lambda roles, folder: None
+    kept: Callable[[Roles], contextlib.AbstractContextManager] = contextlib.nullcontext
     period: int = 1
     metrics: Callable[[], dict[str, Mean]] = dict
 

@@ -10,14 +10,32 @@ An objective is a dataclass of its options with four members:
 
 `needs` may be a property, so that a field of the objective decides it. An objective
 whose examples depend on each other also has `whole_batch = True`: accumulation is
-refused, and its loss gathers what it needs from all replicas.
+refused, and its loss gathers what it needs from all replicas. One that must not have
+dropout has `without_dropout = True`.
+
+An objective of rollouts is a `RolloutOptions` and has two more members. Their Batches
+are what the policy sampled:
+
+    advantages(rollout)                    what the answers of a whole rollout teach
+    values(roles, batch, training)         of a critic, before the rollout is learnt
 """
 
 from trainers.objectives.classify import Classify
 from trainers.objectives.contrastive import Contrastive
 from trainers.objectives.distill import Distill
+from trainers.objectives.grpo import GRPO
 from trainers.objectives.language_model import LanguageModel
+from trainers.objectives.ppo import PPO
 
-BY_NAME = {cls.name: cls for cls in (Classify, Contrastive, Distill, LanguageModel)}
+_ALL = (Classify, Contrastive, Distill, GRPO, LanguageModel, PPO)
+BY_NAME = {cls.name: cls for cls in _ALL}
 
-__all__ = ["BY_NAME", "Classify", "Contrastive", "Distill", "LanguageModel"]
+__all__ = [
+    "BY_NAME",
+    "GRPO",
+    "PPO",
+    "Classify",
+    "Contrastive",
+    "Distill",
+    "LanguageModel",
+]

@@ -20,10 +20,22 @@ def logprobs(model, batch, training, temperature=1.0) -> tuple[tf.Tensor, tf.Ten
     Returns:
       Two float32 [B, T], with gradients for the model.
     """
-    targets_BT = batch["targets"]
+    x_ND = features(model, batch, training)
+    return of_features(model, x_ND, batch["targets"], temperature)
+
+
+def of_features(model, x_ND, targets_BT, temperature=1.0):
+    """As `logprobs`, of features that the caller has.
+
+    Args:
+      model: a language model.
+      x_ND: what `features` gives for a Batch.
+      targets_BT: int32.
+      temperature: above 0; divides the logits.
+    """
     weight_VD, bias_V = model.head()
     both = token_logprobs(
-        features(model, batch, training),
+        x_ND,
         weight_VD,
         bias_V,
         tf.reshape(targets_BT, [-1]),

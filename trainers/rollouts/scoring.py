@@ -4,11 +4,8 @@ They come from the path that training takes, on the very rows of the first epoch
 parts. So the first ratio of the policy to itself is 1, and not about 1: another path,
 such as that of decoding, or other rows beside a row, would change last bits.
 
-Both log-probabilities are of the whole vocabulary, at a temperature but without top-k
-and top-p. With these, the distribution that was sampled has a normaliser of its own for
-each token: that of the kept set. The set and its normaliser are held fixed while a
-rollout is learnt, so they cancel in each ratio, and `old_logprobs` leaves them out.
-`sampled_logprobs`, which the decoding loop gives, has them in.
+`old_logprobs` are those of the distribution that was sampled, as the objective's loss
+computes them (`trainers.objectives.sampled`).
 """
 
 from typing import Any
@@ -16,7 +13,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainers.objectives.logprobs import logprobs
+from trainers.objectives.features import features
+from trainers.objectives.logprobs import logprobs, of_features
+from trainers.objectives.sampled import plain, sampled_logprobs
 
 
 class Scorer:
@@ -35,10 +34,11 @@ class Scorer:
         def scores(batch):
             policy = roles[objective.trains[0]]
             # `training` chooses the path; a policy of rollouts has no dropout
-            own_BT, entropy_BT = logprobs(policy, batch, training=True)
+            x_ND, targets_BT = features(policy, batch, True), batch["targets"]
+            own_BT, entropy_BT = of_features(policy, x_ND, targets_BT)
             old_BT = own_BT
-            if objective.temperature != 1:
-                old_BT, _ = logprobs(policy, batch, True, objective.temperature)
+            if objective.temperature != 1 or not plain(objective):
+                old_BT, _ = sampled_logprobs(policy, x_ND, targets_BT, objective)
             found = {
                 "own_logprobs": own_BT,
                 "old_logprobs": old_BT,
@@ -65,7 +65,7 @@ class Scorer:
 
         Returns:
           float32 [N, T], 0 off the answers: `own_logprobs` (temperature 1),
-          `old_logprobs` (temperature of the rollout), `entropy` (temperature 1), with a
+          `old_logprobs` (of what was sampled), `entropy` (temperature 1), with a
           reference `reference_logprobs` (temperature 1), and `old_values` of an
           objective with values.
         """

@@ -6,6 +6,8 @@ their steps. This function keeps the logits of one chunk at a time, and computes
 again in the backward pass.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 from zoo.layers import head_chunks
@@ -69,7 +71,8 @@ def token_logprobs(
 
         return head_chunks.rows(forward, x_ND, _CHUNK, 2), backward
 
-    return both_of(x_ND, weight_VD, bias_V if has_bias else tf.zeros(()))
+    both: Any = both_of(x_ND, weight_VD, bias_V if has_bias else tf.zeros(()))
+    return both
 
 
 def _values(scaled, targets):

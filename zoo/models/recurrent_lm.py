@@ -16,7 +16,7 @@ from zoo.layers.dropout import Dropout
 from zoo.layers.embedding import Embedding
 from zoo.layers.linear import Linear
 from zoo.layers.recurrent import Recurrent
-from zoo.layers.recurrent_cells import CELLS
+from zoo.layers.recurrent.cells import CELLS
 from zoo.models.language_model import LanguageModel
 
 

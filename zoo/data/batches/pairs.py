@@ -67,6 +67,7 @@ def preference_batches(
     batch: int,
     seed: int,
     start: int = 0,
+    beside: dict[str, np.ndarray] | None = None,
 ) -> tf.data.Dataset:
     """Endless batches of answers with next tokens as targets.
 
@@ -76,15 +77,17 @@ def preference_batches(
     Args:
       tokens, starts, groups, batch, seed, start: as in `pair_batches`.
       weights: float32 [N], the loss weight of each token as a target.
+      beside: name to numbers [E, ...], one row for each group.
 
     Returns:
       Batches of tokens [B,G,T] int32, lengths [B,G] int32 (of the inputs), targets
-      [B,G,T] int32 and weights [B,G,T] float32.
+      [B,G,T] int32, weights [B,G,T] float32, and [B, ...] of each entry of `beside`,
+      which is 0 for an absent group.
 
     Raises:
       ValueError: an argument is out of its range.
     """
-    make, count = _sorted(tokens, weights, starts, groups, batch)
+    make, count = _sorted(tokens, weights, starts, groups, batch, beside)
     return endless_batches(make, count, seed, start)
 
 
@@ -94,18 +97,19 @@ def eval_preferences(
     starts: np.ndarray,
     groups: np.ndarray,
     batch: int,
+    beside: dict[str, np.ndarray] | None = None,
 ) -> tf.data.Dataset:
     """One pass over groups; arguments and batches are those of `preference_batches`."""
-    make, count = _sorted(tokens, weights, starts, groups, batch)
+    make, count = _sorted(tokens, weights, starts, groups, batch, beside)
     return one_pass(lambda number_1: make(number_1[0]), count, 1)[0]
 
 
-def _sorted(tokens, weights, starts, groups, batch):
+def _sorted(tokens, weights, starts, groups, batch, beside):
     """The function from a batch's number to the batch, and how many there are."""
     at_least("batch", batch, 1)
     longest_E = np.maximum.reduceat(np.diff(starts), groups[:-1])
     order = np.argsort(longest_E, kind="stable")
-    of = _reader(tokens, starts, groups, weights)
+    of = _reader(tokens, starts, groups, weights, beside or {})
     with tf.device("CPU:0"):  # where tf.data reads it
         order_E = tf.constant(order)
 
@@ -118,7 +122,7 @@ def _sorted(tokens, weights, starts, groups, batch):
     return make, -(-len(order) // batch)
 
 
-def _reader(tokens, starts, groups, weights=None):
+def _reader(tokens, starts, groups, weights=None, beside=None):
     """The function from numbers of groups, int64 [B], to their batch.
 
     Numbers from the count of groups on give groups without texts. With weights, the
@@ -133,6 +137,7 @@ def _reader(tokens, starts, groups, weights=None):
         first_R, length_R = tf.constant(starts[:-1]), tf.constant(lengths)
         group_E, size_E = tf.constant(groups[:-1]), tf.constant(sizes)
         widths_W = tf.constant(bucket_widths(int(lengths.max())), tf.int64)
+        beside_E = {name: tf.constant(x) for name, x in (beside or {}).items()}
         text_G = tf.range(int(sizes.max()), dtype=tf.int64)
 
     def of(number_B) -> Batch:
@@ -159,6 +164,10 @@ def _reader(tokens, starts, groups, weights=None):
         if weights_N is not None:
             batch["targets"] = taken(tokens_N, at_BGT + 1)
             batch["weights"] = taken(weights_N, at_BGT + 1)
+        for name, numbers_E in beside_E.items():
+            value_B = tf.gather(numbers_E, number_B)
+            there_B = tf.reshape(filled_B, [-1] + [1] * (len(value_B.shape) - 1))
+            batch[name] = tf.where(there_B, value_B, tf.zeros_like(value_B))
         return batch
 
     return of

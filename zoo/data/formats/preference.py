@@ -12,9 +12,13 @@ its end. An example has one of three forms:
                data (Bai et al. 2022, arXiv:2204.05862), such as
                "\\n\\nHuman: ...\\n\\nAssistant: ...". The prompt ends with the last
                "\\n\\nAssistant:" that both share.
+
+A reward model also reads a `margin`, by how much the chosen answer is better; and
+`rejected` may be a list of texts, of which each is worse than the chosen one.
 """
 
 import itertools
+import math
 import os
 from typing import Any
 
@@ -22,18 +26,56 @@ from zoo.data.formats import chat, rows
 from zoo.text.chat import rendering
 from zoo.text.tokenizer import Tokenizer
 
+_EQUAL = "chosen and rejected are equal, so nothing is learnt."
 _HUMAN, _ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 
 
 def _group(values: dict[str, Any], tokenizer: Tokenizer) -> list[rows.Row]:
-    """The two rows of an example.
+    """The rows of an example.
 
     Raises:
-      ValueError: the example has none of the three forms, or equal answers.
+      ValueError: the example has none of the forms, an answer without tokens, equal
+        answers, or a margin that is no number.
     """
     chosen, rejected = values["chosen"], values["rejected"]
+    several = isinstance(rejected, list) and not isinstance(chosen, list)
+    if several and all(isinstance(text, str) for text in rejected):
+        return _several(values, tokenizer)
     if chosen == rejected:
-        raise ValueError("chosen and rejected are equal, so nothing is learnt.")
+        raise ValueError(_EQUAL)
+    group = _two(values, tokenizer)
+    for name, row in zip(("chosen", "rejected"), group, strict=True):
+        # the end token alone is no answer
+        if sum(row.weights) < (2 if row.tokens[-1] in tokenizer.end_ids else 1):
+            raise ValueError(f"{name}: the answer has no tokens.")
+    if group[0].tokens == group[1].tokens:
+        raise ValueError(_EQUAL)
+    margin = values.get("margin")
+    if margin is None:
+        return group
+    if isinstance(margin, bool) or not isinstance(margin, int | float):
+        raise ValueError(f"margin: {margin!r:.60}, a number allowed.")
+    if not math.isfinite(margin):
+        raise ValueError(f"margin: {margin}, a finite number allowed.")
+    return [row._replace(label=float(margin)) for row in group]
+
+
+def _several(values, tokenizer) -> list[rows.Row]:
+    """The rows of a chosen answer and of several rejected ones."""
+    if not values["rejected"]:
+        raise ValueError("rejected: no text, at least one allowed.")
+    if values.get("margin") is not None:
+        raise ValueError("margin: allowed beside one rejected answer, not several.")
+    group = []
+    for text in values["rejected"]:
+        two = _group({**values, "rejected": text}, tokenizer)
+        group += two[1:] if group else two
+    return group
+
+
+def _two(values, tokenizer) -> list[rows.Row]:
+    """The rows of a chosen and a rejected answer."""
+    chosen, rejected = values["chosen"], values["rejected"]
     if isinstance(chosen, list) or isinstance(rejected, list):
         return _chats(values, tokenizer)
     answers = [rows.text_of(values, name) for name in ("chosen", "rejected")]
@@ -71,6 +113,8 @@ def _chats(values, tokenizer) -> list[rows.Row]:
             raise ValueError(
                 "chosen and rejected differ in more than the assistant's last message."
             )
+        if not messages[-1]["content"].strip():
+            raise ValueError("the answer has no tokens.")
         tokens = rendering.encode(tokenizer, messages, add_generation_prompt=False)
         first, last = chat.span(tokenizer, messages, number, tokens)
         weights = [0.0] * first + [1.0] * (last - first)
@@ -94,8 +138,8 @@ def _dialogue(chosen: str, rejected: str) -> tuple[str, list[str]]:
 
 
 FORMAT = rows.Format(
-    {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"},
+    {name: name for name in ("prompt", "chosen", "rejected", "margin")},
     _group,
-    optional=("prompt",),
+    optional=("prompt", "margin"),
     makes="preferences",
 )

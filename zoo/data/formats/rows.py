@@ -42,7 +42,8 @@ class Rows(NamedTuple):
       starts: int64 [R + 1]: row i is `tokens[starts[i] : starts[i + 1]]`.
       counts: how many rows were read, dropped as bad, dropped as too long, and cut.
       labels: int32 [R] classes or float32 [R] values of labelled rows; int32 [N] of
-        tagged rows, 0 where the weight is 0; of length 0 without labels.
+        tagged rows, 0 where the weight is 0; float32 [R] margins of preferences, if any
+        has one; of length 0 without labels.
       numbers: of each row, the number of its example among those that were read.
       groups: int64 [E + 1]: the rows of example i are `groups[i]` to
         `groups[i + 1] - 1`; None where each example is one row.
@@ -172,6 +173,8 @@ def read(
             learnt = format.makes == "prompts" or all(
                 any(row.weights[first:]) for row in group
             )
+            if format.makes == "preferences":  # two answers may differ behind the cut
+                learnt &= all(row.tokens != group[0].tokens for row in group[1:])
             if too_long == "drop" or not learnt:
                 counts["dropped"] += 1
                 continue
@@ -250,6 +253,8 @@ def _framed(row: Row, frame: Frame) -> Row:
 
 def _labels(rows: list[Row], makes: str, labels: Labels | None) -> np.ndarray:
     """The labels of all rows, or of all tokens of tagged rows."""
+    if makes == "preferences" and any(row.label is not None for row in rows):
+        return np.array([row.label or 0.0 for row in rows], np.float32)
     if labels is None:
         return np.zeros(0, np.int32)
     kind = np.int32 if labels.names else np.float32

@@ -20,9 +20,9 @@ import tensorflow as tf
 
 from zoo import shapes
 from zoo.fields import one_of
-from zoo.layers import recurrent_cells as cells
 from zoo.layers.linear import read
-from zoo.layers.recurrent_cells import CELLS, Cell
+from zoo.layers.recurrent import cells
+from zoo.layers.recurrent.cells import CELLS, Cell
 from zoo.layers.xla_cluster import xla_cluster
 
 
@@ -192,7 +192,7 @@ def _forward(advance, widths, x_TBZ, kernel_UZ, bias_Z, state, masks):
 
 
 def _backward(retreat, widths, dy_TBU, slopes_TBL, kernel_ZU, dstate, masks):
-    """The loop backwards through time; `recurrent_cells` has an example.
+    """The loop backwards through time; `cells` has an example.
 
     Returns:
       A list of the gradients [T, B, Z] of x.W and of h.U, or one tensor if they are
