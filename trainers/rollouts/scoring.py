@@ -8,6 +8,8 @@ such as that of decoding, or other rows beside a row, would change last bits.
 computes them (`trainers.objectives.sampled`).
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ import tensorflow as tf
 from trainers.objectives.features import features
 from trainers.objectives.logprobs import logprobs, of_features
 from trainers.objectives.sampled import plain, sampled_logprobs
+
+_REWRITES = "arithmetic_optimization"
 
 
 class Scorer:
@@ -74,9 +78,26 @@ class Scorer:
         for first in range(0, len(order_N), self._rows):
             part = order_N[first : first + self._rows]
             batch = {name: tf.constant(rollout[name][part]) for name in names}
-            parts.append({k: x.numpy() for k, x in self._scores(batch).items()})
+            with _as_in_training():
+                parts.append({k: x.numpy() for k, x in self._scores(batch).items()})
         back_N = np.argsort(order_N)
         return {
             name: np.concatenate([part[name] for part in parts])[back_N]
             for name in parts[0]
         }
+
+
+@contextlib.contextmanager
+def _as_in_training() -> Iterator[None]:
+    """Switches off a graph optimizer that spares a graph with gradients.
+
+    TensorFlow rewrites the head of a graph without gradients, as nothing else reads its
+    logits. That changes last bits. The options are read at each call of a function.
+    """
+    options = tf.config.optimizer
+    before = options.get_experimental_options().get(_REWRITES, True)
+    try:
+        options.set_experimental_options({_REWRITES: False})
+        yield
+    finally:
+        options.set_experimental_options({_REWRITES: before})
