@@ -294,3 +294,17 @@ def test_what_is_refused(fields, words, start, prompts, tmp_path):
         loop.train(run_of(start, prompts, **fields), tmp_path / "w")
     assert words in str(error.value)
     assert not (tmp_path / "w").exists()
+
+
+def test_two_devices_learn_what_one_learns(start, prompts, tmp_path, commands):
+    """Answers are sampled once; the Batches are split."""
+    done = commands("tests/trainers/rollout_replicas.py", start, prompts, tmp_path)
+    assert done.code == 0, done.out
+    one, two = json.loads(done.out.splitlines()[-1]).values()
+    assert len(one) == len(two) == 4
+    for left, right in zip(one, two, strict=True):
+        for name in ("loss", "grad_norm", "weight", "ratio", "rollout/reward"):
+            if name in left:
+                assert left[name] == pytest.approx(right[name], rel=1e-3, abs=1e-5)
+    for rows in (one, two):
+        assert rows[0]["approx_kl"] == 0 == rows[2]["approx_kl"]
