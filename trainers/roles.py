@@ -118,13 +118,10 @@ def make(run: Run, start: Start) -> dict[str, Any]:
 
     Raises:
       ValueError: a role's directory is missing or broken; a role learns whose source
-        is frozen; a role is "base" in a run without adapters; or the model has dropout,
-        which the objective forbids.
+        is frozen; or a role is "base" in a run without adapters.
     """
     roles = {}
     needs = run.objective.needs
-    if getattr(run.objective, "without_dropout", False):
-        _check_dropout(run, start.config)
     for name in sorted(needs, key=lambda name: needs[name] != "model"):
         if needs[name] == "base":
             roles[name] = _base(run, name, roles)
@@ -152,20 +149,6 @@ def _base(run, name, roles) -> lora.Base:
             "allowed, for a role that does not learn."
         )
     return lora.Base(roles[policy])
-
-
-def _check_dropout(run, config):
-    """Refuses dropout: it changes probabilities between a rollout and its update."""
-    rates = {
-        "config.model.dropout": getattr(config, "dropout", 0.0),
-        "config.lora.dropout": run.lora.dropout if run.lora.rank else 0.0,
-    }
-    for field, rate in rates.items():
-        if rate:
-            raise ValueError(
-                f"{field}: {rate}, 0 allowed for the objective {run.objective.name}: "
-                "the update must see the probabilities that the answers were drawn by."
-            )
 
 
 def _model(start, source, roles, needs):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from trainers import optimizers
@@ -33,12 +34,14 @@ class Problem(NamedTuple):
       length: the most tokens of an answer.
       rewards: answer, a tuple of tokens, to reward.
       end: the tokens that end an answer.
+      prompt: the token that is the prompt.
     """
 
     config: object
     length: int
     rewards: dict
     end: tuple = ()
+    prompt: int = PROMPT
 
 
 def bandit(config, rewards):
@@ -67,7 +70,7 @@ def probabilities(model, problem, temperature=1.0):
 
     def of(prefix):
         if prefix not in log_p:
-            logits = model(tf.constant([[PROMPT, *prefix]]))[0, -1]
+            logits = model(tf.constant([[problem.prompt, *prefix]]))[0, -1]
             log_p[prefix] = tf.nn.log_softmax(logits / temperature).numpy()
         return log_p[prefix]
 
@@ -234,3 +237,14 @@ def score(objective, roles, batch):
     if hasattr(objective, "values"):
         found["old_values"] = objective.values(roles, batch, True)
     return {name: x_NT * mask_NT for name, x_NT in found.items()}
+
+
+@pytest.fixture
+def quick_uniforms(monkeypatch):
+    """Draws the uniform numbers of all rows at once: rows of thousands are slow."""
+
+    def uniforms(seed_B, count):
+        key = tf.stack([seed_B[0], tf.constant(0, tf.int64)])
+        return tf.random.stateless_uniform([tf.size(seed_B), count], key)
+
+    monkeypatch.setattr(sampling, "uniforms", uniforms)

@@ -116,6 +116,14 @@ def small_run(name, corpus, folder):
         run.data.source = f"jsonl:{path}"
     if name == "lm_keras_hub":
         run.model.settings["vocabulary_size"] = 300
+    if type(run.objective).feed == "rollouts":
+        path = folder / "prompts.jsonl"
+        rows = [{"prompt": f"abc {i}", "answer": f"{i}"} for i in range(9)]
+        path.write_text("\n".join(map(json.dumps, rows)))
+        run.data.source = f"jsonl:{path}"
+        run.objective.max_new_tokens, run.objective.epochs = 4, 1
+        run.objective.samples = min(run.objective.samples, 2)
+        run.accumulate, run.best = 1, "loss"
     if run.data.format == "chat":
         run.data.source = f"jsonl:{chats(folder)}"
         run.init_from = pretrained(corpus, folder / "chatting", template=CHATML)

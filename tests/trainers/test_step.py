@@ -27,13 +27,17 @@ def numbers(commands, tmp_path_factory):
     return json.loads(done.out.splitlines()[-1])
 
 
-@pytest.mark.parametrize("case", ["lm", "lora", "table with penalties"])
+@pytest.mark.parametrize(
+    "case", ["lm", "lora", "table with penalties", "grpo", "dr_grpo", "gspo", "ppo"]
+)
 @pytest.mark.parametrize("parts", ["1 x 4", "2 x 1", "2 x 2"])
 def test_parts_and_replicas_change_nothing(numbers, case, parts):
     whole, cut = numbers[case]["1 x 1"], numbers[case][parts]
     for mine, wanted in zip(cut["metrics"], whole["metrics"], strict=True):
         assert mine.keys() == wanted.keys()
         for name in mine:
+            if name == "explained_variance":
+                continue  # each part is centred on its own mean
             assert mine[name] == pytest.approx(wanted[name], rel=2e-6), name
     for name in ("weights", "used"):
         np.testing.assert_allclose(cut[name], whole[name], rtol=1e-4, atol=1e-6)

@@ -15,12 +15,12 @@ tf.config.set_logical_device_configuration(
 
 from trainers import loop, optimizers  # noqa: E402
 from trainers import strategy as strategy_lib  # noqa: E402
-from trainers.objectives import Classify, LanguageModel  # noqa: E402
+from trainers.objectives import GRPO, PPO, Classify, LanguageModel  # noqa: E402
 from trainers.run import Data, Optimizer, Run  # noqa: E402
 from trainers.step import make_step  # noqa: E402
 from zoo import lora, registry  # noqa: E402
 from zoo.lora_config import Lora  # noqa: E402
-from zoo.models import dense_net, transformer_lm  # noqa: E402
+from zoo.models import dense_net, transformer_lm, value_model  # noqa: E402
 
 PARTS = ((1, 1), (1, 4), (2, 1), (2, 2))  # replicas, accumulate
 STEPS = 3
@@ -35,6 +35,25 @@ def lm_batches():
         weights = (np.arange(16) < lengths[:, None]).astype(np.float32)
         weights[3] *= 0.25
         yield {"tokens": ids[:, :-1], "targets": ids[:, 1:], "weights": weights}
+
+
+def answer_batches():
+    """Answers whose policy has moved on since the rollout, on both sides of the clip."""
+    for batch in lm_batches():
+        mask = np.ceil(batch["weights"])
+        old = -np.log(60) + rng.normal(0, 0.2, mask.shape)
+        numbers = {
+            "old_logprobs": old,
+            "reference_logprobs": old + rng.normal(0, 0.2, mask.shape),
+            "advantages": rng.normal(0, 1, (8, 1)) + 0 * old,
+            "returns": rng.normal(0, 1, mask.shape),
+            "old_values": rng.normal(0, 0.2, mask.shape),
+        }
+        yield (
+            batch
+            | {"weights": mask}
+            | {name: (x * mask).astype(np.float32) for name, x in numbers.items()}
+        )
 
 
 def table_batches():
@@ -53,7 +72,17 @@ LM = (
     Optimizer(name="sgd", lr=0.5, momentum=0.9),
     list(lm_batches()),
 )
+
+
+def answers(objective):
+    return LM[0], objective, LM[2], list(answer_batches()), 0
+
+
 CASES = {
+    "grpo": answers(GRPO(kl_coefficient=0.1, kl_place="loss")),
+    "dr_grpo": answers(GRPO(aggregation="dr_grpo", kl_coefficient=0.1, kl="forward")),
+    "gspo": answers(GRPO(aggregation="gspo")),
+    "ppo": answers(PPO()),
     "lm": (*LM, 0),
     "lora": (*LM, 2),
     "table with penalties": (
@@ -80,9 +109,12 @@ def numbers(config, objective, options, batches, rank, replicas, accumulate):
         if rank:
             lora.add(model, Lora(rank=rank))
             variables = lora.learning(model)
+        roles = {"policy": model}
+        if "critic" in objective.needs:
+            roles["critic"] = value_model.put_beside(model, own_body=True)
+            variables = variables + roles["critic"].trainable_variables
         paths = [v.path for v in variables]
         optimizer = optimizers.build(options, STEPS, variables, paths)
-    roles = {"policy": model}
     step = make_step(strategy, roles, objective, optimizer, variables, accumulate, 0.5)
     dataset = tf.data.Dataset.from_generator(
         lambda: batches,

@@ -10,8 +10,7 @@ An objective is a dataclass of its options with four members:
 
 `needs` may be a property, so that a field of the objective decides it. An objective
 whose examples depend on each other also has `whole_batch = True`: accumulation is
-refused, and its loss gathers what it needs from all replicas. One that must not have
-dropout has `without_dropout = True`.
+refused, and its loss gathers what it needs from all replicas.
 
 An objective of rollouts is a `RolloutOptions` and has two more members. Their Batches
 are what the policy sampled:

@@ -54,7 +54,6 @@ class PPO(RolloutOptions):
 
     name: ClassVar[str] = "ppo"
     trains: ClassVar[tuple[str, ...]] = ("policy", "critic")
-    without_dropout: ClassVar[bool] = True
 
     gamma: float = 1.0
     lam: float = 0.95

@@ -173,8 +173,8 @@ class Rollouts:
         found = self._advantages(
             {**made, "kl_coefficient": tf.constant(coefficient, tf.float32)}
         )
-        made |= {name: x.numpy() for name, x in found.items()}
         self._measure(answers, made, rewards_N, parts, np.diff(clock))
+        made |= {name: x.numpy() for name, x in found.items()}
         target = getattr(o, "kl_target", 0.0)
         if "reference_logprobs" in made and target:
             error = np.clip(_kl(made) / target - 1, -0.2, 0.2)
