@@ -72,6 +72,7 @@ class Rollouts:
             name="kl_coefficient",
         )
         self._measured: dict[str, Mean] = {}
+        self._greedy: Sampler | None = None
 
         @tf.function(autograph=False)
         def advantages(rollout):
@@ -126,12 +127,13 @@ class Rollouts:
 
     def answers_of(self, model: Any, prompts: Sequence[Prompt]) -> Iterator[Answers]:
         """The greedy answer to each prompt, as many at once as a rollout has."""
-        limit = self._objective.max_new_tokens
-        generation = GenerationConfig(max_new_tokens=limit)
-        sampler = Sampler(model, self._tokenizer, generation, 1)
+        if self._greedy is None:  # every evaluation has the same model
+            limit = self._objective.max_new_tokens
+            generation = GenerationConfig(max_new_tokens=limit)
+            self._greedy = Sampler(model, self._tokenizer, generation, 1)
         for first in range(0, len(prompts), self._rows):
             part = prompts[first : first + self._rows]
-            yield sampler(part, np.zeros(len(part), np.int64))
+            yield self._greedy(part, np.zeros(len(part), np.int64))
 
     def score(self, answers: Answers) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The reward of each answer, float64 [N], and its parts by name.
