@@ -30,8 +30,8 @@ class Rollouts:
     """The rollouts of a run.
 
     Args:
-      run: its objective has `rollout_options.RolloutOptions`, `advantages`,
-        `kl_coefficient`, `kl_target` and `kl_horizon`.
+      run: its objective has `rollout_options.RolloutOptions`, `advantages` and
+        `kl_coefficient`, and may have `values`, `kl_target` and `kl_horizon`.
       tokenizer: of the model.
       prompts: of training.
       longest: the most inputs of a row.
@@ -72,6 +72,7 @@ class Rollouts:
             name="kl_coefficient",
         )
         self._measured: dict[str, Mean] = {}
+        self._greedy: Sampler | None = None
 
         @tf.function(autograph=False)
         def advantages(rollout):
@@ -126,12 +127,13 @@ class Rollouts:
 
     def answers_of(self, model: Any, prompts: Sequence[Prompt]) -> Iterator[Answers]:
         """The greedy answer to each prompt, as many at once as a rollout has."""
-        limit = self._objective.max_new_tokens
-        generation = GenerationConfig(max_new_tokens=limit)
-        sampler = Sampler(model, self._tokenizer, generation, 1)
+        if self._greedy is None:  # every evaluation has the same model
+            limit = self._objective.max_new_tokens
+            generation = GenerationConfig(max_new_tokens=limit)
+            self._greedy = Sampler(model, self._tokenizer, generation, 1)
         for first in range(0, len(prompts), self._rows):
             part = prompts[first : first + self._rows]
-            yield sampler(part, np.zeros(len(part), np.int64))
+            yield self._greedy(part, np.zeros(len(part), np.int64))
 
     def score(self, answers: Answers) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The reward of each answer, float64 [N], and its parts by name.
@@ -175,8 +177,9 @@ class Rollouts:
         )
         self._measure(answers, made, rewards_N, parts, np.diff(clock))
         made |= {name: x.numpy() for name, x in found.items()}
-        if "reference_logprobs" in made and o.kl_target:
-            error = np.clip(_kl(made) / o.kl_target - 1, -0.2, 0.2)
+        target = getattr(o, "kl_target", 0.0)
+        if "reference_logprobs" in made and target:
+            error = np.clip(_kl(made) / target - 1, -0.2, 0.2)
             self.kl_coefficient.assign(coefficient * (1 + error * rows / o.kl_horizon))
         return {k: x for k, x in made.items() if k not in _NOT_LEARNT}
 
