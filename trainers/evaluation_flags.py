@@ -24,7 +24,7 @@ def define() -> dict[str, Any]:
             "format",
             None,
             "How examples become tokens: lm (documents), chat, instruction, prompt; "
-            "classify, tag. Default: lm, or that of the model's labels.",
+            "classify, tag; preference. Default: lm, or that of the model's labels.",
         ),
         "fields": flags.DEFINE_list(
             "fields", None, "field=column, where a format's field has another column."
