@@ -1,6 +1,6 @@
 """Evaluation on preferences: how often a model ranks the chosen answer highest."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +12,7 @@ from trainers.objectives.dpo import answer_logprobs
 from trainers.objectives.reward import rewards_of
 from zoo.data import batches, formats
 from zoo.directory import Loaded
+from zoo.text.tokenizer import Tokenizer
 
 _ROWS = 8  # groups of a batch
 
@@ -35,7 +36,12 @@ def make_groups(values_of):
     def groups(model, rows, batch: int) -> np.ndarray:
         numbers_E = np.arange(len(rows.groups) - 1)
         dataset = batches.eval_preferences(
-            *rows[:3], rows.groups, batch, {"number": numbers_E}
+            rows.tokens,
+            rows.weights,
+            rows.starts,
+            rows.groups,
+            batch,
+            {"number": numbers_E},
         )
         size = int(np.diff(rows.groups).max())
         found_EG = np.full((len(numbers_E), size), np.nan, np.float32)
@@ -65,7 +71,7 @@ def evaluate(loaded: Loaded, request: Request) -> Evaluated:
             f"--metrics: {', '.join(request.metrics)}, but preferences generate no "
             "answers; leave it out."
         )
-    model, tokenizer = loaded.model, loaded.tokenizer
+    model, tokenizer = loaded.model, cast(Tokenizer, loaded.tokenizer)
     length = request.length or request.default_length or model.config.context
     if model.limit and length > model.limit:
         raise ValueError(

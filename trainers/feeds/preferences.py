@@ -134,8 +134,9 @@ def _check_model(run, config):
     objective, body = run.objective, getattr(config, "body", None)
     name = f"the objective {objective.name}"
     if objective.task == "regress":
-        fits = config.task == "regress" and body is not None
-        if not fits or body.task != "generate" or config.pooling not in ("", "last"):
+        kinds = config.task, getattr(body, "task", "")
+        pooling = getattr(config, "pooling", "")
+        if kinds != ("regress", "generate") or pooling not in ("", "last"):
             raise ValueError(
                 f"config.model: {type(config).__module__}, but {name} learns a model "
                 "headed on a language model, with the task regress and the pooling "

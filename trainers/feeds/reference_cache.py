@@ -59,7 +59,9 @@ def of_weights(model) -> str:
     """The SHA-256 of a model's weights."""
     digest = hashlib.sha256()
     for variable in model.weights:
-        digest.update(np.ascontiguousarray(variable.value).reshape(-1).view(np.uint8))
+        digest.update(
+            np.ascontiguousarray(variable.value).reshape(-1).view(np.uint8).data
+        )
     return digest.hexdigest()
 
 
@@ -69,5 +71,5 @@ def of_rows(parts: Iterable) -> str:
     for rows in parts:
         for array in (rows.tokens, rows.weights, rows.starts, rows.groups):
             digest.update(f"{array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).view(np.uint8))
+            digest.update(np.ascontiguousarray(array).view(np.uint8).data)
     return digest.hexdigest()
