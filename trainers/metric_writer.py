@@ -26,12 +26,22 @@ _ABOUT = {
     "mse": "The mean squared error.",
     "pearson": "The correlation of labels and answers, -1 to 1.",
     "perplexity": "e to the loss a token.",
+    "reward": "The mean reward of greedy answers to the held-out prompts.",
+    "rollout/decoding_error": "How far log-probabilities of decoding and training are.",
+    "rollout/entropy": "The entropy of the policy in nats a token, at temperature 1.",
+    "rollout/equal_groups": "The share of prompts whose answers have equal rewards.",
+    "rollout/kl": "log policy - log reference, summed over an answer, in nats.",
+    "rollout/length": "The tokens of an answer, with its end.",
+    "rollout/missing_end": "The share of answers without an end token.",
+    "rollout/reward": "The mean reward of sampled answers.",
+    "rollout/reward_std": "The standard deviation of the rewards of a rollout.",
     "rows_per_second": "Rows of training, without evaluation and checkpoints.",
     "skipped": "The share of steps that changed nothing: no weight, or not finite.",
     "spearman": "The correlation of the ranks of labels and answers, -1 to 1.",
     "tokens_per_second": "Tokens of training, without evaluation and checkpoints.",
     "weight": "The sum of the weights of a batch.",
 }
+_SHOWN = ("loss", "bits_per_byte", "accuracy", "reward", "rollout/reward")
 
 
 class MetricWriter:
@@ -92,10 +102,7 @@ class MetricWriter:
                 about = _ABOUT.get(name)
                 tf.summary.scalar(f"{split}/{name}", value, description=about)
         self.writer.flush()
-        shown = {"loss": "{:.4f}", "bits_per_byte": "{:.4f}", "accuracy": "{:.4f}"}
-        parts = [
-            f"{k} {f.format(metrics[k])}" for k, f in shown.items() if k in metrics
-        ]
+        parts = [f"{k} {metrics[k]:.4f}" for k in _SHOWN if k in metrics]
         if self.rate in metrics:
             parts.append(f"{metrics[self.rate]:,.0f} {self.unit}/s")
         text = "  ".join(parts)

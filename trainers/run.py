@@ -31,9 +31,9 @@ class Data:
       length: tokens in one example; 0 means the model's context, of which a model of
         `init_from` takes at most 1,024.
       format: how examples become tokens, of `zoo.data.formats`: "lm" joins documents;
-        "chat", "instruction" and "prompt" make one row of each example; "pair" and
-        "preference" make groups of rows; "classify" and "tag" give a text or its words
-        their labels.
+        "chat", "instruction" and "prompt" make one row of each example; "prompts" are
+        answered by the model itself; "pair" and "preference" make groups of rows;
+        "classify" and "tag" give a text or its words their labels.
       fields: entries "field=column", where a format's field has another column.
       too_long: what happens to a longer row: "error", "drop", or "cut" at its end (a
         token that stands after each text is kept).

@@ -34,7 +34,6 @@ class Reinforce(RolloutOptions):
     kl_coefficient: float = 0.5
     kl_target: float = 0.0
     kl_horizon: float = 100.0
-    dynamic_sampling: bool = False
 
     def advantages(self, rollout) -> dict[str, Any]:
         reward_NG = tf.reshape(rollout["rewards"], [-1, self.samples])
@@ -43,8 +42,9 @@ class Reinforce(RolloutOptions):
         return {"advantages": rollout["weights"] * advantage_N[:, None]}
 
     def loss(self, roles, batch, training) -> Loss:
-        x_ND = features(roles["policy"], batch, training)
-        logp_BT, _ = sampled_logprobs(roles["policy"], x_ND, batch["targets"], self)
+        policy = roles["policy"]
+        x_ND = features(policy, batch, training)
+        logp_BT, _ = sampled_logprobs(policy, x_ND, batch["targets"], self)
         weights_BT = batch["weights"]
         ratio_BT = tf.exp(logp_BT - batch["old_logprobs"])
         weight = tf.reduce_sum(weights_BT)
@@ -250,15 +250,6 @@ def test_every_prompt_is_asked_once_in_a_pass():
     assert len(set(drawn)) == 81
 
 
-def test_groups_without_variance_weigh_nothing(start, prompts):
-    options = {"rewards": ("1 length:1",), "minibatches": 1, "dynamic_sampling": True}
-    feed, roles = made(run_of(start, prompts, objective=options))
-    batch = next(feed.train(0, roles))
-    equal = float(feed.metrics()["rollout/equal_groups"])
-    learnt = tf.reduce_any(batch["weights"] > 0, 1).numpy()
-    assert learnt.mean() == 1 - equal
-
-
 def test_evaluation_is_greedy(start, prompts):
     run = run_of(start, prompts, eval_every=4, best="+reward")
     feed, roles = made(run)
@@ -305,8 +296,15 @@ def test_what_is_refused(fields, words, start, prompts, tmp_path):
     assert not (tmp_path / "w").exists()
 
 
-def test_dropout_is_refused(start, prompts, tmp_path):
-    config = directory.load(start).model.config
-    run = run_of(start, prompts, model=dataclasses.replace(config, dropout=0.1))
-    with pytest.raises(ValueError, match="config.model.dropout: 0.1, 0 allowed"):
-        loop.train(run, tmp_path / "w")
+def test_two_devices_learn_what_one_learns(start, prompts, tmp_path, commands):
+    """Answers are sampled once; the Batches are split."""
+    done = commands("tests/trainers/rollout_replicas.py", start, prompts, tmp_path)
+    assert done.code == 0, done.out
+    one, two = json.loads(done.out.splitlines()[-1]).values()
+    assert len(one) == len(two) == 4
+    for left, right in zip(one, two, strict=True):
+        for name in ("loss", "grad_norm", "weight", "ratio", "rollout/reward"):
+            if name in left:
+                assert left[name] == pytest.approx(right[name], rel=1e-3, abs=1e-5)
+    for rows in (one, two):
+        assert rows[0]["approx_kl"] == 0 == rows[2]["approx_kl"]

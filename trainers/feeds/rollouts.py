@@ -25,13 +25,13 @@ def make(run: Run, start: Start) -> Feed:
     """Reads the prompts, and holds out some of them for evaluation.
 
     Raises:
-      ValueError: the model is no language model or has dropout; the data are no
+      ValueError: the model is no language model; the data are no
         prompts, or too long; numbers of answers do not fit each other; a reward is
         unknown.
     """
     data, objective, config = run.data, run.objective, start.config
     text.check_model(run, config)
-    _check(run, config)
+    _check(run)
     tokenizer = text.with_end(run, text.tokenizer_of(run, start))
     text.check_vocabulary(tokenizer, config)
     length = text.window(run, config)
@@ -83,7 +83,7 @@ def make(run: Run, start: Start) -> Feed:
     )
 
 
-def _check(run, config):
+def _check(run):
     """Refuses what does not fit rollouts."""
     data, o = run.data, run.objective
     one_of("config.data.format", data.format, ("prompts",))
@@ -92,15 +92,6 @@ def _check(run, config):
             "config.data.too_long: 'cut', but a prompt without its end asks something "
             "else; drop or error allowed."
         )
-    for field, rate in (
-        ("config.model.dropout", getattr(config, "dropout", 0.0)),
-        ("config.lora.dropout", run.lora.dropout if run.lora.rank else 0.0),
-    ):
-        if rate:
-            raise ValueError(
-                f"{field}: {rate}, 0 allowed: {o.name} compares a policy with itself, "
-                "which dropout would make two."
-            )
     if o.needs.get("reference") == "cached":
         raise ValueError(
             f"config.objective.reference: 'cached', but {o.name} samples new answers, "

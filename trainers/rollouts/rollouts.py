@@ -30,8 +30,8 @@ class Rollouts:
     """The rollouts of a run.
 
     Args:
-      run: its objective has `rollout_options.RolloutOptions`, `advantages`,
-        `kl_coefficient`, `kl_target` and `kl_horizon`.
+      run: its objective has `rollout_options.RolloutOptions`, `advantages` and
+        `kl_coefficient`, and may have `values`, `kl_target` and `kl_horizon`.
       tokenizer: of the model.
       prompts: of training.
       longest: the most inputs of a row.
@@ -175,8 +175,9 @@ class Rollouts:
         )
         self._measure(answers, made, rewards_N, parts, np.diff(clock))
         made |= {name: x.numpy() for name, x in found.items()}
-        if "reference_logprobs" in made and o.kl_target:
-            error = np.clip(_kl(made) / o.kl_target - 1, -0.2, 0.2)
+        target = getattr(o, "kl_target", 0.0)
+        if "reference_logprobs" in made and target:
+            error = np.clip(_kl(made) / target - 1, -0.2, 0.2)
             self.kl_coefficient.assign(coefficient * (1 + error * rows / o.kl_horizon))
         return {k: x for k, x in made.items() if k not in _NOT_LEARNT}
 

@@ -4,10 +4,12 @@ They come from the path that training takes, on the very rows of the first epoch
 parts. So the first ratio of the policy to itself is 1, and not about 1: another path,
 such as that of decoding, or other rows beside a row, would change last bits.
 
-The model's own log-probabilities are of the whole vocabulary at temperature 1. The old
-ones are of the distribution that was sampled, after temperature, top-k and top-p.
+`old_logprobs` are those of the distribution that was sampled, as the objective's loss
+computes them (`trainers.objectives.sampled`).
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ import tensorflow as tf
 from trainers.objectives.features import features
 from trainers.objectives.logprobs import logprobs, of_features
 from trainers.objectives.sampled import plain, sampled_logprobs
+
+_REWRITES = "arithmetic_optimization"
 
 
 class Scorer:
@@ -34,8 +38,7 @@ class Scorer:
         def scores(batch):
             policy = roles[objective.trains[0]]
             # `training` chooses the path; a policy of rollouts has no dropout
-            x_ND = features(policy, batch, training=True)
-            targets_BT = batch["targets"]
+            x_ND, targets_BT = features(policy, batch, True), batch["targets"]
             own_BT, entropy_BT = of_features(policy, x_ND, targets_BT)
             old_BT = own_BT
             if objective.temperature != 1 or not plain(objective):
@@ -66,7 +69,7 @@ class Scorer:
 
         Returns:
           float32 [N, T], 0 off the answers: `own_logprobs` (temperature 1),
-          `old_logprobs` (as sampled), `entropy` (temperature 1), with a
+          `old_logprobs` (of what was sampled), `entropy` (temperature 1), with a
           reference `reference_logprobs` (temperature 1), and `old_values` of an
           objective with values.
         """
@@ -75,9 +78,26 @@ class Scorer:
         for first in range(0, len(order_N), self._rows):
             part = order_N[first : first + self._rows]
             batch = {name: tf.constant(rollout[name][part]) for name in names}
-            parts.append({k: x.numpy() for k, x in self._scores(batch).items()})
+            with _as_in_training():
+                parts.append({k: x.numpy() for k, x in self._scores(batch).items()})
         back_N = np.argsort(order_N)
         return {
             name: np.concatenate([part[name] for part in parts])[back_N]
             for name in parts[0]
         }
+
+
+@contextlib.contextmanager
+def _as_in_training() -> Iterator[None]:
+    """Switches off a graph optimizer that spares a graph with gradients.
+
+    TensorFlow rewrites the head of a graph without gradients, as nothing else reads its
+    logits. That changes last bits. The options are read at each call of a function.
+    """
+    options = tf.config.optimizer
+    before = options.get_experimental_options().get(_REWRITES, True)
+    try:
+        options.set_experimental_options({_REWRITES: False})
+        yield
+    finally:
+        options.set_experimental_options({_REWRITES: before})

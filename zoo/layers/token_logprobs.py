@@ -42,23 +42,27 @@ def token_logprobs(
     def both_of(x_ND, weight_VD, bias_V):
         weight = tf.cast(weight_VD, dtype)
 
-        def logits_of(part):
+        def scaled_of(part):
+            """The logits over the temperature, and the tanh of a softcap."""
             logits = tf.cast(tf.matmul(x_ND[part], weight, transpose_b=True), "float32")
             if has_bias:
                 logits = logits + bias_V
-            return softcap * tf.tanh(logits / softcap) if softcap else logits
+            if not softcap:
+                return logits / temperature, 0.0
+            # one factor: TensorFlow joins two of them in graphs without gradients only
+            tanh = tf.tanh(logits / softcap)
+            return tanh * (softcap / temperature), tanh
 
         def forward(part):
-            return _values(logits_of(part) / temperature, targets_N[part])[:2]
+            return _values(scaled_of(part)[0], targets_N[part])[:2]
 
         def backward(dlogp_N, dentropy_N):
             def of(part):
-                logits = logits_of(part)
+                scaled, tanh = scaled_of(part)
                 above = dlogp_N[part], dentropy_N[part]
-                dlogits = _gradient(logits / temperature, targets_N[part], *above)
-                dlogits /= temperature
+                dlogits = _gradient(scaled, targets_N[part], *above) / temperature
                 if softcap:
-                    dlogits *= 1 - tf.square(logits / softcap)
+                    dlogits *= 1 - tf.square(tanh)
                 dbias = 0.0
                 if has_bias:
                     dbias = tf.matmul(tf.ones((1, tf.shape(dlogits)[0])), dlogits)[0]
