@@ -25,7 +25,7 @@ from zoo.fields import at_least
 
 with command.quiet_imports():
     from trainers import rewards
-    from trainers.evaluation import rewarded
+    from trainers.evaluation.comparison import rewarded
     from trainers.evaluation.request import Request
     from zoo import directory
     from zoo.metrics import bootstrap, generation

@@ -20,7 +20,8 @@ from trainers import evaluation_flags
 from zoo import command
 
 with command.quiet_imports():
-    from trainers.evaluation import dispatch, pairwise, report, win_rate
+    from trainers.evaluation import dispatch, report
+    from trainers.evaluation.comparison import pairwise, win_rate
     from trainers.evaluation.request import Request
     from zoo import directory
 

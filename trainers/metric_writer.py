@@ -30,7 +30,7 @@ _ABOUT = {
     "reward": "The mean reward of greedy answers to the held-out prompts.",
     "rollout/decoding_error": "How far log-probabilities of decoding and training are.",
     "rollout/entropy": "The entropy of the policy in nats a token, at temperature 1.",
-    "rollout/equal_groups": "The share of prompts whose answers have equal rewards.",
+    "rollout/groups_without_variance": "The share of prompts with equal rewards.",
     "rollout/kl": "log policy - log reference, summed over an answer, in nats.",
     "rollout/length": "The tokens of an answer, with its end.",
     "rollout/missing_end": "The share of answers without an end token.",

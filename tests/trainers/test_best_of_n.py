@@ -10,7 +10,7 @@ import tensorflow as tf
 from small_configs import CHATML
 
 import zoo
-from trainers.evaluation import rewarded
+from trainers.evaluation.comparison import rewarded
 from trainers.evaluation.request import Request
 from zoo import directory
 from zoo.data import formats, sources

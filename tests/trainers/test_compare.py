@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from trainers.evaluation import language, pairwise
+from trainers.evaluation import language
+from trainers.evaluation.comparison import pairwise
 from trainers.evaluation.measured import Evaluated, Measured
 from trainers.evaluation.sums import row_divergences
 from zoo import directory

@@ -116,11 +116,11 @@ class Rollouts:
 
         `rollout/reward` is the mean, `rollout/reward_std` the deviation over all
         answers, `rollout/reward/NAME` the mean of each part before its weight; `length`
-        the tokens of an answer with its end, `missing_end` and `equal_groups` shares of
-        answers without an end and of groups whose rewards are all equal, `kl` the sum
-        over an answer of log policy - log reference, `entropy` nats a token,
-        `decoding_error` the mean difference of the log-probabilities of decoding and
-        of training, and `*_seconds` the time of a rollout's parts.
+        the tokens of an answer with its end; `missing_end` the share of answers without
+        an end, `groups_without_variance` that of prompts whose answers have equal
+        rewards; `kl` the sum over an answer of log policy - log reference; `entropy`
+        nats a token; `decoding_error` the mean difference of the log-probabilities of
+        decoding and of training; and `*_seconds` the time of a rollout's parts.
         """
         measured, self._measured = self._measured, {}
         return measured
@@ -207,7 +207,7 @@ class Rollouts:
         }
         if o.samples > 1:
             groups = rewards_N.reshape(-1, o.samples)
-            means["equal_groups"] = (np.ptp(groups, axis=1) == 0).mean()
+            means["groups_without_variance"] = (np.ptp(groups, axis=1) == 0).mean()
         if "reference_logprobs" in made:
             means["kl"] = _kl(made)
             means["kl_coefficient"] = self.kl_coefficient.value
