@@ -47,7 +47,11 @@ def with_head(
             )
         return base._replace(config=given)
     head = next(
-        (h for h in heads.HEADS.get(family, ()) if h.task == _HEADED.get(config.task)),
+        (
+            h
+            for h in heads.HEADS.get(family, ())
+            if h.task == _HEADED.get(config.task or "")
+        ),
         None,
     )
     if head is None:

@@ -1,6 +1,7 @@
 """Writes the LoRA adapters of a model in the layout of PEFT; see `adapters`."""
 
 import os
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def save(directory, model, lora: Lora, base: str, replace: bool = False) -> None
         sorted({modules.module_of(name).removesuffix(".bias") for name in saved}),
         any(m.mapping.transposed for m in adapted),
     )
-    about = {DIGEST: digest_of(_base_weights(adapted))}
+    about: dict[str, Any] = {DIGEST: digest_of(_base_weights(adapted))}
     if hasattr(model, "body"):  # a head, of which PEFT's files name no labels
         about[MODEL] = config_json.to_json(model.config)
     files.check_room(directory, sum(t.nbytes for t in tensors.values()))

@@ -156,7 +156,8 @@ class _Merged:
         return hf.canonical(*self.family, name)
 
     def _wanted(self) -> set[str]:
-        """The names of all tensors that the model needs."""
+        """The names of all tensors that a model of a family needs."""
+        assert self.family is not None
         if _layers(self.family[1]) > len(self.base.shapes):
             return set()  # such a base is refused when it is built
         mappings = hf.weight_mappings(*self.family)
@@ -184,7 +185,7 @@ class _Merged:
         if key is None and _POOLER in known:
             return
         target = None if key is None else self.names.get(key)
-        if target is None and match is None and key in self.wanted:
+        if target is None and match is None and key and key in self.wanted:
             self.saved[key] = name  # of a head that the base lacks
             self.shapes[key] = self.tensors.shapes[name]
             return

@@ -10,9 +10,9 @@ import numpy as np
 from trainers import rewards
 from trainers.evaluation import language, report
 from trainers.evaluation.comparison import pairwise, rewarded
+from trainers.evaluation.comparison.rewarded import Answered
 from trainers.evaluation.measured import Evaluated, Measured
 from trainers.evaluation.request import Request
-from trainers.evaluation.comparison.rewarded import Answered
 from trainers.evaluation.sums import row_divergences
 from zoo.data.formats import Rows
 from zoo.directory import Loaded
