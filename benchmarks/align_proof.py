@@ -28,6 +28,8 @@ with command.quiet_imports():
     import known_optima as known
     import tabular_lm
 
+    from zoo.decode import sampling
+
 _QUICK = flags.DEFINE_bool("quick", False, "Fewer answers and rollouts.")
 
 BETA = 0.5
@@ -78,6 +80,7 @@ TREES = (
 
 def main(argv):
     del argv
+    sampling.uniforms = known.uniforms_at_once
     registry._ENTRIES["tabular_lm"] = registry.Entry(
         "tabular_lm",
         tabular_lm.Config,

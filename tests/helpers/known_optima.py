@@ -164,16 +164,6 @@ class Learner:
         """The Batch of a whole rollout."""
         return self.rollout(tf.constant(number, tf.int64), self._coefficient)
 
-    def adapt(self, batch):
-        """The coefficient after a rollout, by the controller of the facts."""
-        kl_N = tf.reduce_sum(
-            (batch["own_logprobs"] - batch["reference_logprobs"]) * batch["weights"], -1
-        )
-        o = self.objective
-        error = np.clip(float(tf.reduce_mean(kl_N)) / o.kl_target - 1, -0.2, 0.2)
-        self._coefficient *= 1 + error * self.answers / o.kl_horizon
-        return self._coefficient
-
     def _rollout(self, number, coefficient):
         policy, objective, problem = self.roles["policy"], self.objective, self.problem
         N, samples = self.answers, objective.samples
@@ -239,12 +229,13 @@ def score(objective, roles, batch):
     return {name: x_NT * mask_NT for name, x_NT in found.items()}
 
 
+def uniforms_at_once(seed_B, count):
+    """The uniform numbers of all rows in one operation: thousands of rows are slow."""
+    key = tf.stack([seed_B[0], tf.constant(0, tf.int64)])
+    return tf.random.stateless_uniform([tf.size(seed_B), count], key)
+
+
 @pytest.fixture
 def quick_uniforms(monkeypatch):
-    """Draws the uniform numbers of all rows at once: rows of thousands are slow."""
-
-    def uniforms(seed_B, count):
-        key = tf.stack([seed_B[0], tf.constant(0, tf.int64)])
-        return tf.random.stateless_uniform([tf.size(seed_B), count], key)
-
-    monkeypatch.setattr(sampling, "uniforms", uniforms)
+    """Draws by `uniforms_at_once`."""
+    monkeypatch.setattr(sampling, "uniforms", uniforms_at_once)

@@ -63,8 +63,6 @@ class GRPO(RolloutOptions):
 
     name: ClassVar[str] = "grpo"
     trains: ClassVar[tuple[str, ...]] = ("policy",)
-    # an adaptive coefficient is that of PPO
-    kl_target: ClassVar[float] = 0.0
 
     samples: int = 8
     aggregation: str = "dapo"
