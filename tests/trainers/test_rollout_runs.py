@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 import safetensors
 import tensorflow as tf
-from known_optima import bandit, distance, gibbs, probabilities
+from known_optima import (
+    bandit,
+    distance,
+    gibbs,
+    probabilities,
+    quick_uniforms,  # noqa: F401
+)
 from tabular_lm import Config, tabular_lm, word_tokenizer  # noqa: F401
 
 import zoo
@@ -141,6 +147,7 @@ BETA = 0.5
     ],
     ids=["grpo", "ppo"],
 )
+@pytest.mark.usefixtures("quick_uniforms")
 def test_a_bandit_in_the_loop(objective, tmp_path, tabular_lm):  # noqa: F811
     word_tokenizer(WORDS).save(str(tmp_path / "tokenizer"))
     config = Config(vocab_size=8, context=3)

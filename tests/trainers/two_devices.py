@@ -38,7 +38,7 @@ def lm_batches():
 
 
 def answer_batches():
-    """Answers whose policy has moved on since the rollout, on both sides of the clip."""
+    """Answers of a policy that has moved since, also beyond the clip."""
     for batch in lm_batches():
         mask = np.ceil(batch["weights"])
         old = -np.log(60) + rng.normal(0, 0.2, mask.shape)

@@ -1,16 +1,60 @@
-"""GRPO and PPO: what must hold for any model and any answers."""
+"""GRPO and PPO: what must hold for any model and any answers.
 
+The details of PPO from human feedback, as published, and where each is tested:
+
+     1  heads on query and answer, a value   test_the_critic_copies_the_body (runs)
+        a token; a reward of the last token
+     2  padding of prompts                   right-padded instead: the Decoder reads
+                                             each row to its length (test_decoders)
+     3  fixed lengths of 64 and 24           no: lengths are those of the data, and
+                                             objective.max_new_tokens
+     4  sampling behind the end, cut later   no: the loop stops at the end token, so no
+                                             token behind it is sampled or learnt
+     5  no end: a fixed low reward           objective.missing_end is added
+                                             (test_rollouts)
+     6  one temperature everywhere           test_the_gradient_is_that_of_what_was_sampled
+     7  recipe of the reward model           configs/reward.py; not of this file
+     8  rewards of mean 0 and deviation 1    test_reward_model
+     9  critic starts at zero                test_the_first_update
+    10  reward at the last token, -beta k1   test_the_reward_is_paid_at_the_last_token,
+        at each                              test_what_tokens_are_paid
+    11  adaptive coefficient                 test_the_coefficient_follows_its_target
+    12  whitening                            test_what_tokens_are_paid; of a whole
+                                             rollout, as TRL does
+    13  gamma 1, lam 0.95                    test_published_defaults
+    14  epochs, a new order in each          test_rollouts; 512 answers a batch and the
+                                             linear decay are choices of a config
+    15  clips of 0.2, value weight 0.1       test_published_defaults; the gradient's
+                                             norm is clipped too (config.clip_norm)
+    16  Adam's epsilon outside of the bias   test_adam_has_its_epsilon_where_tensorflow_
+        correction                           puts_it, and configs/ppo.py
+    17  no dropout                           test_dropout_is_refused (runs)
+    18  first ratio 1, KL 0                  test_the_first_update; test_ppo (runs)
+    19  padding is no end token              weights, not ids, say what is an answer:
+                                             test_padding_changes_nothing
+    20  other seeds for each rank            rollouts are drawn on one device, from a
+                                             seed for each row (test_rollouts)
+    21  advantages from the old values       test_a_shift_of_all_rewards_and_values
+    22  float32 logits                       test_token_logprobs
+    23  explained variance logged            test_the_first_update
+"""
+
+import importlib
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from known_optima import as_batch, score
+from known_optima import Learner, as_batch, score, tree
+from tabular_lm import Config, tabular_lm  # noqa: F401
 
+from trainers import optimizers
 from trainers import roles as roles_lib
 from trainers.objectives import GRPO, PPO, grpo
 from trainers.objectives.features import features
 from trainers.objectives.ppo import last_tokens
 from trainers.objectives.sampled import sampled_logprobs
-from trainers.run import Data, Run
+from trainers.run import Data, Optimizer, Run
 from zoo.models import recurrent_lm, transformer_lm
 
 LM = transformer_lm.Config(vocab_size=20, context=16, width=16, layers=1, heads=2)
@@ -190,6 +234,53 @@ def test_truncated_answers_and_groups_without_variance_are_left_out():
         mine, wanted = dynamic.loss(roles, batch, True), plain.loss(roles, half, True)
         np.testing.assert_allclose(mine.weight, wanted.weight, rtol=1e-6)
         np.testing.assert_allclose(mine.sum, wanted.sum, atol=1e-5)
+
+
+def test_padding_changes_nothing():
+    """Neither its tokens nor its numbers; a padded place may even be NaN."""
+    for objective in (GRPO(samples=4, kl_coefficient=0.1, kl="forward"), PPO()):
+        roles = made(objective)
+        batch = learnt_batch(objective, roles, REWARDS)
+        mask = batch["weights"] > 0
+        other = dict(batch)
+        for name in ("old_logprobs", "advantages", "returns", "old_values"):
+            if name in batch:
+                other[name] = tf.where(mask, batch[name], np.nan)
+        other["targets"] = tf.where(mask, batch["targets"], 7)
+        one, two = (gradients(objective, roles, b) for b in (batch, other))
+        np.testing.assert_allclose(one, two, atol=1e-6)
+
+
+def test_the_coefficient_follows_its_target(tabular_lm):  # noqa: F811
+    """A fifth at most a horizon, in the direction of the target."""
+    problem = tree(Config(vocab_size=3, context=3), 3)
+    fields = {"kl_target": 0.05, "kl_horizon": 64.0, "kl_coefficient": 2.0}
+    learner = Learner(PPO(max_new_tokens=3, **fields), problem, 64, 1)
+    batch = learner.batch_of(0)
+    assert learner.adapt(batch) == pytest.approx(2.0 * 0.8)  # KL is 0: far below
+    far = {**batch, "own_logprobs": batch["own_logprobs"] + 1}
+    assert learner.adapt(far) == pytest.approx(2.0 * 0.8 * 1.2)
+
+
+def test_published_defaults():
+    o = PPO()
+    assert (o.gamma, o.lam, o.clip, o.clip_value) == (1, 0.95, 0.2, 0.2)
+    assert (o.value_weight, o.kl_coefficient, o.epochs) == (0.1, 0.05, 4)
+    assert importlib.import_module("configs.ppo").get_config().optimizer.epsilon == 1e-5
+
+
+def test_adam_has_its_epsilon_where_tensorflow_puts_it():
+    """lr sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + epsilon), at t = 1."""
+    variable = keras.Variable([1.0])
+    options = Optimizer(
+        name="adam", lr=0.1, decay="constant", beta_2=0.999, epsilon=1e-5
+    )
+    gradient = 1e-4
+    optimizers.build(options, 1, [variable]).apply([tf.constant([gradient])])
+    root = np.sqrt(0.001)
+    wanted = 0.1 * root * gradient / (root * gradient + 1e-5)
+    np.testing.assert_allclose(1 - variable.numpy(), wanted, rtol=1e-4)
+    assert abs(0.1 * gradient / (gradient + 1e-5) - wanted) > 0.01  # PyTorch's place
 
 
 # ---- the distribution that was sampled ----
