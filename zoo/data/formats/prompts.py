@@ -22,9 +22,10 @@ def _row(values: dict[str, Any], tokenizer: Tokenizer) -> rows.Row:
     prompt = values["prompt"]
     if isinstance(prompt, str):
         tokens = [*tokenizer.prefix, *tokenizer.encode(prompt)]
-        if not tokens and tokenizer.end_id is None:
-            raise ValueError("prompt: empty, and the tokenizer has no end token.")
-        tokens = tokens or [tokenizer.end_id]
+        if not tokens:
+            if tokenizer.end_id is None:
+                raise ValueError("prompt: empty, and the tokenizer has no end token.")
+            tokens = [tokenizer.end_id]
     else:
         tokens = rendering.encode(tokenizer, _messages(prompt))
     return rows.Row(tokens, [0.0] * len(tokens))
