@@ -262,11 +262,13 @@ def test_evaluation_is_greedy(start, prompts):
     )
 
 
-def test_epochs_count_prompts(start, prompts):
-    """16 prompts x 2 samples are 4 rollouts of 8 answers, each learnt in 4 steps."""
-    feed, _ = made(run_of(start, prompts))
-    assert feed.rows == 16 * 2 * 2 and feed.period == 4
-    assert feed.rows // 4 == 4 * feed.period
+def test_a_run_of_epochs_ends_with_a_rollout(start, prompts, tmp_path):
+    """15 prompts x 2 samples are 15 steps of 2 rows, and a rollout has 4 steps."""
+    options = {"minibatches": 4, "epochs": 1, "max_new_tokens": 2}
+    fields = {"steps": 0, "epochs": 1, "save_every": 0}
+    run = run_of(start, prompts, {"batch": 2}, options, **fields)
+    assert feeds.make(run, roles_lib.start(run)).rows == 30
+    assert loop.train(run, tmp_path / "w").step == 16
 
 
 @pytest.mark.parametrize(
