@@ -27,9 +27,7 @@ def numbers(commands, tmp_path_factory):
     return json.loads(done.out.splitlines()[-1])
 
 
-@pytest.mark.parametrize(
-    "case", ["lm", "lora", "table with penalties", "grpo", "dr_grpo", "gspo", "ppo"]
-)
+@pytest.mark.parametrize("case", ["lm", "lora", "table with penalties", "grpo", "ppo"])
 @pytest.mark.parametrize("parts", ["1 x 4", "2 x 1", "2 x 2"])
 def test_parts_and_replicas_change_nothing(numbers, case, parts):
     whole, cut = numbers[case]["1 x 1"], numbers[case][parts]
