@@ -32,16 +32,7 @@ def numbers(commands, tmp_path_factory):
     "case, parts",
     [
         *itertools.product(
-            (
-                "lm",
-                "lora",
-                "dpo",
-                "table with penalties",
-                "grpo",
-                "dr_grpo",
-                "gspo",
-                "ppo",
-            ),
+            ("lm", "lora", "dpo", "table with penalties", "grpo", "ppo"),
             ("1 x 4", "2 x 1", "2 x 2"),
         ),
         ("kto", "2 x 1"),

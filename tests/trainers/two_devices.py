@@ -104,8 +104,6 @@ def answers(objective):
 
 CASES = {
     "grpo": answers(GRPO(kl_coefficient=0.1, kl_place="loss")),
-    "dr_grpo": answers(GRPO(aggregation="dr_grpo", kl_coefficient=0.1, kl="forward")),
-    "gspo": answers(GRPO(aggregation="gspo")),
     "ppo": answers(PPO()),
     "lm": (*LM, 0),
     "lora": (*LM, 2),
