@@ -4,6 +4,8 @@ The ratio of a policy gradient is that of two such distributions. A rollout and 
 updates compute them here, so that the first ratio is exactly 1.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 from trainers.objectives.logprobs import of_features
@@ -32,7 +34,7 @@ def sampled_logprobs(model, x_ND, targets_BT, options: RolloutOptions):
     if plain(options):
         return logp_BT, entropy_BT
     logits_NV = model.logits(x_ND)
-    rows = tf.shape(logits_NV)[0]
+    rows: Any = tf.shape(logits_NV)[0]
     filters = GenerationConfig(
         temperature=options.temperature, top_k=options.top_k, top_p=options.top_p
     )

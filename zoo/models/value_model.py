@@ -46,7 +46,7 @@ class ValueModel(keras.Model):
     def values(self, x):
         """The values [...] of features [..., D], in float32."""
         # a bfloat16 value would round the sum of a text's rewards
-        return self.value.call(tf.cast(x, tf.float32))[..., 0]
+        return tf.squeeze(self.value.call(tf.cast(x, tf.float32)), -1)
 
 
 def put_beside(policy, own_body: bool) -> ValueModel:
