@@ -141,7 +141,7 @@ def _trees():
         policy, learner = _learnt(problem, objective, *_sizes(1024, 400))
         best, value = known.gibbs(learner.reference, problem, BETA)
         apart, found = known.distance(policy, best), np.nan
-        if hasattr(objective, "values"):
+        if isinstance(objective, PPO):
             batch = {"tokens": tf.constant([[known.PROMPT]])}
             found = float(objective.values(learner.roles, batch, False)[0, 0])
         print(f"{name:28} {kind:>8} {apart:8.4f} {found:8.4f} {value:8.4f}")
