@@ -1,15 +1,18 @@
-"""Additions by a small model: imitation that stops early, then GRPO and PPO.
+"""Additions by a small model: imitation, then GRPO and PPO with a checked reward.
 
     python -m benchmarks.align_arithmetic [--methods=grpo,ppo] [--write=FOLDER]
 
 The prompts are all sums of two numbers below 100, such as "37+58=". A fifth of them is
-held out. A small Transformer first imitates right answers for a few hundred steps, so
-that it is right at times only. Then each method samples answers to the training prompts
-and learns from one reward: 1 for the right number, else 0. Success is the share of
-right greedy answers to the held-out prompts, with its bootstrap interval of 95 %.
+held out. A small Transformer first imitates demonstrations, of which a fifth answers
+with a marker, "#95", and the others without, "95". Then each method samples answers to
+the training prompts and learns from one reward: 1 for the right number behind the
+marker, else 0. So a policy must take the marker, and must be right. Success is the
+share of such answers among the greedy ones to the held-out prompts, with its bootstrap
+interval of 95 %. "right" is the share of right numbers, with a marker or without.
 """
 
 import dataclasses
+import itertools
 import json
 import pathlib
 import random
@@ -35,11 +38,17 @@ with command.quiet_imports():
     from zoo.text import tokenizer as tokenizers
 
 _METHODS = flags.DEFINE_list("methods", ["grpo", "ppo"], "Which of both to run.")
-_IMITATION = flags.DEFINE_integer("imitation", 400, "Steps of the first training.")
-_STEPS = flags.DEFINE_integer("steps", 600, "Optimizer steps of each method.")
+_IMITATION = flags.DEFINE_integer("imitation", 3000, "Steps of the first training.")
+_STEPS = flags.DEFINE_integer("steps", 160, "Optimizer steps of each method.")
+_BATCH = flags.DEFINE_integer("batch", 512, "Answers of an optimizer step.")
+_RATE = flags.DEFINE_float("lr", 2e-4, "The learning rate of each method.")
+_BASE = flags.DEFINE_string(
+    "base", "", "The model of an earlier --write to go on from."
+)
 _WRITE = flags.DEFINE_string("write", "", "Keeps the data and the runs there.")
 
-_BELOW, _HELD_OUT, _SEED = 100, 0.2, 0
+_BELOW, _HELD_OUT, _MARKED, _SEED = 100, 0.2, 0.2, 0
+_REWARD = "1 number_after:#|sum"
 _CONFIGS = {"grpo": grpo_config.get_config, "ppo": ppo_config.get_config}
 
 
@@ -54,10 +63,13 @@ def main(argv):
             lines = [json.dumps(example) for example in examples]
             (folder / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
         print(f"{len(train)} training prompts, {len(held_out)} held-out ones")
-        print(f"{'model':10}  success (interval)         KL    length  minutes")
+        print(
+            f"{'model':10}  success (interval)         right       KL  length  minutes"
+        )
         began = time.perf_counter()
-        loop.train(imitation(folder), folder / "imitation")
-        base = folder / "imitation/model"
+        base = pathlib.Path(_BASE.value or folder / "imitation/model")
+        if not _BASE.value:
+            loop.train(imitation(folder), folder / "imitation")
         show("imitation", base, held_out, time.perf_counter() - began, {})
         for name in _METHODS.value:
             began = time.perf_counter()
@@ -72,12 +84,13 @@ def main(argv):
 
 def sums() -> tuple[list[dict], list[dict]]:
     """The training and the held-out examples."""
-    examples = [
-        {"prompt": f"{a}+{b}=", "completion": str(a + b)}
-        for a in range(_BELOW)
-        for b in range(_BELOW)
-    ]
-    random.Random(_SEED).shuffle(examples)
+    draw = random.Random(_SEED)
+    examples = []
+    for a, b in itertools.product(range(_BELOW), repeat=2):
+        marker = "#" if draw.random() < _MARKED else ""
+        answer = {"completion": f"{marker}{a + b}", "sum": str(a + b)}
+        examples.append({"prompt": f"{a}+{b}=", **answer})
+    draw.shuffle(examples)
     count = round(_HELD_OUT * len(examples))
     return examples[count:], examples[:count]
 
@@ -103,7 +116,7 @@ def tokenizer_of(folder) -> str:
     """A folder with a tokenizer of bytes, so that each digit is a token."""
     place = folder / "tokenizer"
     place.mkdir(exist_ok=True)
-    tokenizers.train(["0123456789+="], 257).save(place)
+    tokenizers.train(["0123456789+=#"], 257).save(place)
     return str(place)
 
 
@@ -115,12 +128,10 @@ def aligned(name, folder, base) -> Run:
         source=f"jsonl:{folder}/train.jsonl",
         valid=f"jsonl:{folder}/held_out.jsonl",
         fields=(),
-        batch=128,
+        batch=_BATCH.value,
         length=0,
     )
-    objective = dataclasses.replace(
-        run.objective, max_new_tokens=5, rewards=("1 exact_answer:completion",)
-    )
+    objective = dataclasses.replace(run.objective, max_new_tokens=6, rewards=(_REWARD,))
     period = objective.period
     every = max(_STEPS.value // 4 // period, 1) * period
     return dataclasses.replace(
@@ -133,27 +144,29 @@ def aligned(name, folder, base) -> Run:
         eval_every=every,
         save_every=0,
         best="+reward",
-        optimizer=dataclasses.replace(run.optimizer, lr=1e-4),
+        accumulate=1,
+        optimizer=dataclasses.replace(run.optimizer, lr=_RATE.value),
     )
 
 
 def show(name, place, held_out, seconds, logged) -> None:
     """Prints the success of a model directory."""
     loaded = directory.load(place)
-    options = directory.GenerationConfig(max_new_tokens=5)
+    options = directory.GenerationConfig(max_new_tokens=6)
     assert loaded.tokenizer is not None
     prompts = [example["prompt"] for example in held_out]
     answers = generate(loaded.model, loaded.tokenizer, prompts, options)
+    pairs = list(zip(answers, held_out, strict=True))
+    success = [float(answer.text == f"#{example['sum']}") for answer, example in pairs]
     right = [
-        float(answer.text == example["completion"])
-        for answer, example in zip(answers, held_out, strict=True)
+        answer.text.removeprefix("#") == example["sum"] for answer, example in pairs
     ]
-    counts = np.stack([right, np.ones(len(right))], 1)
+    counts = np.stack([success, np.ones(len(success))], 1)
     low, high = bootstrap.interval(counts, bootstrap.ratio)
     length = float(np.mean([len(answer.tokens) for answer in answers]))
-    success = f"{np.mean(right):.4f} ({low:.4f} to {high:.4f})"
+    shown = f"{np.mean(success):.4f} ({low:.4f} to {high:.4f})  {np.mean(right):.4f}"
     kl = logged.get("rollout/kl", float("nan"))
-    print(f"{name:10}  {success}  {kl:6.3f}  {length:6.2f}  {seconds / 60:7.1f}")
+    print(f"{name:10}  {shown}  {kl:6.3f}  {length:6.2f}  {seconds / 60:7.1f}")
 
 
 if __name__ == "__main__":
