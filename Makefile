@@ -1,10 +1,10 @@
-# Two commands do everything, each on a bare machine: make demo, make test.
+# Each command works on a bare machine: make demo, make test, make align-proof.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 DEMO := runs/demo
 
-.PHONY: demo test lint types clean
+.PHONY: demo test align-proof lint types clean
 
 demo: $(VENV)/ready
 	$(RUN) -m trainers.train --config=configs/lm_transformer.py --workdir=$(DEMO)
@@ -15,6 +15,9 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready $(VENV)/models lint types
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+align-proof: $(VENV)/ready
+	$(RUN) -m benchmarks.align_proof
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .

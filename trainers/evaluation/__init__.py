@@ -13,7 +13,7 @@ labelled          models that answer a text with labels
 table             models of features
 audits            memorised text, and bias by minimal pairs
 preferences       reward models and language models on preferences
-pairwise          two models on the same examples
+comparison        how two models differ on the same examples
 report            JSON, Markdown and TensorBoard
 search            recall and reciprocal rank of a search by embeddings
 """

@@ -72,11 +72,16 @@ def _check_augment(run, config):
 
 
 def _check_sources(run, config):
-    """Refuses mixtures of tables, and packing but of a language model."""
+    """Refuses mixtures and packing where the feed has none."""
     if run.data.mixture and config.reads == "features":
         raise ValueError(
             f"config.data.mixture: {run.data.mixture!r}, but a model of features "
             "learns from one table; leave it out."
+        )
+    if run.data.mixture and run.objective.feed in ("preferences", "rollouts"):
+        raise ValueError(
+            f"config.data.mixture: {run.data.mixture!r}, but the objective "
+            f"{run.objective.name} learns from one source; give data.source alone."
         )
     language = run.objective.feed == "text" and config.task == "generate"
     if run.data.pack and not language:

@@ -61,9 +61,11 @@ class ModelReward:
         """The value of each sample, float64 [N].
 
         Raises:
-          ValueError: a sample has more tokens than the model can read, or none.
+          ValueError: a sample has more tokens than the model can read, or none but an
+            end token.
         """
-        sizes = [len(sample.tokens) for sample in samples]
+        # a reward model learns answers without their end token, as `regress` reads them
+        sizes = [len(sample.tokens) - sample.ended for sample in samples]
         for sample, size in zip(samples, sizes, strict=True):
             if not 1 <= size <= (self._limit or size):
                 raise ValueError(
@@ -80,7 +82,7 @@ class ModelReward:
                 width = min(width, self._limit)
             tokens_BT = np.zeros((len(part), width), np.int32)
             for row, i in enumerate(part):
-                tokens_BT[row, : sizes[i]] = samples[i].tokens
+                tokens_BT[row, : sizes[i]] = samples[i].tokens[: sizes[i]]
             lengths_B = np.array([sizes[i] for i in part], np.int32)
             found_N[part] = self._values(tokens_BT, lengths_B).numpy()
         return found_N

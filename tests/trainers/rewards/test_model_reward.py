@@ -30,9 +30,10 @@ def folder(tokenizer, corpus, tmp_path_factory):
 
 def samples():
     rng = np.random.default_rng(0)
-    sizes = rng.permutation(np.arange(1, 33))
+    sizes = rng.permutation(np.arange(2, 33))
     return [
-        Sample("p", f"{n}", rng.integers(0, 300, n).tolist(), True, {}) for n in sizes
+        Sample("p", f"{n}", rng.integers(0, 300, n).tolist(), bool(n % 2), {})
+        for n in sizes
     ]
 
 
@@ -44,7 +45,9 @@ def test_is_the_model_s_value_of_the_tokens(folder, tokenizer):
         found = made(samples())
     for sample, (text, value) in zip(samples(), found, strict=True):
         assert text == ("1" in sample.answer)
-        alone = model(tf.constant([sample.tokens]), tf.constant([len(sample.tokens)]))
+        # the end token is none of the text that the model judges
+        tokens = sample.tokens[:-1] if sample.ended else sample.tokens
+        alone = model(tf.constant([tokens]), tf.constant([len(tokens)]))
         assert value == pytest.approx(float(alone[0]), abs=1e-5)
     assert np.ptp(found[:, 1]) > 0.1
 
@@ -62,7 +65,7 @@ def test_what_is_refused(folder, tokenizer):
     with rewards.make([f"1 model:{folder / 'reward'}"], tokenizer=tokenizer) as made:
         assert made([]).shape == (0, 1)
         with pytest.raises(ValueError, match="33 tokens, 1 to 32 allowed: prompt 'p'"):
-            made([Sample("p", "a", [1] * 33, True, {})])
+            made([Sample("p", "a", [1] * 33, False, {})])
 
 
 def test_a_model_that_gives_nan_is_named(folder, tokenizer):
@@ -70,7 +73,7 @@ def test_a_model_that_gives_nan_is_named(folder, tokenizer):
         [f"1 model:{folder / 'reward'}"], errors="score", tokenizer=tokenizer
     )
     made._models[0]._values = lambda tokens, lengths: tf.constant([1.0, np.nan])
-    pair = [Sample("p", "a", [1], True, {}), Sample("p", "b", [1], True, {})]
+    pair = [Sample("p", "a", [1], False, {}), Sample("p", "b", [1], False, {})]
     assert made(pair).tolist() == [[1], [0]] and made.failed == {"model": 1}
     made._errors = "stop"
     with pytest.raises(ValueError, match="'model' returned nan: .*answer 'b'"):
