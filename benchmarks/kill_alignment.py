@@ -6,9 +6,10 @@ Each method trains a small model once without a disturbance. Then processes that
 same are killed by SIGKILL, and each workdir is taken up again until its run ends. That
 goes on, workdir after workdir, until there were so many kills.
 
-A kill comes after a random part of the run, in one of the method's phases in turn: the
-start of a process, sampling, rewards, log-probabilities of answers (scoring), the
-update, a checkpoint, and the writing of the model. Each finished run must have the same
+A kill comes after a random part of the run, in the phase that had the fewest kills so
+far, if that comes soon. The phases are the start of a process, sampling, rewards,
+log-probabilities of answers (scoring), the update, a checkpoint, and the writing of the
+model. Each finished run must have the same
 files in `model`, byte for byte, and the same numbers in metrics.jsonl, but for times.
 The command exits with 1 where one differs, or where a phase was never hit.
 """
@@ -98,7 +99,7 @@ def main(argv):
     sys.exit(0 if good else 1)
 
 
-def measure(method: str, kills: int, seed: int, folder, steps: int = _STEPS) -> Outcome:
+def measure(method: str, kills: int, seed: int, folder) -> Outcome:
     """Kills the runs of a method, and compares them with one that nobody disturbed.
 
     Args:
@@ -106,7 +107,6 @@ def measure(method: str, kills: int, seed: int, folder, steps: int = _STEPS) -> 
       kills: how many processes are killed.
       seed: of the moments.
       folder: does not exist yet; it gets the data and the workdirs.
-      steps: of a run, a multiple of 24.
 
     Raises:
       ValueError: a process fails by itself.
@@ -119,7 +119,7 @@ def measure(method: str, kills: int, seed: int, folder, steps: int = _STEPS) -> 
     with command.quiet_imports():  # the first start imports TensorFlow
         prepared.start()
     _finish(prepared, folder)
-    processes = functools.partial(_Process, context, method, folder, steps)
+    processes = functools.partial(_Process, context, method, folder)
     with processes("whole") as whole:
         began = time.monotonic()
         whole.wait_for("start", leave=True)
@@ -135,13 +135,14 @@ def measure(method: str, kills: int, seed: int, folder, steps: int = _STEPS) -> 
         while not ended:
             with processes(workdir) as process:
                 if done < kills:
-                    phase = PHASES[method][done % len(PHASES[method])]
+                    phase = min(PHASES[method], key=lambda name: hit[name])
                     if phase == "start":
                         time.sleep(rng.uniform(0, start_seconds))
                     else:
                         process.wait_for("start", leave=True)
-                        time.sleep(rng.uniform(0, seconds / _PARTS))
-                        process.wait_for(phase)
+                        if phase != "model":  # the first evaluation writes one
+                            time.sleep(rng.uniform(0, seconds / _PARTS))
+                        process.wait_for(phase, most=2 * seconds / _PARTS)
                         time.sleep(rng.choice((0, rng.uniform(0, 0.02))))
                     killed_in = process.kill()
                     if killed_in:
@@ -183,11 +184,11 @@ def result(workdir) -> dict[str, Any]:
 class _Process:
     """A process that trains, and tells the phase in which it is."""
 
-    def __init__(self, context, method, folder, steps, workdir):
+    def __init__(self, context, method, folder, workdir):
         self._phase = context.RawValue("i", 0)
         self._folder = folder
         self._process = context.Process(
-            target=train, args=(method, folder, workdir, steps, self._phase)
+            target=train, args=(method, folder, workdir, self._phase)
         )
 
     def __enter__(self):
@@ -200,10 +201,10 @@ class _Process:
         self._process.join()
         self._process.close()
 
-    def wait_for(self, phase, leave=False):
+    def wait_for(self, phase, leave=False, most=600.0):
         """Waits until a phase begins, or ends, or the process does."""
-        number = _NAMES.index(phase)
-        while self._process.exitcode is None:
+        number, until = _NAMES.index(phase), time.monotonic() + most
+        while self._process.exitcode is None and time.monotonic() < until:
             if (self._phase.value == number) != leave:
                 return
             time.sleep(0.0005)
@@ -235,7 +236,7 @@ def _check(process, folder, code):
         raise ValueError(f"a process ended with {process.exitcode}: {lines[-1:]}")
 
 
-def train(method, folder, workdir, steps, phase):
+def train(method, folder, workdir, phase):
     """Trains a method in a process of its own; `phase` gets the number of the phase."""
     _log_to(folder)
     loop.checkpoint.save = _marked(loop.checkpoint.save, "save", phase)
@@ -248,7 +249,7 @@ def train(method, folder, workdir, steps, phase):
         (rollouts.Scorer, "__call__", "scoring"),
     ):
         setattr(cls, call, _marked(getattr(cls, call), name, phase))
-    loop.train(run_of(method, folder, steps), folder / workdir)
+    loop.train(run_of(method, folder), folder / workdir)
 
 
 def _marked(function, name, phase):
@@ -295,7 +296,7 @@ def prepare(folder):
     directory.save(folder / "first", model, tokenizers.train(words, 270))
 
 
-def run_of(method: str, folder, steps: int) -> Run:
+def run_of(method: str, folder) -> Run:
     """The small Run of a method, with several rollouts, checkpoints and models."""
     sampled = {
         "samples": 4,
@@ -311,6 +312,7 @@ def run_of(method: str, folder, steps: int) -> Run:
         "grpo": functools.partial(GRPO, minibatches=2, **sampled),
     }[method]()
     samples = objective.feed == "rollouts"
+    source = f"jsonl:{folder / ('prompts' if samples else 'pairs')}.jsonl"
     return Run(
         model=None
         if method != "reward"
@@ -318,13 +320,13 @@ def run_of(method: str, folder, steps: int) -> Run:
         objective=objective,
         init_from=str(folder / "first"),
         data=Data(
-            source=f"jsonl:{folder / ('prompts' if samples else 'pairs')}.jsonl",
+            source=source,
             format="prompts" if samples else "preference",
+            valid=source,  # what gets better there is written at most evaluations
             batch=8,
-            hold_out=0.25,
         ),
         optimizer=Optimizer(lr=1e-3),
-        steps=steps,
+        steps=_STEPS,
         log_every=3,
         eval_every=24,
         save_every=4,
