@@ -264,7 +264,8 @@ def _marked(function, name, phase):
             phase.value = _NAMES.index("between")
 
     if hasattr(function, "get_concrete_function"):  # the loop writes the Step's graph
-        call.get_concrete_function = function.get_concrete_function
+        step: Any = call
+        step.get_concrete_function = function.get_concrete_function
     return call
 
 
