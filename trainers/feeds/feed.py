@@ -5,6 +5,7 @@ the position by storing the step.
 """
 
 import contextlib
+import dataclasses
 import pathlib
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -80,3 +81,41 @@ def check_period(run: Run, steps: int, period: int) -> None:
                 f"objective {run.objective.name} learns each rollout in {period} steps "
                 "(epochs x minibatches)."
             )
+
+
+def check_best(run: Run, names: Iterable[str]) -> None:
+    """Refuses to choose the best model by a metric that evaluation does not have.
+
+    Args:
+      run: the Run, which evaluates.
+      names: of the metrics of evaluation.
+
+    Raises:
+      ValueError: `best` is none of them.
+    """
+    if run.best.removeprefix("+") not in names:
+        raise ValueError(
+            f"config.best: {run.best!r}; one of {', '.join(names)} allowed, with a + "
+            "before it where larger is better."
+        )
+
+
+def check_dropout(run: Run, config: Any, reason: str) -> None:
+    """Refuses dropout of the model that learns, or of its adapters.
+
+    Args:
+      run: the Run.
+      config: of the model.
+      reason: why, for the message.
+
+    Raises:
+      ValueError: a rate is above 0.
+    """
+    rates = {
+        f"config.model.{field.name}": getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if "dropout" in field.name
+    }
+    for where, rate in {**rates, "config.lora.dropout": run.lora.dropout}.items():
+        if rate:
+            raise ValueError(f"{where}: {rate}, 0 allowed: with dropout, {reason}.")

@@ -1,14 +1,13 @@
 """The feed of preferences: prompts with a chosen and rejected answers."""
 
 import contextlib
-import dataclasses
 
 import numpy as np
 
 from trainers import evaluation
 from trainers.evaluation import preferences as groups_of
 from trainers.feeds import companions, reference_cache, text
-from trainers.feeds.feed import Evaluate, Feed
+from trainers.feeds.feed import Evaluate, Feed, check_best, check_dropout
 from trainers.objectives.dpo import answer_logprobs
 from trainers.objectives.reward import rewards_of
 from trainers.roles import Start
@@ -18,6 +17,7 @@ from zoo.data.formats import Rows
 
 _NORMALISED = 512  # groups whose rewards decide the scale of a reward model
 _CACHE = "reference.safetensors"
+_METRICS = ("loss", "accuracy", "margin", "chosen_reward", "rejected_reward")
 
 
 def make(run: Run, start: Start) -> Feed:
@@ -57,6 +57,8 @@ def make(run: Run, start: Start) -> Feed:
     train, valid = splits.examples(data.source, data.valid, data.hold_out)
     rows = read(train)
     held_out = read(valid) if valid else None
+    if run.eval_every and held_out:
+        check_best(run, (*_METRICS, *_more_metrics(objective)))
     print(f"{data.source}: {rows.about}")
     parts = {"train": rows} | ({"valid": held_out} if held_out else {})
     beside = {name: _beside(part, rewards) for name, part in parts.items()}
@@ -153,17 +155,11 @@ def _check_model(run, config):
             f"config.model: {type(config).__module__}, but {name} learns a language "
             "model."
         )
-    rates = {
-        f"config.model.{field.name}": getattr(config, field.name)
-        for field in dataclasses.fields(config)
-        if "dropout" in field.name
-    }
-    for where, rate in {**rates, "config.lora.dropout": run.lora.dropout}.items():
-        if rate:
-            raise ValueError(
-                f"{where}: {rate}, 0 allowed: with dropout, the policy differs from "
-                "its reference before it has learnt anything."
-            )
+    check_dropout(
+        run,
+        config,
+        "the policy differs from its reference before it has learnt anything",
+    )
     if objective.whole_batch and run.data.batch < 2:
         raise ValueError(
             f"config.data.batch: {run.data.batch}, at least 2 allowed: kto gives each "
@@ -187,6 +183,13 @@ def _check_groups(objective, rows):
         )
     if len(rows.labels):
         raise ValueError("margin: only a pair has one; rejected is a list of texts.")
+
+
+def _more_metrics(objective) -> tuple[str, ...]:
+    """The metrics of evaluation that only this objective has."""
+    if objective.task == "regress":
+        return ("brier",)
+    return ("kl",) if objective.kind == "kto" else ()
 
 
 def _beside(rows, rewards) -> dict[str, np.ndarray]:

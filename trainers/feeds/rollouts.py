@@ -8,9 +8,9 @@ held-out prompts; the mean of a reward that is 0 or 1 is the rate of success.
 
 import numpy as np
 
-from trainers import evaluation
+from trainers import evaluation, rewards
 from trainers.feeds import companions, text
-from trainers.feeds.feed import Evaluate, Feed
+from trainers.feeds.feed import Evaluate, Feed, check_best, check_dropout
 from trainers.roles import Start
 from trainers.rollouts import prompts as prompts_lib
 from trainers.rollouts.rollouts import Rollouts
@@ -27,11 +27,14 @@ def make(run: Run, start: Start) -> Feed:
     Raises:
       ValueError: the model is no language model; the data are no
         prompts, or too long; numbers of answers do not fit each other; a reward is
-        unknown.
+        unknown, or reads a column that the data lack; the model has dropout.
     """
     data, objective, config = run.data, run.objective, start.config
     text.check_model(run, config)
     _check(run)
+    check_dropout(
+        run, config, "what is learnt is not the distribution that was sampled"
+    )
     tokenizer = text.with_end(run, text.tokenizer_of(run, start))
     text.check_vocabulary(tokenizer, config)
     length = text.window(run, config)
@@ -46,11 +49,16 @@ def make(run: Run, start: Start) -> Feed:
     train, valid = splits.examples(data.source, data.valid, data.hold_out)
     prompts = prompts_lib.read(train, data, tokenizer, longest)
     held_out = prompts_lib.read(valid, data, tokenizer, longest) if valid else []
+    rewards.check_columns(
+        objective.rewards,
+        [(p.where, p.example) for p in (*prompts, *held_out)],
+        objective.reward_errors == "score",
+    )
     inputs = max(len(p.tokens) for p in prompts) + objective.max_new_tokens - 1
     rollouts = Rollouts(run, tokenizer, prompts, inputs, evaluation.rows_at_once(run))
     names = ("reward", "length", "missing_end", *rollouts.part_names)
     if run.eval_every and held_out:
-        _check_best(run, names)
+        check_best(run, names)
     shown: list[str] = []
 
     def evaluate_answers(roles):
@@ -102,13 +110,4 @@ def _check(run):
         raise ValueError(
             f"config.objective.samples: {o.samples}, a divisor of data.batch x "
             f"objective.minibatches = {rows} allowed."
-        )
-
-
-def _check_best(run, names):
-    """Refuses to choose the best model by a metric that evaluation does not have."""
-    if run.best.removeprefix("+") not in names:
-        raise ValueError(
-            f"config.best: {run.best!r}; one of {', '.join(names)} allowed, with a + "
-            "before it where larger is better, such as '+reward'."
         )

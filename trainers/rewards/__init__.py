@@ -1,6 +1,7 @@
 """Rewards: numbers that say how good a sampled answer is.
 
     rewards.make(entries, ...)   the rewards of a config: scores of samples, in parallel
+    rewards.check_columns(...)   refuses examples without the columns that rewards read
     rewards.register(name)       a decorator for a function of your own
     rewards.Sample               what a function reads
 
@@ -9,13 +10,13 @@
 
 import typing
 
-from trainers.rewards.registry import register
+from trainers.rewards.registry import check_columns, register
 from trainers.rewards.sample import Sample
 
 if typing.TYPE_CHECKING:
     from trainers.rewards.scoring import Rewards, make
 
-__all__ = ["Rewards", "Sample", "make", "register"]
+__all__ = ["Rewards", "Sample", "check_columns", "make", "register"]
 
 
 def __getattr__(name: str) -> typing.Any:

@@ -67,7 +67,7 @@ def normalized(text: str) -> str:
 
 def _exact_answer(argument: str) -> Score:
     """Compares the normalized answer with one or several right ones."""
-    field = argument or _FIELD
+    field = _answer_column(argument)
 
     def score(sample: Sample) -> float:
         right = _value(sample, field)
@@ -79,8 +79,7 @@ def _exact_answer(argument: str) -> Score:
 
 def _number_after(argument: str) -> Score:
     """Compares the number after the first marker with that of the example."""
-    marker, _, field = argument.partition("|")
-    field = field or _FIELD
+    marker, field = argument.partition("|")[0], _number_column(argument)
     if not marker.strip():
         raise ValueError("the argument is empty; a marker such as #### allowed.")
 
@@ -180,6 +179,16 @@ def _language(argument: str) -> Score:
     return lambda sample: float(identifier.classify(sample.answer)[0] == argument)
 
 
+def _answer_column(argument: str) -> str:
+    """The column of the right answers."""
+    return argument or _FIELD
+
+
+def _number_column(argument: str) -> str:
+    """The column of the right number; it follows the marker."""
+    return argument.partition("|")[2] or _FIELD
+
+
 def _value(sample: Sample, field: str) -> Any:
     """A field of the example."""
     if field not in sample.example:
@@ -196,4 +205,10 @@ BUILT_IN: dict[str, Callable[[str], Score]] = {
     "number_after": _number_after,
     "regex": _regex,
     "repetition": _repetition,
+}
+
+# The column that a reward reads, by its argument; the others read the answer alone.
+COLUMNS: dict[str, Callable[[str], str]] = {
+    "exact_answer": _answer_column,
+    "number_after": _number_column,
 }

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from trainers.rewards.functions import BUILT_IN, Score
+from trainers.rewards.functions import BUILT_IN, COLUMNS, Score
 from zoo.fields import suggest
 
 MODEL = "model"  # the reward of a model directory, which is no function of text
@@ -86,6 +86,36 @@ def parse(entries: Sequence[str]) -> list[Entry]:
             "allowed."
         )
     return [_entry(text) for text in entries]
+
+
+def check_columns(
+    entries: Sequence[str],
+    examples: Sequence[tuple[str, dict[str, Any]]],
+    some_lack: bool = False,
+) -> None:
+    """Refuses examples without a column that a built-in reward reads.
+
+    Args:
+      entries: of a config.
+      examples: where each is from (file and line), and its columns.
+      some_lack: whether some examples may lack it; those get the score of an error.
+
+    Raises:
+      ValueError: an entry is wrong, or an example lacks its column; the first is named.
+    """
+    read = [
+        (text, COLUMNS[entry.name](entry.argument))
+        for text, entry in zip(entries, parse(entries), strict=True)
+        if entry.name in COLUMNS
+    ]
+    for text, column in read:
+        lack = [one for one in examples if column not in one[1]]
+        if lack and not (some_lack and len(lack) < len(examples)):
+            where, example = lack[0]
+            raise ValueError(
+                f"{where}: no column {column!r}, which config.objective.rewards "
+                f"{text!r} reads.{suggest(column, example)}"
+            )
 
 
 def _entry(text: str) -> Entry:

@@ -15,11 +15,13 @@ class Prompt(NamedTuple):
       tokens: ids, at least one.
       text: its text; that of a chat is what the template writes.
       example: the whole example, with all its columns.
+      where: the place of the example, such as its file and line.
     """
 
     tokens: list[int]
     text: str
     example: dict[str, Any]
+    where: str = ""
 
 
 def read(
@@ -50,7 +52,8 @@ def read(
     found = []
     for row, number in enumerate(rows.numbers):
         tokens = rows.tokens[rows.starts[row] : rows.starts[row + 1]].tolist()
-        example: Any = examples[number][1]
+        where, example = examples[number]
+        assert isinstance(example, dict)
         text = formats.prompts.text_of(example[column], tokenizer)
-        found.append(Prompt(tokens, text, example))
+        found.append(Prompt(tokens, text, example, where))
     return found

@@ -187,7 +187,7 @@ def test_of_several_templates_the_default_is_taken():
 @pytest.mark.parametrize(
     "template, chat_, message",
     [
-        (None, user("a"), "chat_template: None"),
+        (None, user("a"), "chat_template: the tokenizer has none"),
         ("", user("a"), "chat_template: ''"),
         ("{{ messages }}", [], "messages: none, at least 1"),
         ("a", [{"role": "user"}], r"messages\[0\]: .*role and a content"),

@@ -164,9 +164,10 @@ def read(
         tokens = max(len(row.tokens) for row in group) + frame.size
         if tokens > length:
             if too_long == "error":
+                others = "drop" if format.makes == "prompts" else "drop or cut"
                 raise ValueError(
                     f"{where}: {tokens} tokens, at most {length} allowed; "
-                    "config.data.too_long may be drop or cut."
+                    f"config.data.too_long may be {others}."
                 )
             group = [_cut(row, length - frame.size) for row in group]
             first = 1 if format.makes in ("rows", "preferences") else 0

@@ -95,6 +95,8 @@ def template(tokenizer: Tokenizer) -> Template:
         if "default" not in named:
             raise ValueError(f"chat_template: {sorted(named)}, but none named default.")
         source = named["default"]
+    if source is None:
+        raise ValueError("chat_template: the tokenizer has none, and messages need it.")
     if not isinstance(source, str) or not source:
         raise ValueError(f"chat_template: {source!r}, a template allowed.")
     return _template(source)
