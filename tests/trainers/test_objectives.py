@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainers import objectives
+from trainers import feeds, objectives
 from trainers.objectives import Classify, LanguageModel
 from zoo import models, registry
 
@@ -128,7 +128,7 @@ def test_labels_of_texts(task):
 @pytest.mark.parametrize("name", objectives.BY_NAME)
 def test_contract(name):
     objective = objectives.BY_NAME[name]()
-    assert objective.name == name and objective.feed in ("text", "labels", "pairs")
+    assert objective.name == name and objective.feed in feeds.BY_NAME
     assert set(objective.trains) <= objective.needs.keys()
     assert objective.needs[objective.trains[0]] == "model"
 

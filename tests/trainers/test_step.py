@@ -32,9 +32,9 @@ def numbers(commands, tmp_path_factory):
     "case, parts",
     [
         *itertools.product(
-            ("lm", "lora", "dpo", "table with penalties", "grpo", "ppo"),
-            ("1 x 4", "2 x 1", "2 x 2"),
+            ("lm", "lora", "table with penalties"), ("1 x 4", "2 x 1", "2 x 2")
         ),
+        *itertools.product(("dpo", "grpo", "ppo"), ("2 x 2",)),
         ("kto", "2 x 1"),
     ],
 )

@@ -203,6 +203,7 @@ class _Worker:
 
     def start(self, setup: bytes) -> None:
         """Starts the process, in a session of its own: no Ctrl-C reaches it."""
+        self.kill()  # closes the pipes of one that has ended
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
