@@ -29,6 +29,7 @@ _ROUNDS = flags.DEFINE_integer("rounds", 3, "Processes of each side.")
 _STEPS = flags.DEFINE_integer("steps", 12, "Steps of a process; two are not timed.")
 _BATCH = flags.DEFINE_integer("batch", 4, "Rows of a batch.")
 _LENGTH = flags.DEFINE_integer("length", 256, "Tokens of a row.")
+_PARTS = flags.DEFINE_integer("accumulate", 1, "Parts that a batch is cut into.")
 _RANK = flags.DEFINE_integer("rank", 8, "Of A and B.")
 _TARGETS = flags.DEFINE_list("targets", ["all-linear"], "Names of linear maps.")
 _FULL = flags.DEFINE_bool("full", False, "Also our full fine-tuning, for its memory.")
@@ -116,6 +117,7 @@ def write(folder):
         base = str(folder / "base")
         directory.save(base, models.build("transformer_lm", **_SMALL))
     settings = {"base": base, "rate": _RATE, "steps": _STEPS.value, "untimed": _UNTIMED}
+    settings["parts"] = _PARTS.value
     (folder / "settings.json").write_text(json.dumps(settings))
     model, options = _adapted(base)
     adapter_writer.save(folder / "adapter", model, options, base)
@@ -173,7 +175,9 @@ def _trained(folder, model, variables):
     options = Optimizer(lr=_RATE, decay="constant", weight_decay=0.0, beta_2=0.999)
     optimizer = optimizers.build(options, 1, variables)
     strategy = tf.distribute.get_strategy()
-    step = make_step(strategy, {"policy": model}, LanguageModel(), optimizer, variables)
+    roles, objective = {"policy": model}, LanguageModel()
+    parts = _PARTS.value
+    step = make_step(strategy, roles, objective, optimizer, variables, parts)
     ids = np.load(folder / "ids.npy").astype(np.int32)
     batch = {
         "tokens": tf.constant(ids[:, :-1]),
