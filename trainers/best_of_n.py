@@ -21,7 +21,7 @@ import numpy as np
 from absl import flags
 
 from zoo import command, files
-from zoo.fields import at_least
+from zoo.fields import at_least, one_of
 
 with command.quiet_imports():
     from trainers import rewards
@@ -38,7 +38,7 @@ _FIELDS = flags.DEFINE_list(
     "fields", [], "prompt=column, where another column has the prompt."
 )
 _TOO_LONG = flags.DEFINE_string(
-    "too_long", "error", "What happens to a longer prompt: error, drop or cut."
+    "too_long", "error", "What happens to a longer prompt: error or drop."
 )
 _LIMIT = flags.DEFINE_integer("limit", 0, "Prompts to take; 0 is all.")
 _REWARDS = flags.DEFINE_multi_string(
@@ -69,6 +69,8 @@ _KNOBS = command.define_knobs()
 def main(argv):
     del argv
     at_least("--n", _N.value, 1)
+    # a cut prompt asks something else than the one that would be written
+    one_of("--too_long", _TOO_LONG.value, ("drop", "error"))
     command.suggest_model(_MODEL)
     files.refuse_existing(_OUTPUT.value)
     files.check_room(_OUTPUT.value, 0)

@@ -46,7 +46,7 @@ class GRPO(RolloutOptions):
         (with the ratio of answers), "rloo" (with the ratio of answers, without means
         over tokens; its baseline is the mean of the other answers).
       scale: the deviation of rewards that divides: of the "group", the "batch" (all of
-        a rollout), or "none".
+        a rollout), or "none"; "" is "none" for "rloo", and "group" for all others.
       clip_low, clip_high: the ratio is held in [1 - clip_low, 1 + clip_high]; a
         clip_high of 0 is clip_low.
       delta: the largest ratio where the advantage is negative; 0 is off.
@@ -56,9 +56,9 @@ class GRPO(RolloutOptions):
       reference: where the reference comes from: "start", "base" (the model without its
         adapters), or a model directory.
       mask_truncated: whether answers without an end token teach nothing; their rewards
-        stay in the means of their groups.
+        stay in the means of their groups. No divergence holds what teaches nothing.
       dynamic_sampling: whether answers to prompts whose rewards are all equal are left
-        out of the means. They are not replaced by others.
+        out of the means. They are not replaced by others, and no divergence holds them.
     """
 
     name: ClassVar[str] = "grpo"
@@ -66,7 +66,7 @@ class GRPO(RolloutOptions):
 
     samples: int = 8
     aggregation: str = "dapo"
-    scale: str = "group"
+    scale: str = ""
     clip_low: float = 0.2
     clip_high: float = 0.0
     delta: float = 0.0
@@ -80,7 +80,7 @@ class GRPO(RolloutOptions):
     def __post_init__(self):
         RolloutOptions.__post_init__(self)
         one_of("objective.aggregation", self.aggregation, AGGREGATIONS)
-        check_groups(self.samples, self.scale)
+        check_groups(self.samples, self._scale)
         check_fraction("objective.clip_low", self.clip_low)
         for field in ("clip_high", "delta", "kl_coefficient"):
             at_least(f"objective.{field}", getattr(self, field), 0)
@@ -104,6 +104,11 @@ class GRPO(RolloutOptions):
         return {"policy": "model", **reference}
 
     @property
+    def _scale(self) -> str:
+        """Which deviation divides."""
+        return self.scale or ("none" if self.aggregation == "rloo" else "group")
+
+    @property
     def _clip_high(self) -> float:
         """How far above 1 the ratio may be."""
         return self.clip_high or self.clip_low
@@ -125,8 +130,8 @@ class GRPO(RolloutOptions):
           `advantages` float32 [N, T], and the `weights` of the tokens that teach.
         """
         weights_NT, rewards_N = rollout["weights"], rollout["rewards"]
-        alone = self.aggregation == "rloo" or self.scale == "none"
-        advantages_N = of_groups(rewards_N, self.samples, self.scale, alone)
+        alone = self.aggregation == "rloo" or self._scale == "none"
+        advantages_N = of_groups(rewards_N, self.samples, self._scale, alone)
         if self.kl_coefficient and self._place == "reward":
             k1_NT = kl_lib.k1(rollout["own_logprobs"], rollout["reference_logprobs"])
             k1_N = tf.reduce_sum(tf.where(weights_NT > 0, k1_NT, 0.0), -1)

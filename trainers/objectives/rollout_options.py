@@ -25,7 +25,7 @@ class RolloutOptions:
       missing_end: what is added to the reward of an answer without an end token.
       reward_timeout: seconds that the rewards of one answer may take.
       reward_errors: "stop" ends the run at a reward that fails; "score" gives the
-        answer `error_reward`.
+        part that failed the score `error_reward`, before its weight.
       error_reward: see `reward_errors`.
     """
 

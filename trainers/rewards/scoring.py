@@ -96,7 +96,7 @@ def make(
         finite number: "stop" raises a ValueError, "score" gives the part the score
         `error_reward`, and counts it. A function that takes too long leaves the parts
         behind it unknown, and they get the same score.
-      error_reward: see `errors`.
+      error_reward: see `errors`; it stands before the weight of the part.
       tokenizer: the `Tokenizer` of the tokens in samples; only "model:DIR" needs it.
 
     Raises:
@@ -107,6 +107,12 @@ def make(
     one_of("reward_errors", errors, ERRORS)
     if not timeout > 0:
         raise ValueError(f"reward_timeout: {timeout}, above 0 allowed.")
+    for entry in parsed:
+        if errors == "score" and entry.weight < 0 and error_reward < 0:
+            raise ValueError(
+                f"error_reward: {error_reward}, 0 or above allowed beside the weight "
+                f"{entry.weight:g} of {entry.name}: a failure would be paid for."
+            )
     texts = [entry for entry in parsed if entry.name != registry.MODEL]
     pool = None
     if texts:

@@ -157,6 +157,18 @@ def test_equal_rewards_teach_ppo_nothing_where_the_critic_is_right():
     assert gradients(objective, roles, batch).any()
 
 
+def test_the_baseline_of_rloo_is_the_mean_of_the_others():
+    objective = GRPO(samples=4, aggregation="rloo")
+    batch = learnt_batch(objective, made(objective), REWARDS)
+    of_groups_GS = REWARDS.reshape(-1, 4)
+    others_GS = (of_groups_GS.sum(1, keepdims=True) - of_groups_GS) / 3
+    wanted_N = (of_groups_GS - others_GS).ravel()
+    found_N = tf.reduce_sum(batch["advantages"], -1) / tf.reduce_sum(
+        batch["weights"], -1
+    )
+    np.testing.assert_allclose(found_N, wanted_N, atol=1e-6)
+
+
 @pytest.mark.parametrize("scale", ["group", "batch", "none"])
 def test_a_shift_of_all_rewards_changes_nothing_in_grpo(scale):
     objective = GRPO(samples=4, scale=scale, kl_coefficient=0.1)

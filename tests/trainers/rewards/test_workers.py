@@ -225,6 +225,11 @@ def test_refused_before_the_first_sample(entries, message):
         rewards.make(entries)
 
 
+def test_a_failure_is_never_paid_for():
+    with pytest.raises(ValueError, match="error_reward: -1.*the weight -0.5 of cont"):
+        rewards.make(["-0.5 contains:x"], errors="score", error_reward=-1.0)
+
+
 def test_wrong_options():
     with pytest.raises(ValueError, match="reward_timeout: 0"):
         rewards.make(["1 json_valid"], timeout=0)
