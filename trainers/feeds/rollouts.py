@@ -49,12 +49,13 @@ def make(run: Run, start: Start) -> Feed:
     train, valid = splits.examples(data.source, data.valid, data.hold_out)
     prompts = prompts_lib.read(train, data, tokenizer, longest)
     held_out = prompts_lib.read(valid, data, tokenizer, longest) if valid else []
+    asked = (*prompts, *held_out)
     rewards.check_columns(
         objective.rewards,
-        [(p.where, p.example) for p in (*prompts, *held_out)],
+        [(p.where, p.example) for p in asked],
         objective.reward_errors == "score",
     )
-    inputs = max(len(p.tokens) for p in prompts) + objective.max_new_tokens - 1
+    inputs = max(len(p.tokens) for p in asked) + objective.max_new_tokens - 1
     rollouts = Rollouts(run, tokenizer, prompts, inputs, evaluation.rows_at_once(run))
     names = ("reward", "length", "missing_end", *rollouts.part_names)
     if run.eval_every and held_out:

@@ -57,6 +57,15 @@ class ModelReward:
 
         self._values = values
 
+    def check_length(self, tokens: int) -> None:
+        """Raises ValueError where prompt and answer may have too many tokens."""
+        if self._limit and tokens > self._limit:
+            raise ValueError(
+                f"rewards: model:{self._where} reads at most {self._limit} tokens, but "
+                f"a prompt with its answer may have {tokens}; lower "
+                "objective.max_new_tokens, or drop long prompts by data.length."
+            )
+
     def __call__(self, samples: Sequence[Sample]) -> np.ndarray:
         """The value of each sample, float64 [N].
 

@@ -57,6 +57,15 @@ class Rewards:
                 self._fail(failure, samples[number])
         return np.where(np.isfinite(parts_NP), parts_NP, self._error_reward)
 
+    def check_length(self, tokens: int) -> None:
+        """Refuses a model that cannot read so many tokens of prompt and answer.
+
+        Raises:
+          ValueError: names the model, the tokens, and its limit.
+        """
+        for model in self._models.values():
+            model.check_length(tokens)
+
     def close(self) -> None:
         """Ends the worker processes; a second call does nothing."""
         if self._pool is not None:

@@ -65,6 +65,7 @@ class Rollouts:
             objective.error_reward,
             tokenizer,
         )
+        self._rewards.check_length(longest + 1)  # the last token is no input
         self.kl_coefficient = keras.Variable(
             objective.kl_coefficient,
             dtype="float32",

@@ -64,6 +64,9 @@ def test_what_is_refused(folder, tokenizer):
         rewards.make([f"1 model:{folder / 'reward'}"])
     with rewards.make([f"1 model:{folder / 'reward'}"], tokenizer=tokenizer) as made:
         assert made([]).shape == (0, 1)
+        made.check_length(32)
+        with pytest.raises(ValueError, match="at most 32 tokens, .* may have 33"):
+            made.check_length(33)
         with pytest.raises(ValueError, match="33 tokens, 1 to 32 allowed: prompt 'p'"):
             made([Sample("p", "a", [1] * 33, False, {})])
 
