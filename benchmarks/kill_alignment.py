@@ -142,7 +142,8 @@ def measure(method: str, kills: int, seed: int, folder) -> Outcome:
                         process.wait_for("start", leave=True)
                         if phase != "model":  # the first evaluation writes one
                             time.sleep(rng.uniform(0, seconds / _PARTS))
-                        process.wait_for(phase, most=2 * seconds / _PARTS)
+                        # a new process traces first, which takes longer than a part
+                        process.wait_for(phase, most=seconds)
                         time.sleep(rng.choice((0, rng.uniform(0, 0.02))))
                     killed_in = process.kill()
                     if killed_in:
