@@ -64,11 +64,15 @@ def make_step(
             def part(i):
                 return gradients({k: x[i] for k, x in parts.items()})
 
-            # a loop, or all parts' activations would live at the same time
+            # a loop, or all parts' activations would live at the same time; it would
+            # also start beside the first part, since only the additions need its sums
+            first = part(0)
+            with tf.control_dependencies(tf.nest.flatten(first)):
+                start = tf.identity(1)
             _, sums = tf.while_loop(
                 lambda i, _: i < accumulate,
                 lambda i, sums: (i + 1, add(sums, part(i))),
-                (1, part(0)),
+                (start, first),
                 parallel_iterations=1,
             )
         if replicas > 1:
