@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import resource
 import statistics
 import sys
@@ -27,7 +28,13 @@ class Clock(transformers.TrainerCallback):
         self.times.append(time.perf_counter())
 
 
+def peak():
+    """The most resident memory so far, in bytes."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def main(folder):
+    imported = peak()
     settings = json.loads((folder / "settings.json").read_text())
     torch.set_num_threads(settings["threads"])
     model = transformers.AutoModelForCausalLM.from_pretrained(
@@ -36,7 +43,8 @@ def main(folder):
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "base")
 
     def reward(completions, **columns):
-        return [float("a" in text) for text in completions]
+        found = (re.search(settings["pattern"], text) for text in completions)
+        return [float(match is not None) for match in found]
 
     args = trl.GRPOConfig(
         output_dir=str(folder / "trl"),
@@ -74,9 +82,8 @@ def main(folder):
     )
     trainer.train()
     times = [b - a for a, b in zip(clock.times, clock.times[1:], strict=False)]
-    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = statistics.median(times[settings["untimed"] :])
-    print(json.dumps({"seconds": seconds, "peak": peak}))
+    print(json.dumps({"seconds": seconds, "imported": imported, "peak": peak()}))
 
 
 if __name__ == "__main__":

@@ -30,8 +30,7 @@ from absl import flags
 from zoo import command
 
 with command.quiet_imports():
-    from sklearn.model_selection import GroupShuffleSplit
-
+    from benchmarks.preference_pairs import by_id, read, split
     from configs import dpo_lora, reward
     from trainers import loop
     from trainers.evaluation import preferences
@@ -39,7 +38,6 @@ with command.quiet_imports():
     from trainers.run import Optimizer, Run
     from trainers.run_flags import run_app
     from zoo import directory
-    from zoo.data import sources
     from zoo.fields import one_of
     from zoo.metrics import bootstrap
 
@@ -55,7 +53,6 @@ _STEPS = flags.DEFINE_integer("steps", 0, "Of training; 0 is the config's number
 _FULL = flags.DEFINE_bool("full", False, "The reward model learns all weights.")
 _WRITE = flags.DEFINE_string("write", "", "A folder for runs and results.json.")
 
-_TEST, _SEED = 0.2, 0
 _LORA_RATE = 1e-4  # of the reward model: adapters need more than all weights
 
 
@@ -168,31 +165,6 @@ def of_model(show, name: str, found: Scored) -> None:
         show(name, score, found.right[measure], margins_E)
 
 
-def read(source: str) -> list[dict]:
-    """The pairs.
-
-    Raises:
-      ValueError: a row is broken, or has a column less.
-    """
-    rows = []
-    for where, example in sources.numbered(source):
-        if isinstance(example, ValueError):
-            raise example
-        for name in ("id", "prompt", "chosen", "rejected"):
-            if name not in example:
-                raise ValueError(f"{where}: no column {name!r}.")
-        rows.append({n: example[n] for n in ("id", "prompt", "chosen", "rejected")})
-    return rows
-
-
-def split(rows: list[dict]) -> tuple[list[dict], list[dict]]:
-    """Training and test pairs, which share no id."""
-    ids = [str(row["id"]) for row in rows]
-    cut = GroupShuffleSplit(n_splits=1, test_size=_TEST, random_state=_SEED)
-    train, test = next(cut.split(rows, groups=ids))
-    return [rows[i] for i in train], [rows[i] for i in test]
-
-
 def runs(method: str, source: str, length: int) -> Run:
     """The Run of a method: its config, on the training pairs, without evaluation."""
     run = dpo_lora.get_config()
@@ -232,12 +204,6 @@ def scored(where, source: str) -> tuple[Scored, int]:
     margins_E = np.asarray(found.measures["margin"].rows_N)
     dropped = found.facts["dropped"]
     return Scored(np.array(found.numbers), margins_E, right, dropped), length
-
-
-def by_id(values_E, ids_E) -> np.ndarray:
-    """The sum and the number of the values of each id, [I, 2]."""
-    _, at_E = np.unique(ids_E, return_inverse=True)
-    return np.stack([np.bincount(at_E, values_E), np.bincount(at_E)], 1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,11 @@
-"""Draws training curves: python -m trainers.plot --workdir=W --output=curve.png"""
+"""Draws training curves: python -m trainers.plot --workdir=W --output=curve.png
+
+    python -m trainers.plot --workdir=runs/ppo --workdir=runs/grpo --output=curve.png \
+        --metric=reward --metric=kl --metric=length
+
+Each metric has a panel, with the lines of all runs that logged it. The metrics of
+rollouts need no prefix: `reward` also is `rollout/reward`.
+"""
 
 import pathlib
 
@@ -9,6 +16,9 @@ from zoo import command
 
 _WORKDIR = flags.DEFINE_multi_string(
     "workdir", None, "A run; may repeat.", required=True
+)
+_METRIC = flags.DEFINE_multi_string(
+    "metric", ["loss"], "What is drawn, such as accuracy or reward; may repeat."
 )
 _OUTPUT = flags.DEFINE_string("output", None, "A .png or .svg file.", required=True)
 
@@ -32,23 +42,55 @@ def main(argv):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for name, lines in runs.items():
-        for split, style in (("train", "-"), ("eval", "o--")):
-            points = [
-                (line["step"], line["loss"])
-                for line in lines
-                if line["split"] == split and line.get("loss") is not None
-            ]
-            if points:
-                axes.plot(*zip(*points, strict=True), style, label=f"{name}, {split}")
-    if not axes.lines:
-        raise ValueError(f"--workdir: no loss was logged yet in {', '.join(runs)}.")
-    axes.set(xlabel="step", ylabel="loss (nats a token)")
-    axes.grid(alpha=0.3)
-    axes.legend()
+    metrics = list(dict.fromkeys(_METRIC.value))
+    figure, panels = plt.subplots(
+        len(metrics),
+        figsize=(7, 1 + 3 * len(metrics)),
+        sharex=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for metric, axes in zip(metrics, panels[:, 0], strict=True):
+        for name, lines in runs.items():
+            for split, style in (("train", "-"), ("eval", "o--")):
+                points = _points(lines, split, metric)
+                if points:
+                    label = f"{name}, {split}"
+                    axes.plot(*zip(*points, strict=True), style, label=label)
+        if not axes.lines:
+            raise ValueError(_nothing(metric, runs))
+        axes.set(ylabel="loss (nats a token)" if metrics == ["loss"] else metric)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    panels[-1, 0].set(xlabel="step")
     figure.savefig(output, dpi=110)
     print(output)
+
+
+def _points(lines, split, metric) -> list[tuple[int, float]]:
+    """The steps at which a metric was logged, and its values."""
+    return [
+        (line["step"], line[name])
+        for line in lines
+        for name in (metric, f"rollout/{metric}")
+        if line["split"] == split and line.get(name) is not None
+    ]
+
+
+def _nothing(metric, runs) -> str:
+    """The message for a metric that no run has logged."""
+    logged = {
+        name.removeprefix("rollout/")
+        for lines in runs.values()
+        for line in lines
+        for name in line.keys() - {"step", "split"}
+    }
+    if metric == "loss" or not logged:
+        return f"--workdir: no {metric} was logged yet in {', '.join(runs)}."
+    return (
+        f"--metric: {metric!r} was not logged in {', '.join(runs)}; allowed: "
+        f"{', '.join(sorted(logged))}."
+    )
 
 
 def run():

@@ -282,6 +282,18 @@ def test_plot(commands, trained, tmp_path):
     work = f"--workdir={folder}"
     done = commands("trainers.plot", work, f"--output={tmp_path}/c.png")
     assert done.code == 0 and (tmp_path / "c.png").stat().st_size > 5000, done.out
+    rollouts = tmp_path / "rollouts"
+    rollouts.mkdir()
+    (rollouts / "metrics.jsonl").write_text(
+        '{"step": 1, "split": "train", "rollout/reward": 0.5, "loss": 2}\n'
+        '{"step": 1, "split": "eval", "reward": 0.25}\n'
+    )
+    panels = [f"--workdir={rollouts}", "--metric=reward", "--metric=loss"]
+    done = commands("trainers.plot", *panels, f"--output={tmp_path}/c.svg")
+    assert done.code == 0, done.out
+    drawn = (tmp_path / "c.svg").read_text()
+    for words in ("reward", "loss", "rollouts, train", "rollouts, eval"):
+        assert f"<!-- {words} -->" in drawn, words
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "metrics.jsonl").write_text('{"step": 1, "split": "train"}\n{\n')
@@ -289,6 +301,7 @@ def test_plot(commands, trained, tmp_path):
         ([work, "--output=/no/such/x.png"], "--output: /no/such: there is no such"),
         ([work, f"--output={tmp_path}/x.bmp"], "a file *.png or *.svg allowed"),
         ([f"--workdir={broken}", "--output=x.png"], "metrics.jsonl, line 2: is broken"),
+        ([*panels, "--metric=kl", "--output=x.png"], "allowed: loss, reward."),
         (["--workdir=/no", "--output=x.png"], "/no/metrics.jsonl: there is no such"),
     ):
         done = commands("trainers.plot", *args)
