@@ -211,7 +211,11 @@ class EncoderDecoder(Seq2Seq):
             options = blocks, training, scores, None, bias
             return attention.causal(q, k, v, batch, heads, heads, *options)
 
-        x_ND = self._embedded(tokens_BT, training)
+        x_BTD, places_T = (
+            self.embedding.call(tokens_BT),
+            tf.range(tf.shape(tokens_BT)[1]),
+        )
+        x_ND = self.decoder.start(x_BTD, places_T, training)
         for block in self.decoder.blocks:
             k, v = block.cross_attention.source(encoded, training)
 
@@ -301,11 +305,6 @@ class EncoderDecoder(Seq2Seq):
             x_BD = block.call(x_BD, attend, attend_source)
         features = self._scaled(self.decoder.end(x_BD))
         return self.logits(features), [*state[:fixed], *new]
-
-    def _embedded(self, tokens_BT, training):
-        """The input [B * T, D] of the decoder's first block."""
-        positions_T = tf.range(tf.shape(tokens_BT)[1])
-        return self.decoder.start(self.embedding.call(tokens_BT), positions_T, training)
 
     def _bias(self, stack, T):
         """The bias of self-attention's scores in a stack, or None."""
