@@ -2,6 +2,7 @@
 
 A knob's name, dtype, default, range and help stand here once, in the fields of
 `GenerationConfig`. Requests, signatures, flags and documents read them from `KNOBS`.
+Those of beam search stand in `SEARCH`, and have the tensors [B] of all numbers.
 """
 
 import dataclasses
@@ -12,6 +13,20 @@ from zoo.fields import from_fields
 
 INT32, INT64 = 2**31 - 1, 2**63 - 1
 _TRANSFORMERS_TOP_K = 50  # of a file with `do_sample` and without `top_k`
+MOST_BEAMS = 64  # the memory of a search grows with its beams
+# the values of `early_stopping` in a generation_config.json, by their number here
+_EARLY_STOPPING = (False, True, "never")
+# field here -> name in a generation_config.json
+_TRANSFORMERS_NAMES = {
+    "beams": "num_beams",
+    "length_penalty": "length_penalty",
+    "early_stopping": "early_stopping",
+    "num_return_sequences": "num_return_sequences",
+    "no_repeat_ngram": "no_repeat_ngram_size",
+    "forced_bos_token_id": "forced_bos_token_id",
+    "forced_eos_token_id": "forced_eos_token_id",
+    "bad_words_ids": "bad_words_ids",
+}
 
 
 class Range(NamedTuple):
@@ -35,6 +50,8 @@ class Range(NamedTuple):
     def __str__(self):
         if self.high == INT64:
             return "integers of 64 bits"
+        if self.low == -math.inf:
+            return "finite numbers"
         if self.high in (math.inf, INT32):
             return f"above {self.low}" if self.above else f"at least {self.low}"
         if self.above:
@@ -67,12 +84,25 @@ class Knob(NamedTuple):
 def _knob(default: Any, dtype: str, range: Range | None, help: str) -> Any:
     """A field of `GenerationConfig` that is a knob."""
     metadata = {"dtype": dtype, "range": range, "help": help}
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata={"knob": metadata})
+
+
+def _search(default: Any, dtype: str, range: Range, help: str) -> Any:
+    """A field of `GenerationConfig` that is a knob of beam search."""
+    metadata = {"dtype": dtype, "range": range, "help": help}
+    return dataclasses.field(default=default, metadata={"search": metadata})
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class GenerationConfig:
-    """The value of every knob of generation."""
+    """The value of every knob of generation, and the rules of a model directory.
+
+    Attributes:
+      forced_bos_token_id: the token after a start token; -1 is none.
+      forced_eos_token_id: the last token of an answer of max_new_tokens; several are
+        alternatives, and there may be none.
+      bad_words_ids: sequences of tokens that no answer has.
+    """
 
     max_new_tokens: int = _knob(
         64, "int32", Range(1, INT32), "The most tokens of an answer."
@@ -110,11 +140,46 @@ class GenerationConfig:
     stop: tuple[str, ...] = _knob(
         (), "string", None, "Strings that end an answer; the answer leaves them out."
     )
+    beams: int = _search(
+        1,
+        "int32",
+        Range(1, MOST_BEAMS),
+        "Continues so many texts, and keeps the likeliest; 1 is no search.",
+    )
+    length_penalty: float = _search(
+        1.0,
+        "float32",
+        Range(-math.inf, math.inf, above=True),
+        "A beam's score is its log-probability / length ** length_penalty.",
+    )
+    early_stopping: int = _search(
+        0,
+        "int32",
+        Range(0, 2),
+        "Ends a search: 0 when its best beam is worse than all answers, "
+        "1 when it has as many answers as beams, 2 when no beam can become better.",
+    )
+    num_return_sequences: int = _search(
+        1, "int32", Range(1, MOST_BEAMS), "The answers of a search; at most `beams`."
+    )
+    no_repeat_ngram: int = _search(
+        0, "int32", Range(0, INT32), "No n-gram of this size twice; 0 is off."
+    )
+    forced_bos_token_id: int = -1
+    forced_eos_token_id: tuple[int, ...] = ()
+    bad_words_ids: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self):
         if isinstance(self.stop, str):
             self.stop = (self.stop,)
-        for knob in NUMBERS:
+        if self.early_stopping in _EARLY_STOPPING:
+            self.early_stopping = _EARLY_STOPPING.index(self.early_stopping)
+        if any(not word or min(word) < 0 for word in self.bad_words_ids):
+            raise ValueError(
+                f"bad_words_ids: {self.bad_words_ids}, sequences of at least one id "
+                "from 0 on allowed."
+            )
+        for knob in NUMBERS + SEARCH:
             value = getattr(self, knob.name)
             if not knob.range.holds(value):
                 raise ValueError(f"{knob.name}: {value}, {knob.range} allowed.")
@@ -138,6 +203,14 @@ class GenerationConfig:
         """The fields as transformers reads them: `do_sample` false is temperature 0."""
         value = dataclasses.asdict(self)
         del value["seed"]
+        for field in dataclasses.fields(self):
+            if field.name in _TRANSFORMERS_NAMES:
+                changed = value.pop(field.name) != field.default
+                if changed:
+                    name = _TRANSFORMERS_NAMES[field.name]
+                    value[name] = getattr(self, field.name)
+        if "early_stopping" in value:
+            value["early_stopping"] = _EARLY_STOPPING[self.early_stopping]
         stop = list(value.pop("stop"))
         if stop:
             value["stop_strings"] = stop
@@ -156,8 +229,17 @@ class GenerationConfig:
         Raises:
           ValueError: a field has a wrong type or value; `where` is in the message.
         """
-        known = {f.name for f in dataclasses.fields(cls)}
-        fields = {k: v for k, v in value.items() if k in known and v is not None}
+        names = {f.name: f.name for f in dataclasses.fields(cls)} | _TRANSFORMERS_NAMES
+        fields = {k: value[v] for k, v in names.items() if value.get(v) is not None}
+        early = fields.get("early_stopping", False)
+        if not (isinstance(early, bool) or early == "never"):
+            raise ValueError(
+                f'{where}: early_stopping: {early!r}, false, true or "never" allowed.'
+            )
+        fields["early_stopping"] = _EARLY_STOPPING.index(early)
+        forced = fields.get("forced_eos_token_id")
+        if isinstance(forced, int):
+            fields["forced_eos_token_id"] = [forced]
         stop = value.get("stop_strings") or []
         fields["stop"] = [stop] if isinstance(stop, str) else stop
         if not value.get("do_sample", False):
@@ -197,18 +279,24 @@ def _mixed(x: int) -> int:
     return x ^ x >> 31
 
 
-KNOBS = tuple(
-    Knob(field.name, default=field.default, **field.metadata)
-    for field in dataclasses.fields(GenerationConfig)
-)
+def _table(kind: str) -> tuple[Knob, ...]:
+    """The knobs of a kind, in the order of the fields."""
+    return tuple(
+        Knob(field.name, default=field.default, **field.metadata[kind])
+        for field in dataclasses.fields(GenerationConfig)
+        if kind in field.metadata
+    )
+
+
+KNOBS = _table("knob")
 NUMBERS = tuple(knob for knob in KNOBS if knob.range)
+SEARCH = _table("search")
 
 
 def _document():
     """Lists the knobs in the docstring, where `help` shows them."""
-    lines = [f"  {knob.name}: {knob.about()}" for knob in KNOBS]
-    text = "\n    ".join(["Attributes:", *lines])
-    GenerationConfig.__doc__ = f"{GenerationConfig.__doc__}\n\n    {text}\n"
+    about = "".join(f"      {knob.name}: {knob.about()}\n" for knob in KNOBS + SEARCH)
+    GenerationConfig.__doc__ = f"{GenerationConfig.__doc__.rstrip()}\n{about}"
 
 
 _document()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from zoo.decode import sampling
+from zoo.decode.rules import History
 from zoo.layers import batch_invariant
 
 
@@ -46,6 +47,7 @@ def decode(
     in_place=True,
     samples=1,
     sampled_logprobs=False,
+    rules=None,
 ):
     """Continues each row until its end token, a stop, or its limit.
 
@@ -68,6 +70,7 @@ def decode(
         B of the result.
       sampled_logprobs: whether to compute them; they cost a softmax for each token,
         and with top-k or top-p also a sort.
+      rules: the `Rules` of the answers, one row for each; None is none.
 
     Returns:
       `Decoded`.
@@ -84,13 +87,16 @@ def decode(
     logits_BV = _repeated(logits_BV, samples)
     state = [_repeated(x, samples) if len(x.shape) else x for x in state]
     V = min(vocab_size or logits_BV.shape[-1], logits_BV.shape[-1])
+    prompt = [
+        _repeated(x, samples) for x in History.first(model, tokens_BT, lengths_B)
+    ]
     seen_BV = tf.cond(
         penalised,
-        lambda: _repeated(_seen(tokens_BT, lengths_B, V), samples),
+        lambda: History(*prompt, tf.zeros((B, 1), tf.int32), 0).seen(V),
         lambda: tf.zeros((B, 0), tf.bool),
     )
 
-    def pick(i, logits_BV, seen_BV):
+    def pick(i, logits_BV, seen_BV, tokens_BN):
         # only the choice leaves out the rows behind the tokenizer's tokens
         known_BV = logits_BV[:, :V]
         adjusted_BV = tf.cond(
@@ -98,6 +104,10 @@ def decode(
             lambda: sampling.penalise(known_BV, seen_BV, knobs.repetition_penalty),
             lambda: known_BV,
         )
+        if rules is not None:
+            last_B = knobs.max_new_tokens == i + 1
+            history = History(*prompt, tokens_BN, i)
+            adjusted_BV = rules.apply(adjusted_BV, history, last_B)
         token_B = sampling.choose(adjusted_BV, knobs, uniform_BN[:, i])
         chosen_B = tf.gather(logits_BV, token_B, batch_dims=1)
         logprobs = [chosen_B - batch_invariant.log_sum_exp(logits_BV)]
@@ -134,7 +144,7 @@ def decode(
 
     def body(i, token_B, seen_BV, out, *state):
         logits_BV, state = model.step(token_B, state, in_place)
-        token_B, logprobs, seen_BV = pick(i, logits_BV, seen_BV)
+        token_B, logprobs, seen_BV = pick(i, logits_BV, seen_BV, out.tokens)
         return i + 1, token_B, seen_BV, write(i, out, token_B, logprobs), *state
 
     nothing = tf.zeros((B,), tf.bool)
@@ -145,7 +155,7 @@ def decode(
         nothing,
         nothing,
     )
-    token_B, logprobs, seen_BV = pick(0, logits_BV, seen_BV)
+    token_B, logprobs, seen_BV = pick(0, logits_BV, seen_BV, out.tokens)
     out = write(0, out, token_B, logprobs)
     loop = (tf.constant(1), token_B, seen_BV, out, *state)
     loop = tf.while_loop(
@@ -177,15 +187,3 @@ def _repeated(x, samples):
 def _any_batch(x):
     """The shape of a tensor with an unknown number of rows; () of a scalar."""
     return tf.TensorShape([None, *x.shape[1:]] if len(x.shape) else [])
-
-
-def _seen(tokens_BT, lengths_B, V):
-    """Which tokens the prompt of each row has, bool [B, V]."""
-    B, T = tf.unstack(tf.shape(tokens_BT))
-    real = tf.sequence_mask(lengths_B, T)
-    rows = tf.repeat(tf.range(B), T)
-    at = tf.stack([rows, tf.reshape(tokens_BT, [-1])], 1)
-    at = tf.boolean_mask(at, tf.reshape(real, [-1]))
-    return tf.tensor_scatter_nd_update(
-        tf.zeros((B, V), tf.bool), at, tf.fill([tf.shape(at)[0]], True)
-    )

@@ -18,7 +18,7 @@ class Stops:
     """
 
     def __init__(self, stop_BS: tf.Tensor, pieces):
-        self._pieces = pieces
+        self._stop_BS, self._pieces = stop_BS, pieces
         self._length_BS = tf.strings.length(stop_BS)
         self._longest = tf.reduce_max(self._length_BS)
         self._stop_BSL = _bytes(stop_BS, self._longest)
@@ -41,6 +41,10 @@ class Stops:
         return tf.cond(
             self._longest > 0, search, lambda: tf.zeros_like(count_B, tf.bool)
         )
+
+    def repeated(self, times) -> "Stops":
+        """The stop strings of a batch that has each row so many times."""
+        return Stops(tf.repeat(self._stop_BS, times, 0), self._pieces)
 
     def cut(self, text_B, tokens_BN: tf.Tensor, count_B: tf.Tensor) -> tf.Tensor:
         """The texts of the tokens up to the first stop string."""
