@@ -41,9 +41,7 @@ class Sides(NamedTuple):
     prefix: str = ""
 
 
-def sides(
-    config: Any, source: Tokenizer, target: Tokenizer, prefix: str = ""
-) -> Sides:
+def sides(config: Any, source: Tokenizer, target: Tokenizer, prefix: str = "") -> Sides:
     """The `Sides` of a model.
 
     Args:
@@ -78,6 +76,12 @@ def limits(config: Any, length: int = 0) -> tuple[int, int]:
         for limit in (config.source_limit, config.context)
     )
     return source, target
+
+
+def sources(made: rows.Rows) -> list[list[int]]:
+    """The tokens of each source, as the encoder reads them."""
+    bounds = zip(made.starts[:-1:2], made.starts[1::2], strict=True)
+    return [made.tokens[first:last].tolist() for first, last in bounds]
 
 
 def _row(values: dict[str, Any], given: Sides) -> list[rows.Row]:
