@@ -24,7 +24,8 @@ def define() -> dict[str, Any]:
             "format",
             None,
             "How examples become tokens: lm (documents), chat, instruction, prompt; "
-            "pair, classify, tag, preference, seq2seq. Default: that of the model's task.",
+            "pair, classify, tag, preference, seq2seq. Default: that of the "
+            "model's task.",
         ),
         "fields": flags.DEFINE_list(
             "fields", None, "field=column, where a format's field has another column."

@@ -130,7 +130,7 @@ def test_a_prefix_stands_before_each_source(tokenizer, tmp_path):
 @pytest.mark.parametrize(
     "row, fields, message",
     [
-        ({"en": " ", "de": "x"}, {}, "rows.jsonl:1: source: the text is empty"),
+        ({"en": " ", "de": "x"}, {}, "rows.jsonl, line 1: source: the text is empty"),
         ({"en": "x", "de": ""}, {}, "target: the text is empty"),
         ({"en": "x"}, {}, "no column 'de'"),
         ({"en": "ab " * 90, "de": "x"}, {}, "source of .* tokens, at most 64 allowed"),

@@ -57,8 +57,8 @@ def sides(config: Any, source: Tokenizer, target: Tokenizer, prefix: str = "") -
     for side, tokenizer in (("source", source), ("target", target)):
         if tokenizer.end_id is None:
             raise ValueError(
-                f"tokenizer of the {side}: no token ends a text, and an encoder-decoder "
-                "needs one; name it as eos_token."
+                f"tokenizer of the {side}: no token ends a text, and an "
+                "encoder-decoder needs one; name it as eos_token."
             )
     frames = [framing.frame(tokenizer, config) for tokenizer in (source, target)]
     return Sides(source, target, *frames, config.start_id, prefix)
