@@ -2,7 +2,7 @@
 
 Every Config states the kind of its model once:
 
-    task     "generate", "embed", "classify", "regress", "tag" or "fill_mask"
+    task     "generate", "seq2seq", "embed", "classify", "regress", "tag" or "fill_mask"
     reads    "text" or "features" (a row of numbers)
 
 Signatures, feeds, evaluation and commands dispatch on these two fields, and never on

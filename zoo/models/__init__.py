@@ -7,6 +7,7 @@ and `names` are those of the registry.
 from zoo.models import (
     bag_of_words,
     dense_net,
+    encoder_decoder,
     headed,
     keras_hub_lm,
     recurrent_lm,
@@ -20,6 +21,7 @@ __all__ = [
     "bag_of_words",
     "build",
     "dense_net",
+    "encoder_decoder",
     "headed",
     "keras_hub_lm",
     "names",

@@ -160,6 +160,11 @@ class Config:
         return self.head_width or self.width // self.heads
 
     @property
+    def scale(self) -> float:
+        """The factor of attention's products; 0 is that of the head's width."""
+        return self.query_scalar**-0.5 if self.query_scalar else 0.0
+
+    @property
     def feature_width(self) -> int:
         """The width of what the head reads."""
         return self.width

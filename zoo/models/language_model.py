@@ -1,17 +1,54 @@
-"""The part that all language models share: the head, and the way to Keras and back."""
+"""What all models that predict tokens share: the head, and the way to Keras and back.
+
+`LanguageModel` continues a text. `Seq2Seq` answers a source with a target.
+"""
 
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from zoo import registry
+from zoo import registry, shapes
 from zoo.layers import pooling
 from zoo.layers.embedding import Embedding
 from zoo.layers.linear import Linear, read
 
 
-class LanguageModel(registry.ConfigSerializable, keras.Model):
+class _TokenModel(registry.ConfigSerializable, keras.Model):
+    """A model with a Config, an embedding of what it predicts, and a head."""
+
+    embedding: Embedding
+    untied_head: Linear | None
+
+    def __init__(self, config: Any, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+
+    def logits(self, x):
+        """Float32 logits [..., V] of features [..., D]."""
+        weight_VD, bias_V = self.head()
+        flat = tf.reshape(x, (-1, weight_VD.shape[1]))
+        y = tf.matmul(flat, tf.cast(weight_VD, x.dtype), transpose_b=True)
+        y = tf.cast(y, tf.float32)
+        if bias_V is not None:
+            y = tf.nn.bias_add(y, bias_V)
+        if self.config.logit_softcap:
+            y = self.config.logit_softcap * tf.tanh(y / self.config.logit_softcap)
+        if len(x.shape) == 2:
+            return y
+        shape: list[Any] = [tf.shape(x)[:-1], [weight_VD.shape[0]]]
+        return tf.reshape(y, tf.concat(shape, 0))
+
+    def head(self):
+        """The head's float32 weight [V, D], and its bias [V] or None."""
+        if self.untied_head is None:
+            return self.embedding.table(), None
+        weight, bias = self.untied_head.weight, self.untied_head.bias
+        bias_V = None if bias is None else read(bias, tf.float32)
+        return read(weight, tf.float32), bias_V
+
+
+class LanguageModel(_TokenModel):
     """Maps `tokens_BT` to `logits_BTV`, and offers the Decoder protocol.
 
     A subclass has a Config with `vocab_size`, `context` and `logit_softcap`. It sets
@@ -24,13 +61,6 @@ class LanguageModel(registry.ConfigSerializable, keras.Model):
 
     `embed` maps texts to vectors, as that of a `TextEncoder` does.
     """
-
-    embedding: Embedding
-    untied_head: Linear | None
-
-    def __init__(self, config: Any, **kwargs):
-        super().__init__(**kwargs)
-        self.config = config
 
     @property
     def limit(self) -> int:
@@ -67,25 +97,83 @@ class LanguageModel(registry.ConfigSerializable, keras.Model):
         tokens_BT = tf.cast(tokens_BT, tf.int32)
         return self.logits(self.features(tokens_BT, training))
 
-    def logits(self, x):
-        """Float32 logits [..., V] of features [..., D]."""
-        weight_VD, bias_V = self.head()
-        flat = tf.reshape(x, (-1, weight_VD.shape[1]))
-        y = tf.matmul(flat, tf.cast(weight_VD, x.dtype), transpose_b=True)
-        y = tf.cast(y, tf.float32)
-        if bias_V is not None:
-            y = tf.nn.bias_add(y, bias_V)
-        if self.config.logit_softcap:
-            y = self.config.logit_softcap * tf.tanh(y / self.config.logit_softcap)
-        if len(x.shape) == 2:
-            return y
-        shape: list[Any] = [tf.shape(x)[:-1], [weight_VD.shape[0]]]
-        return tf.reshape(y, tf.concat(shape, 0))
 
-    def head(self):
-        """The head's float32 weight [V, D], and its bias [V] or None."""
-        if self.untied_head is None:
-            return self.embedding.table(), None
-        weight, bias = self.untied_head.weight, self.untied_head.bias
-        bias_V = None if bias is None else read(bias, tf.float32)
-        return read(weight, tf.float32), bias_V
+class Seq2Seq(_TokenModel):
+    """Maps a source and `tokens_BT` to `logits_BTV`, and offers the Decoder protocol.
+
+    The Decoder's prompt is the source: `start` also reads `config.start_id`, and each
+    `step` a token of the target. A subclass has a Config with `source_limit` and
+    `padding_id`, and sets and defines what a subclass of `LanguageModel` does, but for
+
+      features(tokens_BT, training=False, source=None, source_lengths=None)
+
+    Attributes:
+      reads_source: True: the tokens of a prompt are no part of the answer.
+      fixed_state: the number of the state's first tensors, which no step changes.
+    """
+
+    reads_source = True
+    fixed_state = 0
+
+    @property
+    def limit(self) -> int:
+        """The longest source that the model can read, in tokens; 0 is any length."""
+        return self.config.source_limit
+
+    @property
+    def target_limit(self) -> int:
+        """The most tokens of a target, with the start token; 0 is any number."""
+        return self.config.context
+
+    def features(
+        self, tokens_BT, training=False, source=None, source_lengths=None
+    ) -> tf.Tensor:
+        """The input of the head: [B, T, D] in the compute dtype.
+
+        Args:
+          tokens_BT: int32, what the decoder reads: the start token, then the target
+            without its last token; right-padded with any id.
+          training: whether the caller will compute gradients.
+          source: int32 [B, S], right-padded with any id.
+          source_lengths: int32 [B], at least 1 each; None: a source ends before the
+            padding ids at the end of its row.
+
+        Raises:
+          ValueError: there is no source, or a rank or a length is not allowed.
+        """
+        raise NotImplementedError
+
+    def call(self, tokens_BT, source=None, source_lengths=None, training=False):
+        """Float32 logits [B, T, V]; those of position t depend on tokens 0..t.
+
+        Args:
+          tokens_BT: as for `features`; or a dict of `tokens`, `source` and perhaps
+            `source_lengths`, which is what Keras' `fit` gives.
+          source, source_lengths, training: as for `features`.
+        """
+        given = {"source": source, "source_lengths": source_lengths}
+        if isinstance(tokens_BT, dict):
+            given = dict(tokens_BT)
+            tokens_BT = given.pop("tokens")
+        # under a Strategy, `fit` builds the model with the mean of the replicas' tokens
+        given = {k: x if x is None else tf.cast(x, tf.int32) for k, x in given.items()}
+        tokens_BT = tf.cast(tokens_BT, tf.int32)
+        return self.logits(self.features(tokens_BT, training, **given))
+
+    def lengths(self, source_BS):
+        """The length of each source without the padding ids at its end, at least 1."""
+        end_S = tf.range(1, tf.shape(source_BS)[1] + 1)
+        real_BS = source_BS != self.config.padding_id
+        return tf.maximum(tf.reduce_max(tf.where(real_BS, end_S, 0), 1), 1)
+
+    def check_inputs(self, tokens_BT, source_BS) -> None:
+        """Refuses tokens or sources of a wrong rank, or too long ones."""
+        if source_BS is None:
+            raise ValueError("source: None, int32 [B, S] allowed.")
+        for name, x, dims, most in (
+            ("tokens", tokens_BT, "BT", self.target_limit),
+            ("source", source_BS, "BS", self.limit),
+        ):
+            length = shapes.check(name, x, dims)[dims[1]]
+            if most and length is not None and length > most:
+                raise ValueError(f"{name}: {length} positions, at most {most} allowed.")

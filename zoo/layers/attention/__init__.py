@@ -1,0 +1,21 @@
+"""Attention: causal, of whole texts, across sequences, and cached for decoding."""
+
+from zoo.layers.attention.cross import across, across_cached, bidirectional
+from zoo.layers.attention.decoding import cached
+from zoo.layers.attention.projections import Attention, CrossAttention
+from zoo.layers.attention.relative import RelativeBias
+from zoo.layers.attention.scores import PLAIN, Scores
+from zoo.layers.attention.sequences import causal
+
+__all__ = [
+    "PLAIN",
+    "Attention",
+    "CrossAttention",
+    "RelativeBias",
+    "Scores",
+    "across",
+    "across_cached",
+    "bidirectional",
+    "cached",
+    "causal",
+]

@@ -1,0 +1,129 @@
+"""Causal self-attention of whole sequences.
+
+`causal` has its own gradient. It cuts the queries of a sequence into blocks. A block
+meets only the keys that it may see, so half of the score matrix is never computed.
+
+Sources: Vaswani et al. 2017 (arXiv:1706.03762); Ainslie et al. 2023 (grouped
+queries, arXiv:2305.13245); Beltagy et al. 2020 (windows, arXiv:2004.05150); Gemma Team
+2024 (softcap, arXiv:2408.00118).
+"""
+
+import tensorflow as tf
+
+from zoo.layers.attention.scores import PLAIN, capped, masked
+
+
+def causal(
+    q,
+    k,
+    v,
+    batch,
+    heads,
+    kv_heads,
+    blocks=1,
+    training=False,
+    scores=PLAIN,
+    segments_BT=None,
+    bias_HTT=None,
+):
+    """Attention of whole sequences: a position sees itself and earlier positions.
+
+    Args:
+      q: [B*T, H * head width].
+      k, v: [B*T, K * head width].
+      batch: B, an int or a scalar tensor.
+      heads, kv_heads: H and K; K divides H.
+      blocks: the number of blocks of queries; divides T.
+      training: whether the caller will compute gradients.
+      scores: a `Scores`.
+      segments_BT: int32, the number of each position's segment: a position then sees
+        positions of its own segment only. None: a row is one segment.
+      bias_HTT: added to the scores, in the dtype of q; or None.
+
+    Returns:
+      [B*T, H * head width].
+    """
+    window, softcap = scores.window, scores.softcap
+    d = q.shape[-1] // heads
+
+    def split(x, n):
+        return tf.transpose(tf.reshape(x, (batch, -1, n, d)), (0, 2, 1, 3))
+
+    def join(x, n):
+        return tf.reshape(tf.transpose(x, (0, 2, 1, 3)), (-1, n * d))
+
+    def grouped(x):  # [B, H, t, d] to [B, K, H / K * t, d], by shared key head
+        return tf.reshape(x, (batch, kv_heads, -1, d))
+
+    def ungrouped(x):
+        return tf.reshape(x, (batch, heads, -1, d))
+
+    def forward(q, k, v, bias=None):
+        """The output [B, H, T, d], and the tensors of each block for the gradient."""
+        T = q.shape[2] or tf.shape(q)[2]
+        size = T // blocks
+        parts = []
+        for i in range(blocks):
+            start, end = i * size, (i + 1) * size
+            # T is static if there is more than one block
+            first = max(0, start - window + 1) if i and window else 0
+            qi = grouped(q[:, :, start:end])
+            ki, vi = k[:, :, first:end], v[:, :, first:end]
+            z, slope = capped(tf.matmul(qi, ki, transpose_b=True), softcap)
+            if bias is not None:  # [K, H / K * t, keys]
+                keys = tf.shape(ki)[2]
+                z += tf.reshape(bias[:, start:end, first:end], (kv_heads, -1, keys))
+            of_q, of_k = tf.range(start, end)[:, None], tf.range(first, end)[None]
+            seen = of_q >= of_k
+            if window:
+                seen &= of_q - of_k < window
+            if segments_BT is None:
+                seen = tf.tile(seen, (heads // kv_heads, 1))
+            else:  # [B, 1, H / K * t, keys]
+                of_q, of_k = segments_BT[:, start:end, None], segments_BT[:, first:end]
+                seen = (seen & (of_q == of_k[:, None]))[:, None]
+                seen = tf.tile(seen, (1, 1, heads // kv_heads, 1))
+            p = tf.nn.softmax(masked(z, seen))
+            parts.append((first, end, qi, ki, vi, p, slope, tf.matmul(p, vi)))
+        return tf.concat([ungrouped(part[-1]) for part in parts], 2), parts
+
+    def gradient(dout, parts):
+        """The gradients of split q, k and v, and those of the bias if there is one."""
+        dq, dk, dv, dbias, start, last = [], 0, 0, [], 0, parts[-1][1]
+        for first, end, qi, ki, vi, p, slope, oi in parts:
+            di = grouped(dout[:, :, start:end])
+            row = tf.reduce_sum(di * oi, -1, keepdims=True)
+            ds = p * (tf.matmul(di, vi, transpose_b=True) - row)
+            if bias_HTT is not None:
+                of_bias = tf.reshape(tf.reduce_sum(ds, 0), (heads, -1, end - first))
+                dbias.append(tf.pad(of_bias, ((0, 0), (0, 0), (first, last - end))))
+            if slope is not None:
+                ds *= slope
+            dq.append(ungrouped(tf.matmul(ds, ki)))
+            rest = ((0, 0), (0, 0), (first, last - end), (0, 0))
+            dk += tf.pad(tf.matmul(ds, qi, transpose_a=True), rest)
+            dv += tf.pad(tf.matmul(p, di, transpose_a=True), rest)
+            start = end
+        return tf.concat(dq, 2), dk, dv, *([tf.concat(dbias, 1)] if dbias else [])
+
+    scale = tf.cast(scores.scale or d**-0.5, q.dtype)
+
+    @tf.custom_gradient
+    def attend(q, k, v, *bias):
+        out, parts = forward(
+            split(q, heads) * scale, split(k, kv_heads), split(v, kv_heads), *bias
+        )
+
+        def backward(dout):
+            dq, dk, dv, *dbias = gradient(split(dout, heads), parts)
+            # q was scaled before the products, so dk needs no scale
+            dq, dk, dv = join(dq * scale, heads), join(dk, kv_heads), join(dv, kv_heads)
+            return dq, dk, dv, *dbias
+
+        return join(out, heads), backward
+
+    bias = () if bias_HTT is None else (bias_HTT,)
+    if training:
+        return attend(q, k, v, *bias)
+    q, k, v = split(q, heads) * scale, split(k, kv_heads), split(v, kv_heads)
+    return join(forward(q, k, v, *bias)[0], heads)
