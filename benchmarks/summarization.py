@@ -3,9 +3,9 @@
     python -m benchmarks.summarization --data=debian_summaries.jsonl.xz \
         --source=document --target=summary --workdir=runs/summarization
 
-Data, split and training are those of `benchmarks.translation`. The baseline is the first
-sentence of the document, cut to as many words as a summary of the training part has in
-the mean. ROUGE is rouge-score's, with intervals of 1,000 bootstrap resamples at 95 %.
+Data, split and training are those of `benchmarks.translation`. The baseline is the
+first sentence of the document, cut to as many words as a summary of the training part
+has in the mean. ROUGE is rouge-score's, with intervals of 1,000 bootstrap resamples at 95 %.
 """
 
 import importlib
@@ -61,6 +61,8 @@ def main(argv):
     result = loop.train(run, folder / "run")
     seconds = time.perf_counter() - began
     print(f"{result.step} steps, {seconds:.0f} s of this process", flush=True)
+    if result.interrupted:
+        return
     loaded = directory.load(folder / "run" / "model")
     request = Request(
         source=specs["test"],

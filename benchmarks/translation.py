@@ -58,7 +58,8 @@ def main(argv):
     specs = text_pairs.write(folder, parts)
     texts = nearest(parts["train"], test)
     text_pairs.show("nearest sentence", text_pairs.scored(_NAMES, texts, test), _NAMES)
-    train(specs, folder)
+    if train(specs, folder).interrupted:
+        return
     loaded = directory.load(folder / "run" / "model")
     known = {field.name for field in dataclasses.fields(GenerationConfig)}
     for beams in map(int, _BEAMS.value):
@@ -94,7 +95,7 @@ def nearest(train, test) -> list[str]:
 
 
 def train(specs, folder):
-    """Trains the config on the training part; prints the seconds."""
+    """Trains the config on the training part; prints the seconds, and returns the Result."""
     run = importlib.import_module(f"configs.{_CONFIG.value}").get_config()
     run.data.source, run.data.valid = specs["train"], specs["valid"]
     run.steps = _STEPS.value or run.steps
@@ -102,6 +103,7 @@ def train(specs, folder):
     result = loop.train(run, folder / "run")
     seconds = time.perf_counter() - began
     print(f"{result.step} steps, {seconds:.0f} s of this process", flush=True)
+    return result
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
         --config.data.source=jsonl:documents.jsonl \
         --config.data.fields="('source=document', 'target=summary')"
 
-A line of the data is {"document": ..., "summary": ...}. A longer document is cut, so the
-model reads its beginning.
+A line of the data is {"document": ..., "summary": ...}. A longer document is cut, so
+the model reads its beginning.
 """
 
 from trainers.objectives import LanguageModel
