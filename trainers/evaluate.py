@@ -94,10 +94,12 @@ def _request(loaded, run) -> request.Request:
     given = evaluation_flags.fields_of(_GIVEN)
     if run is None:
         return request.Request(**given)
-    names = ("format", "fields", "too_long", "max_bad_rows")
+    names = ("format", "fields", "prefix", "too_long", "max_bad_rows")
     own = {name: getattr(run.data, name) for name in names}
     length = 0
-    if loaded.model.config.reads == "text":
+    if loaded.model.config.task == "seq2seq":
+        length = run.data.length
+    elif loaded.model.config.reads == "text":
         length = window(run, loaded.model.config)
     held_out = request.HeldOut(run, length, _WORKDIR.value or "")
     return request.Request(**{**own, **given, "held_out": held_out})

@@ -24,10 +24,14 @@ def define() -> dict[str, Any]:
             "format",
             None,
             "How examples become tokens: lm (documents), chat, instruction, prompt; "
-            "pair, classify, tag, preference. Default: that of the model's task.",
+            "pair, classify, tag, preference, seq2seq. Default: that of the "
+            "model's task.",
         ),
         "fields": flags.DEFINE_list(
             "fields", None, "field=column, where a format's field has another column."
+        ),
+        "prefix": flags.DEFINE_string(
+            "prefix", None, "Of the format seq2seq: a text before each source."
         ),
         "too_long": flags.DEFINE_string(
             "too_long", None, "What happens to a longer row: error, drop or cut."

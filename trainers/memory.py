@@ -59,7 +59,7 @@ def check(run: Run, config, variables, length: int) -> None:
 def activations(config, batch: int, length: int, precision: str) -> int:
     """The bytes of a part's activations; see the module."""
 
-    answers_tokens = config.task in ("generate", "fill_mask")
+    answers_tokens = config.task in ("generate", "fill_mask", "seq2seq")
     config = getattr(config, "body", config)
 
     def size(name: str) -> int:

@@ -33,7 +33,9 @@ class Data:
       format: how examples become tokens, of `zoo.data.formats`: "lm" joins documents;
         "chat", "instruction" and "prompt" make one row of each example; "prompts" are
         answered by the model itself; "pair" and "preference" make groups of rows;
-        "classify" and "tag" give a text or its words their labels.
+        "classify" and "tag" give a text or its words their labels; "seq2seq" gives an
+        encoder-decoder sources and targets, and "span_corruption" texts with holes.
+      prefix: of "seq2seq": a text before each source, such as T5's "summarize: ".
       fields: entries "field=column", where a format's field has another column.
       too_long: what happens to a longer row: "error", "drop", or "cut" at its end (a
         token that stands after each text is kept).
@@ -47,7 +49,8 @@ class Data:
       mixture: entries "WEIGHT SPEC" of several sources, in the place of `source`:
         "3 kjv" and "1 text:more/*.txt" draw three windows, rows or pairs of the
         first for one of the second. An epoch is as long as all sources together.
-      mask_rate: the share of the tokens that a fill_mask model learns to guess.
+      mask_rate: the share of the tokens that a fill_mask model learns to guess, or
+        that "span_corruption" takes out.
       metrics: of answers that each evaluation generates to the prompts of held-out
         rows, by the names of `trainers.evaluation.answers`: "exact_match", "rougeL".
       metric_rows: how many held-out rows, the first, are answered; 0 is all.
@@ -63,6 +66,7 @@ class Data:
     batch: int = 32
     length: int = 0
     format: str = "lm"
+    prefix: str = ""
     fields: tuple[str, ...] = ()
     too_long: str = "error"
     max_bad_rows: int = 0
@@ -274,7 +278,8 @@ def check(run: Run) -> None:
             "adapters need a pretrained model."
         )
     context = 0 if empty else getattr(run.model, "context", 0)
-    if not empty and run.data.length > context:
+    bounded = not empty and run.model.task != "seq2seq"  # which has two limits
+    if bounded and run.data.length > context:
         raise ValueError(
             f"config.data.length: {run.data.length}, at most the model's context "
             f"{context} allowed."

@@ -23,6 +23,8 @@ SMALL = {
     "context": 16,
     "width": 32,
     "units": 32,
+    "encoder_layers": 1,
+    "source_context": 0,
     "layers": 1,
     "heads": 2,
     "kv_heads": 0,
@@ -145,6 +147,19 @@ def small_run(name, corpus, folder):
         path = folder / "answers.jsonl"
         path.write_text("\n".join(map(json.dumps, rows)))
         run.data.source = f"jsonl:{path}"
+    elif run.data.format in ("seq2seq", "instruction"):
+        names = {"seq2seq": "source target", "instruction": "instruction output"}
+        names = names[run.data.format].split()
+        rows = [
+            dict(zip(names, (f"abc {n}", "d" * n), strict=True)) for n in range(1, 9)
+        ]
+        path = folder / "answers.jsonl"
+        path.write_text("\n".join(map(json.dumps, rows)))
+        run.data.source = f"jsonl:{path}"
+        if run.data.format == "seq2seq":
+            tokenizer.train([corpus.read_text()], 300).save(str(folder / "tokenizer"))
+            run.data.tokenizer = str(folder / "tokenizer")
+        run.data.too_long = "cut"
     elif type(run.objective).feed == "text":
         run.data.source = f"text:{corpus}"
     elif run.data.format in ("classify", "tag"):

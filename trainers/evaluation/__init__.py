@@ -8,6 +8,7 @@ measured          numbers that keep what they need of each example
 request           what is to be evaluated, and the data of it
 dispatch          chooses by the model's `reads` and `task`
 language          language models, on documents and on examples
+seq2seq           encoder-decoders, on sources with targets
 encoders          embeddings of pairs, and guesses of hidden tokens
 labelled          models that answer a text with labels
 table             models of features

@@ -2,13 +2,21 @@
 
 from collections.abc import Callable
 
-from trainers.evaluation import encoders, labelled, language, preferences, table
+from trainers.evaluation import (
+    encoders,
+    labelled,
+    language,
+    preferences,
+    seq2seq,
+    table,
+)
 from trainers.evaluation.measured import Evaluated
 from trainers.evaluation.request import Request
 from zoo.directory import Loaded
 
 _TEXT: dict[str, Callable[[Loaded, Request], Evaluated]] = {
     "generate": language.evaluate,
+    "seq2seq": seq2seq.evaluate,
     "classify": labelled.evaluate,
     "regress": labelled.evaluate,
     "tag": labelled.evaluate,

@@ -38,6 +38,7 @@ class Request:
       held_out: None, or takes the place of source and split.
       format: of `zoo.data.formats`; empty is that of the model's task.
       fields: entries "field=column" for columns of another name.
+      prefix: of the format seq2seq: a text before each source.
       too_long: what happens to rows longer than the model's context.
       max_bad_rows: how many bad examples are left out before one is an error.
       limit: how many documents or examples are taken; 0 is all.
@@ -57,6 +58,7 @@ class Request:
     held_out: HeldOut | None = None
     format: str = ""
     fields: tuple[str, ...] = ()
+    prefix: str = ""
     too_long: str = "error"
     max_bad_rows: int = 0
     limit: int = 0

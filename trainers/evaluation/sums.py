@@ -59,8 +59,9 @@ def row_sums(model: Any, dataset: tf.data.Dataset) -> np.ndarray:
     """The loss of each row of a dataset for a language model.
 
     Args:
-      model: a language model, without dropout and penalties.
-      dataset: batches of `tokens`, `targets`, `weights` [B, T].
+      model: a language model or an encoder-decoder, without dropout and penalties.
+      dataset: batches of `tokens`, `targets`, `weights` [B, T], and of an
+        encoder-decoder `source` and `source_lengths`.
 
     Returns:
       float64 [R, 2]: the negative log-likelihood of a row's targets in nats, each times
@@ -71,7 +72,9 @@ def row_sums(model: Any, dataset: tf.data.Dataset) -> np.ndarray:
 
     @tf.function(autograph=False)
     def sums_of(batch):
-        x_BTD = model.features(batch["tokens"], training=False)
+        x_ND = features(model, batch, False)
+        rows, length = tf.unstack(tf.shape(batch["tokens"]))
+        x_BTD = tf.reshape(x_ND, (rows, length, x_ND.shape[-1]))
         weight_VD, bias_V = model.head()
 
         def row(part):

@@ -7,6 +7,7 @@ from trainers.feeds import (
     pairs,
     preferences,
     rollouts,
+    seq2seq,
     table,
     text,
 )
@@ -33,9 +34,9 @@ def _labels(run: Run, start: Start) -> Feed:
 
 
 def _text(run: Run, start: Start) -> Feed:
-    """The feed of documents: for next tokens, or for hidden ones."""
-    make = masked.make if start.config.task == "fill_mask" else text.make
-    return make(run, start)
+    """The feed of texts: for next tokens, for hidden ones, or for targets."""
+    by_task = {"fill_mask": masked.make, "seq2seq": seq2seq.make}
+    return by_task.get(start.config.task, text.make)(run, start)
 
 
 BY_NAME = {
@@ -82,6 +83,11 @@ def _check_sources(run, config):
         raise ValueError(
             f"config.data.mixture: {run.data.mixture!r}, but the objective "
             f"{run.objective.name} learns from one source; give data.source alone."
+        )
+    if run.data.prefix and run.data.format != "seq2seq":
+        raise ValueError(
+            f"config.data.prefix: {run.data.prefix!r}, but only the format seq2seq "
+            "takes it; leave it out."
         )
     language = run.objective.feed == "text" and config.task == "generate"
     if run.data.pack and not language:

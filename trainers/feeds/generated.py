@@ -10,9 +10,12 @@ from trainers.evaluation import answers, language
 from trainers.roles import Start
 from trainers.run import Run
 from zoo.data.formats import Rows
+from zoo.decode import generate
 from zoo.fields import one_of
 from zoo.generation_config import KNOBS, GenerationConfig
 from zoo.text.tokenizer import Tokenizer
+
+__all__ = ["check", "generate", "of_sources", "task"]
 
 _NUMBERS = {"int32": int, "int64": int, "float32": float}
 _FLAG = re.compile(r"--(\w+)(: )?")  # the shared checks name flags of the command
@@ -38,15 +41,14 @@ def check(run: Run, config: Any) -> None:
                     "empty; leave it out."
                 )
         return
-    if (
-        run.objective.feed != "text"
-        or config.task != "generate"
-        or data.format not in language.FORMATS[1:]
-    ):
+    answers_rows = config.task == "generate" and data.format in language.FORMATS[1:]
+    answers_rows |= config.task == "seq2seq" and data.format == "seq2seq"
+    if run.objective.feed != "text" or not answers_rows:
         raise ValueError(
             f"config.data.metrics: {data.metrics!r} are of generated answers; a "
             f"language model and a config.data.format of "
-            f"{', '.join(language.FORMATS[1:])} allowed."
+            f"{', '.join(language.FORMATS[1:])} allowed, or an encoder-decoder and "
+            "seq2seq."
         )
     try:
         answers.samples_of(data.metrics)
@@ -78,22 +80,55 @@ def task(
             f"config.data.metrics: {data.metrics!r}, but nothing is held out; set "
             "config.data.valid or hold_out."
         )
-    given = language.answered(held_out, tokenizer)[: data.metric_rows or None]
-    references = [[example.reference] for example in given]
+    given = language.answered(held_out, tokenizer)
+    prompts = [example.prompt for example in given]
+    texts = [example.reference for example in given]
+    return _task(run, start, tokenizer, prompts, texts, max(map(len, prompts)))
+
+
+def of_sources(
+    run: Run,
+    start: Start,
+    tokenizer: Tokenizer,
+    sources: list[list[int]],
+    references: list[str],
+) -> answers.Task | None:
+    """The sources that each evaluation answers; None without metrics.
+
+    Args:
+      run: the Run.
+      start: what it starts from.
+      tokenizer: of targets.
+      sources: the token ids of held-out sources.
+      references: their targets.
+
+    Raises:
+      ValueError: the knobs do not fit, or a metric cannot read a reference.
+    """
+    if not run.data.metrics:
+        return None
+    # a source takes no place of the answer
+    return _task(run, start, tokenizer, sources, references, 0)
+
+
+def _task(run, start, tokenizer, prompts, texts, longest) -> answers.Task:
+    """The task of the first prompts; `longest` tokens of the context are taken."""
+    data = run.data
+    prompts = prompts[: data.metric_rows or None]
+    references = [[text] for text in texts[: data.metric_rows or None]]
     try:
         samples = answers.samples_of(data.metrics)
         answers.check(data.metrics, references, "13a")
         generation = answers.knobs_of(
             start.generation or GenerationConfig(),
             _knobs(data.generation),
-            max(len(example.prompt) for example in given),
+            longest,
             samples,
             start.config.context,
             tokenizer.vocab_size,
         )
     except ValueError as error:
         raise _of_config(error) from None
-    prompts = [example.prompt for example in given]
     return answers.Task(data.metrics, prompts, references, generation, samples)
 
 

@@ -64,6 +64,8 @@ def generate(
     if fit or generation is None:
         generation = generation or GenerationConfig()
         room = model.limit - longest if model.limit else generation.max_new_tokens
+        if getattr(model, "reads_source", False):
+            room = model.target_limit or generation.max_new_tokens
         generation = generation.fitted(max(room, 1), tokenizer.vocab_size)
     _check(model, tokenizer, longest, generation)
     tokens_BT = np.zeros((len(rows), longest), np.int32)
@@ -101,7 +103,14 @@ def _start(tokenizer, prompt) -> list[int]:
 
 def _check(model, tokenizer, longest, generation):
     """Refuses knobs that the model or the tokenizer has no room for."""
-    if model.limit and longest + generation.max_new_tokens > model.limit:
+    if getattr(model, "reads_source", False):
+        for what, tokens, most in (
+            ("source", longest, model.limit),
+            ("max_new_tokens", generation.max_new_tokens, model.target_limit),
+        ):
+            if most and tokens > most:
+                raise ValueError(f"{what}: {tokens} tokens, at most {most} allowed.")
+    elif model.limit and longest + generation.max_new_tokens > model.limit:
         raise ValueError(
             f"prompt of {longest} tokens and max_new_tokens "
             f"{generation.max_new_tokens}: the model's context is {model.limit}."

@@ -2,7 +2,8 @@
 
 A model that sees the whole text reads all that its tokenizer's post-processor adds,
 such as [CLS] and [SEP]. A language model goes on behind a text. So it reads only what
-stands before one, such as `<s>`.
+stands before one, such as `<s>`. A source has an end token in any case, and so has a
+target.
 """
 
 from typing import Any, NamedTuple
@@ -50,6 +51,8 @@ def frame(tokenizer: Tokenizer, config: Any) -> Frame:
         before, after = tokenizer.prefix, []
     else:
         before, after = post_processor.frame(tokenizer.json)
+    if body.task == "seq2seq" and not after and tokenizer.end_id is not None:
+        after = [tokenizer.end_id]
     if before or after or tokenizer.end_id is None:
         return Frame(before, after, [])
     return Frame(before, after, [tokenizer.end_id])

@@ -16,6 +16,7 @@ from zoo.data.batches.pairs import (
 )
 from zoo.data.batches.pipeline import Batch
 from zoo.data.batches.rows import bucket, eval_rows, row_batches
+from zoo.data.batches.seq2seq import eval_seq2seq, seq2seq_batches
 from zoo.data.batches.table import table_batches, table_eval
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "eval_pairs",
     "eval_preferences",
     "eval_rows",
+    "eval_seq2seq",
     "eval_windows",
     "labelled_batches",
     "lm_batches",
@@ -40,6 +42,7 @@ __all__ = [
     "packed_batches",
     "packed_eval",
     "row_batches",
+    "seq2seq_batches",
     "table_batches",
     "table_eval",
     "windows_per_epoch",

@@ -1,13 +1,7 @@
 """Batches of texts with labels, each padded to the smallest bucket that holds it.
 
-Rows of about one length share a batch, or most of it would be padding. But a length may
-say something of the label, so the rows of a batch must differ from epoch to epoch. An
-epoch permutes all rows, cuts them into chunks of `_CHUNK` batches, and sorts each chunk
-by length. Then it permutes the batches. All of that is a function of the seed and the
-batch's number, so the position stays one integer.
-
-A mixture has no common epoch. Its rows are drawn as in `pipeline`, and each `_CHUNK`
-batches are sorted and permuted alike; so the counts of its sources are exact in chunks.
+A length may say something of the label, so the rows of a batch must differ from epoch
+to epoch: they are drawn as in `chunks`.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,12 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from zoo import shapes
-from zoo.data import shuffling
-from zoo.data.batches.pipeline import Batch, drawn, endless, firsts, one_pass
+from zoo.data.batches.chunks import sorted_batches
+from zoo.data.batches.pipeline import Batch, one_pass
 from zoo.data.batches.rows import bucket_widths
-from zoo.fields import at_least
-
-_CHUNK = 16  # batches whose rows are sorted together
 
 
 def labelled_batches(
@@ -59,47 +50,13 @@ def labelled_batches(
     Raises:
       ValueError: an argument is out of its range, or has another shape.
     """
-    at_least("batch", batch, 1)
     gather, lengths = _gatherer(tokens, starts, labels, weights)
-    count = -(-len(lengths) // batch)
-    with tf.device("CPU:0"):
-        lengths_R = tf.constant(lengths)
 
-    def take(row_K, there_K, place, number) -> Batch:
-        """The batch at a place of a chunk of rows, once the chunk is sorted."""
-        # what fills the last chunk comes last
-        size_K = tf.where(there_K, tf.gather(lengths_R, row_K), tf.int64.max)
-        order_K = tf.argsort(size_K, stable=True)
-        at_B = order_K[place * batch :][:batch]
-        at_B = tf.ensure_shape(at_B, [batch])  # known to tf.distribute
-        made = gather(tf.gather(row_K, at_B), tf.gather(there_K, at_B))
+    def make(row_B, there_B, number) -> Batch:
+        made = gather(row_B, there_B)
         return change(made, number) if change else made
 
-    if len(shares) > 1:
-        draw, first_S = drawn(counts, shares, seed), firsts(counts)
-
-        def mixed(chunk_1, place_1) -> Batch:
-            chunk, place = chunk_1[0], place_1[0]
-            number_K = chunk * (_CHUNK * batch)
-            number_K += tf.range(_CHUNK * batch, dtype=tf.int64)
-            source_K, _, own_K = draw(number_K)
-            row_K = tf.gather(first_S, source_K) + own_K
-            there_K = tf.ones_like(row_K, tf.bool)
-            return take(row_K, there_K, place, chunk * _CHUNK + place)
-
-        return endless(mixed, _CHUNK, 1, seed, start, shuffle=True)
-
-    def make(epoch_1, number_1) -> Batch:
-        epoch, number = epoch_1[0], number_1[0]
-        first = number // _CHUNK * (_CHUNK * batch)
-        place_K = first + tf.range(_CHUNK * batch, dtype=tf.int64)
-        there_K = place_K < len(lengths)
-        place_K = tf.where(there_K, place_K, 0)
-        epoch_K = tf.fill(tf.shape(place_K), epoch)
-        row_K = shuffling.permuted(seed, epoch_K, place_K, len(lengths))
-        return take(row_K, there_K, number % _CHUNK, epoch * count + number)
-
-    return endless(make, count, 1, seed, start, shuffle=True)
+    return sorted_batches(make, lengths, batch, seed, start, counts, shares)
 
 
 def eval_labelled(

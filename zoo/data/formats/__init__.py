@@ -7,6 +7,7 @@ pair          texts that mean the same, with optional hard negatives
 preference    a prompt with a chosen and a rejected answer
 prompt        prompt and completion; the completion is learnt
 prompts       a text or messages, which the model answers; nothing is learnt
+seq2seq       a source and a target, which an encoder-decoder learns
 classify      a text and its label
 tag           words and the tag of each one
 windows       whole documents, cut into windows for masked language models
@@ -22,6 +23,7 @@ from zoo.data.formats import (
     prompt,
     prompts,
     rows,
+    seq2seq,
     tag,
 )
 from zoo.data.formats.labels import Labels
@@ -37,6 +39,7 @@ BY_NAME: dict[str, Format] = {
     "preference": preference.FORMAT,
     "prompt": prompt.FORMAT,
     "prompts": prompts.FORMAT,
+    "seq2seq": seq2seq.FORMAT,
     "tag": tag.FORMAT,
 }
 NAMES = ("lm", *BY_NAME)
@@ -53,6 +56,7 @@ __all__ = [
     "language_model",
     "prompts",
     "rows",
+    "seq2seq",
     "tag",
     "windows",
 ]

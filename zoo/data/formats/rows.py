@@ -12,7 +12,7 @@ from zoo.text.framing import Frame
 from zoo.text.tokenizer import Tokenizer
 
 TOO_LONG = ("error", "drop", "cut")
-_GROUPED = ("pairs", "preferences")
+_GROUPED = ("pairs", "preferences", "seq2seq")
 _SHOWN = 3  # bad rows that a message names
 _NO_FRAME = Frame([], [], [])
 
@@ -26,11 +26,13 @@ class Row(NamedTuple):
         tagged row, 1 for each token with a label.
       label: of a labelled row, as the example has it; of a tagged row, a list [T] of
         them, None where the weight is 0.
+      kept: how many tokens at the end a cut keeps.
     """
 
     tokens: list[int]
     weights: list[float]
     label: Any = None
+    kept: int = 0
 
 
 class Rows(NamedTuple):
@@ -71,15 +73,16 @@ class Format(NamedTuple):
       optional: those of `fields` that an example may lack.
       row: `row(values, tokenizer)`: makes the row of an example's values by field, or
         the list of its rows where an example is a group. It raises ValueError for a
-        bad example.
+        bad example. Of "seq2seq" the second argument is a `seq2seq.Sides`.
       makes: "rows" (the tokens after the first are learnt), "prompts" (no token is
         learnt), "labelled" (one label a row), "tagged" (a label a token), "pairs"
-        (groups of texts) or "preferences" (groups of rows). `read` puts the tokens that
-        stand around a text around the tokens of "labelled", "tagged" and "pairs".
+        (groups of texts), "preferences" (groups of rows) or "seq2seq" (groups of a
+        source and a target). `read` puts the tokens that stand around a text around
+        the tokens of "labelled", "tagged" and "pairs".
     """
 
     fields: dict[str, str]
-    row: Callable[[dict[str, Any], Tokenizer], Row | list[Row]]
+    row: Callable[[dict[str, Any], Any], Row | list[Row]]
     optional: tuple[str, ...] = ()
     makes: str = "rows"
 
@@ -107,8 +110,8 @@ def columns(format: Format, renamed: Iterable[str]) -> dict[str, str]:
 def read(
     examples: Iterable[tuple[str, Example | ValueError]],
     format: Format,
-    tokenizer: Tokenizer,
-    length: int,
+    tokenizer: Tokenizer | Any,
+    length: int | tuple[int, ...],
     renamed: Iterable[str] = (),
     too_long: str = "error",
     max_bad_rows: int = 0,
@@ -121,8 +124,8 @@ def read(
       examples: where an example is from (file and line), and the example, or the error
         that reading it gave.
       format: makes the rows.
-      tokenizer: of the model.
-      length: the most tokens that a row may have.
+      tokenizer: of the model; of "seq2seq" a `seq2seq.Sides`.
+      length: the most tokens that a row may have, or those of each row of a group.
       renamed: entries "field=column".
       too_long: what happens to a longer row: "error", "drop", or "cut" at its end,
         before the tokens that stand after a text.
@@ -161,16 +164,22 @@ def read(
             if len(bad) > max_bad_rows:
                 raise ValueError(_too_many(bad, max_bad_rows)) from None
             continue
-        tokens = max(len(row.tokens) for row in group) + frame.size
-        if tokens > length:
+        most = (length,) * len(group) if isinstance(length, int) else length
+        sizes = [len(row.tokens) + frame.size for row in group]
+        over = [i for i, tokens in enumerate(sizes) if tokens > most[i]]
+        if over:
             if too_long == "error":
+                i = max(over, key=lambda i: sizes[i])
+                which = f"{list(format.fields)[i]} of " * (format.makes == "seq2seq")
                 others = "drop" if format.makes == "prompts" else "drop or cut"
                 raise ValueError(
-                    f"{where}: {tokens} tokens, at most {length} allowed; "
+                    f"{where}: {which}{sizes[i]} tokens, at most {most[i]} allowed; "
                     f"config.data.too_long may be {others}."
                 )
-            group = [_cut(row, length - frame.size) for row in group]
-            first = 1 if format.makes in ("rows", "preferences") else 0
+            group = [
+                _cut(row, n - frame.size) for row, n in zip(group, most, strict=True)
+            ]
+            first = 1 if format.makes in ("rows", "preferences", "seq2seq") else 0
             learnt = format.makes == "prompts" or all(
                 any(row.weights[first:]) for row in group
             )
@@ -235,8 +244,13 @@ def _read_label(label: Any, labels: Labels) -> Any:
 
 
 def _cut(row: Row, length: int) -> Row:
-    """The first `length` tokens of a row."""
-    cut = Row(row.tokens[:length], row.weights[:length], row.label)
+    """A row of `length` tokens at most: its first ones, and the last that it keeps."""
+    gone = slice(max(length, 0) - row.kept, len(row.tokens) - row.kept)
+    if gone.start >= gone.stop:
+        return row
+    tokens, weights = list(row.tokens), list(row.weights)
+    del tokens[gone], weights[gone]
+    cut = row._replace(tokens=tokens, weights=weights)
     if isinstance(row.label, list):
         cut = cut._replace(label=row.label[:length])
     return cut

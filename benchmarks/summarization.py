@@ -1,0 +1,86 @@
+"""An encoder-decoder beside the first sentence of the document, cut.
+
+    python -m benchmarks.summarization --data=debian_summaries.jsonl.xz \
+        --source=document --target=summary --workdir=runs/summarization
+
+Data, split and training are those of `benchmarks.translation`. The baseline is the
+first sentence of the document, cut to as many words as a summary of the training part
+has in the mean. ROUGE is rouge-score's, with intervals of 1,000 bootstrap resamples at 95 %.
+"""
+
+import importlib
+import pathlib
+import re
+import time
+
+from absl import flags
+
+from zoo import command
+
+with command.quiet_imports():
+    from benchmarks import text_pairs
+    from trainers import loop
+    from trainers.evaluation import seq2seq
+    from trainers.evaluation.request import Request
+    from trainers.run_flags import run_app
+    from zoo import directory
+
+_NAMES = ("rouge1", "rouge2", "rougeL")
+_DATA = flags.DEFINE_string("data", None, "A file *.jsonl or *.jsonl.xz of pairs.")
+_SOURCE = flags.DEFINE_string("source", "document", "The field of the document.")
+_TARGET = flags.DEFINE_string("target", "summary", "The field of the summary.")
+_CONFIG = flags.DEFINE_string("config", "summarize", "The name of a file of configs/.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "A folder for the data and the run.")
+_STEPS = flags.DEFINE_integer("steps", 0, "Of training; 0 is the config's number.")
+_LIMIT = flags.DEFINE_integer("limit", 0, "Test pairs, the first; 0 is all.")
+
+
+def main(argv):
+    """Prints a line for the baseline and one for the model."""
+    del argv
+    for flag in (_DATA, _WORKDIR):
+        if not flag.value:
+            raise ValueError(f"--{flag.name}: missing.")
+    parts = text_pairs.split(
+        text_pairs.read(str(_DATA.value), _SOURCE.value, _TARGET.value)
+    )
+    print(", ".join(f"{len(pairs)} {name}" for name, pairs in parts.items()))
+    test = parts["test"] = parts["test"][: _LIMIT.value or None]
+    folder = pathlib.Path(str(_WORKDIR.value))
+    folder.mkdir(parents=True, exist_ok=True)
+    specs = text_pairs.write(folder, parts)
+    words = [len(pair["target"].split()) for pair in parts["train"]]
+    texts = [first(pair["source"], round(sum(words) / len(words))) for pair in test]
+    whole = [first(pair["source"], 10**6) for pair in test]
+    for name, given in (("first sentence, cut", texts), ("first sentence", whole)):
+        text_pairs.show(name, text_pairs.scored(_NAMES, given, test), _NAMES)
+    run = importlib.import_module(f"configs.{_CONFIG.value}").get_config()
+    run.data.source, run.data.valid = specs["train"], specs["valid"]
+    run.steps = _STEPS.value or run.steps
+    began = time.perf_counter()
+    result = loop.train(run, folder / "run")
+    seconds = time.perf_counter() - began
+    print(f"{result.step} steps, {seconds:.0f} s of this process", flush=True)
+    if result.interrupted:
+        return
+    loaded = directory.load(folder / "run" / "model")
+    request = Request(
+        source=specs["test"],
+        format="seq2seq",
+        too_long="cut",
+        metrics=_NAMES,
+        knobs={"max_new_tokens": loaded.model.config.context},
+    )
+    measures = seq2seq.evaluate(loaded, request).measures
+    names = [*_NAMES, "loss", "length_ratio", "repetition", "copied"]
+    text_pairs.show("greedy", measures, names)
+
+
+def first(text: str, words: int) -> str:
+    """The first sentence of a text, and of that the first words."""
+    sentence = re.split(r"(?<=[.!?])\s+", text.strip(), maxsplit=1)[0]
+    return " ".join(sentence.split()[:words])
+
+
+if __name__ == "__main__":
+    run_app(main)

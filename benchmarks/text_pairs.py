@@ -1,0 +1,76 @@
+"""What the benchmarks of translation and of summarization share: data and scores."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from trainers.evaluation import answers
+from trainers.evaluation.measured import Measured
+from zoo.data import sources
+from zoo.metrics import bootstrap
+
+_TEST, _VALID = 5, 8  # of 100: below the first is test, below the second validation
+
+
+def read(path: str, source: str, target: str) -> list[dict[str, str]]:
+    """The pairs of a file *.jsonl or *.jsonl.xz, without duplicates of either side.
+
+    Args:
+      path: of the file.
+      source, target: the fields of both texts.
+
+    Raises:
+      ValueError: a row is broken, or has no such field.
+    """
+    pairs, seen = [], (set(), set())
+    for where, row in sources.numbered(f"jsonl:{path}"):
+        if isinstance(row, ValueError):
+            raise row
+        texts = [row.get(name) for name in (source, target)]
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"{where}: {source}, {target}: two texts allowed.")
+        keys = [" ".join(text.casefold().split()) for text in texts]
+        if all(keys) and not any(k in s for k, s in zip(keys, seen, strict=True)):
+            pairs.append(dict(zip(("source", "target"), texts, strict=True)))
+            for key, of_side in zip(keys, seen, strict=True):
+                of_side.add(key)
+    return pairs
+
+
+def split(pairs: list[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
+    """The pairs of "train", "valid" and "test", by a hash of the source."""
+    found = {"train": [], "valid": [], "test": []}
+    for pair in pairs:
+        digest = hashlib.sha256(pair["source"].encode()).digest()
+        number = int.from_bytes(digest[:8], "big") % 100
+        name = "test" if number < _TEST else "valid" if number < _VALID else "train"
+        found[name].append(pair)
+    return found
+
+
+def write(folder, parts) -> dict[str, str]:
+    """Writes each part to a file; returns the sources of data by name."""
+    specs = {}
+    for name, pairs in parts.items():
+        path = folder / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), "utf-8")
+        specs[name] = f"jsonl:{path}"
+    return specs
+
+
+def scored(
+    names: Sequence[str], texts: list[str], pairs: list[dict[str, str]]
+) -> dict[str, Measured]:
+    """The metrics of answers to the sources of pairs."""
+    references = [[pair["target"]] for pair in pairs]
+    return answers.scores(names, [[text] for text in texts], references)
+
+
+def show(name: str, measures: dict[str, Measured], names: Sequence[str]) -> None:
+    """Prints a line of numbers with their intervals of 1,000 resamples at 95 %."""
+    cells = []
+    for metric in names:
+        one = measures[metric]
+        low, high = bootstrap.interval(one.rows_N, one.measure)
+        cells.append(f"{metric} {one.value:.4g} ({low:.4g} to {high:.4g})")
+    print(f"{name:24} {', '.join(cells)}", flush=True)

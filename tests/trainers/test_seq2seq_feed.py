@@ -1,0 +1,161 @@
+"""The format, the batches and the feed of sources with targets."""
+
+import json
+
+import numpy as np
+import pytest
+
+from trainers import feeds
+from trainers.objectives import LanguageModel
+from trainers.roles import Start
+from trainers.run import Data, Run
+from zoo.data import batches
+from zoo.data.batches.seq2seq import widths
+from zoo.metrics import bootstrap, overlap
+from zoo.models.encoder_decoder_config import Config
+from zoo.text import tokenizer as tokenizers
+
+SOURCES = [f"{'ab ' * (n % 17 + 1)}{n}" for n in range(90)]
+TARGETS = [f"{n} {'xy ' * (n % 11 + 1)}" for n in range(90)]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    made = tokenizers.train(SOURCES + TARGETS, 300)
+    folder = tmp_path_factory.mktemp("tokenizer")
+    made.save(str(folder))
+    return made, str(folder)
+
+
+def run_of(rows, tmp_path, folder, **fields):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    data = {"source": f"jsonl:{path}", "tokenizer": folder, "format": "seq2seq"}
+    own = {"batch": 8, "fields": ("source=en", "target=de"), "hold_out": 0.0}
+    return Run(
+        model=Config(vocab_size=300, context=64, start_id=0, padding_id=7),
+        objective=LanguageModel(),
+        data=Data(**{**data, **own, **fields}),
+        steps=1,
+    )
+
+
+def feed_of(*args, **fields):
+    run = run_of(*args, **fields)
+    return feeds.make(run, Start(run.model))
+
+
+def pairs():
+    return [{"en": s, "de": t} for s, t in zip(SOURCES, TARGETS, strict=True)]
+
+
+def taken(dataset, count):
+    return [{k: v.numpy() for k, v in b.items()} for b in dataset.take(count)]
+
+
+def test_an_epoch_has_every_pair_once_and_goes_on_anywhere(tokenizer, tmp_path):
+    own, folder = tokenizer
+    feed = feed_of(pairs(), tmp_path, folder)
+    assert feed.rows == 90
+    made = taken(feed.train(0, {}), 24)
+    seen = []
+    for batch in made[:12]:
+        for i in range(8):
+            source = batch["source"][i, : batch["source_lengths"][i]]
+            there = batch["weights"][i] > 0
+            if not there.any():
+                continue
+            target = batch["targets"][i][there]
+            assert source[-1] == target[-1] == own.end_id
+            assert batch["lengths"][i] == there.sum()
+            assert batch["tokens"][i][0] == 0
+            assert (batch["tokens"][i][there][1:] == target[:-1]).all()
+            padding = batch["source"][i, batch["source_lengths"][i] :]
+            assert (padding == 7).all()
+            seen.append((own.decode(source), own.decode(target)))
+    assert sorted(seen) == sorted(zip(SOURCES, TARGETS, strict=True))
+    for number in (1, 13):
+        for left, right in zip(
+            taken(feed.train(number, {}), 3), made[number:], strict=False
+        ):
+            assert all(np.array_equal(left[k], right[k]) for k in left)
+    first, second = (
+        {tuple(b["source"][0]) for b in part} for part in (made[:12], made[12:])
+    )
+    assert first != second  # other rows share a batch in another epoch
+
+
+def test_evaluation_has_every_pair_once():
+    lengths = np.tile([3, 5, 40, 9], 5)
+    starts = np.cumsum([0, *lengths])
+    made = taken(
+        batches.eval_seq2seq(np.arange(starts[-1], dtype=np.int32), starts, 4), 9
+    )
+    rows = np.concatenate([b["row"] for b in made])
+    weight = np.concatenate([b["weights"].sum(1) for b in made])
+    assert sorted(rows[weight > 0]) == list(range(10))
+    assert sum(weight) == sum(lengths[1::2] - 1)
+
+
+def test_few_pairs_of_widths_hold_all_rows():
+    rng = np.random.default_rng(0)
+    source = rng.integers(1, 200, 3000)
+    target = np.maximum(source * rng.uniform(0.5, 1.5, 3000), 1).astype(int)
+    found = widths(source, target)
+    assert (found.source_W[found.pair_R] >= source).all()
+    assert (found.target_W[found.pair_R] >= target).all()
+    assert len(found.source_W) <= 9
+    # most rows stay in the width of their source
+    own = np.searchsorted(found.source_W, source)
+    assert (found.pair_R == own).mean() > 0.85
+
+
+def test_a_cut_source_keeps_its_end_and_a_cut_target_has_none(tokenizer, tmp_path):
+    own, folder = tokenizer
+    rows = [{"en": "ab " * 40, "de": "xy " * 40}]
+    feed = feed_of(rows, tmp_path, folder, length=8, too_long="cut", batch=1)
+    (batch,) = taken(feed.train(0, {}), 1)
+    assert batch["source_lengths"][0] == batch["lengths"][0] == 8
+    assert batch["source"][0, 7] == own.end_id
+    assert own.end_id not in batch["targets"][0, :8]
+
+
+def test_a_prefix_stands_before_each_source(tokenizer, tmp_path):
+    own, folder = tokenizer
+    feed = feed_of(pairs()[:1], tmp_path, folder, prefix="9: ", batch=1)
+    (batch,) = taken(feed.train(0, {}), 1)
+    assert own.decode(batch["source"][0, : batch["source_lengths"][0]]) == "9: ab 0"
+
+
+@pytest.mark.parametrize(
+    "row, fields, message",
+    [
+        ({"en": " ", "de": "x"}, {}, "rows.jsonl, line 1: source: the text is empty"),
+        ({"en": "x", "de": ""}, {}, "target: the text is empty"),
+        ({"en": "x"}, {}, "no column 'de'"),
+        ({"en": "ab " * 90, "de": "x"}, {}, "source of .* tokens, at most 64 allowed"),
+        ({"en": "x", "de": "ab " * 90}, {}, "target of .* tokens, at most 65 allowed"),
+        ({"en": "x", "de": "x"}, {"format": "lm", "fields": ()}, "config.data.format"),
+        ({"en": "x", "de": "x"}, {"length": 1}, "at least 2 allowed"),
+        ({"en": "x", "de": "x"}, {"metrics": ("bleu",)}, "nothing is held out"),
+    ],
+)
+def test_refuses(tokenizer, tmp_path, row, fields, message):
+    with pytest.raises(ValueError, match=message):
+        feed_of([row], tmp_path, tokenizer[1], **fields)
+
+
+def test_bad_rows_are_counted(tokenizer, tmp_path, capsys):
+    feed = feed_of(
+        [*pairs(), {"en": "", "de": "x"}], tmp_path, tokenizer[1], max_bad_rows=1
+    )
+    assert feed.rows == 90
+    assert "1 bad" in capsys.readouterr().out
+
+
+def test_shares_of_words():
+    repeated = overlap.repetition(["a b c d a b c d", "a b"])
+    assert repeated.tolist() == [[1, 5], [0, 0]]
+    copied = overlap.copying(["the red house", "x"], ["The red car", "x"])
+    assert copied.tolist() == [[1, 2], [0, 0]]
+    assert bootstrap.ratio(overlap.lengths(["a b", "c"], ["a", "b c d"])) == 0.75
