@@ -7,6 +7,8 @@ from zoo.text.in_graph.sentencepiece import SPACE
 from zoo.text.in_graph.unigram import model as unigram
 from zoo.text.in_graph.unigram import normalizers
 
+_DROPPING = ("Precompiled", "Strip", "StripAccents", "Replace")
+
 
 def read(fields: dict, tokens: dict[int, str]):
     """Builds the normalizer, and the family that encodes text between added tokens.
@@ -143,6 +145,12 @@ def _unigram(fields, tokens, skipped):
         scheme = part["prepend_scheme"]
         if apart and scheme == "first":
             raise ValueError("pre_tokenizer.prepend_scheme 'first' in a Sequence")
+        # The library prepends nothing where a normalizer dropped the first character.
+        for step in _parts(fields["normalizer"], "normalizers"):
+            if scheme == "first" and step["type"] in _DROPPING:
+                raise ValueError(
+                    f"pre_tokenizer.prepend_scheme 'first' behind {step['type']}"
+                )
         missing = (f"^([^{SPACE}{white}])", space + rb"\1")
         if not apart:
             before.append((" ", space))

@@ -190,7 +190,7 @@ class Pieces(tf.Module):
             return tf.size(place_A) > 0
 
         def step(place_A, end_A, sums_AD, places, sizes, number):
-            # column d of `sums_AD` is the best sum up to `longest - d` characters before
+            # column d of `sums_AD`: the best sum up to `longest - d` characters ago
             score_AD = tf.gather(self._scores, tf.gather(token_ND, place_A))
             sum_AD = sums_AD + score_AD
             best_A1 = tf.reduce_max(sum_AD, 1, keepdims=True)
