@@ -90,11 +90,11 @@ def _characters(points):
 
 
 def test_ids_and_texts_are_those_of_the_library(pair):
-    texts = _texts(500, seed=1)
+    texts = _texts(200, seed=1)
     assert pair.differing(texts) == []
     assert pair.differing(texts, special=True) == []
-    assert pair.differing(_characters(range(0, 0x110000, 577))) == []
-    assert pair.differing([graph_cases.text(30_000)]) == []
+    assert pair.differing(_characters(range(0, 0x110000, 1777))) == []
+    assert pair.differing([graph_cases.text(10_000)]) == []
     ids = pair.expected(texts)
     wanted = [pair.library.decode(i, skip_special_tokens=True) for i in ids]
     assert [text.decode() for text in pair.decode(ids)] == wanted

@@ -86,7 +86,8 @@ def marian(folder: str) -> tuple[tokenizers.Tokenizer, tokenizers.Tokenizer]:
 
     source.spm and target.spm cut a text, vocab.json has the ids of both. An entry of
     vocab.json that a file lacks is never cut out of a text; it decodes to its text. A
-    piece that vocab.json lacks is left out.
+    piece that vocab.json lacks is left out. The names of languages, such as >>fra<<, are
+    special tokens: the other ones would overlap them.
 
     Raises:
       ValueError: a file is missing or broken.
@@ -134,9 +135,8 @@ def _marian(proto, ids):
     engine.decoder = decoders.Sequence(
         [decoders.Replace(2 * _SPACE, ""), decoders.Metaspace()]
     )
-    _add(engine, [name for name in ("<unk>", "</s>", "<pad>") if name in ids])
-    codes = [tokenizers.AddedToken(t, normalized=False) for t in ids if _code(t)]
-    engine.add_tokens(codes)
+    special = [name for name in ("<unk>", "</s>", "<pad>") if name in ids]
+    _add(engine, [*special, *filter(_code, ids)])
     _frame(engine, ["$A", "</s>"])
     return engine
 
