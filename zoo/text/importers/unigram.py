@@ -86,8 +86,8 @@ def marian(folder: str) -> tuple[tokenizers.Tokenizer, tokenizers.Tokenizer]:
 
     source.spm and target.spm cut a text, vocab.json has the ids of both. An entry of
     vocab.json that a file lacks is never cut out of a text; it decodes to its text. A
-    piece that vocab.json lacks is left out. The names of languages, such as >>fra<<, are
-    special tokens: the other ones would overlap them.
+    piece that vocab.json lacks is left out. The names of languages, such as >>fra<<,
+    are special tokens, because </s> overlaps them.
 
     Raises:
       ValueError: a file is missing or broken.
