@@ -83,7 +83,7 @@ class EncoderDecoder(Seq2Seq):
         )
         x_ND = self.decoder.start(x_BTD, places_T, training)
         for block in self.decoder.blocks:
-            k, v = block.cross_attention.source(encoded, training)
+            k, v = block.source(encoded, training)
 
             def attend_source(q, k=k, v=v):
                 return attention.across(q, k, v, lengths_B, heads, training, scale)
@@ -124,7 +124,7 @@ class EncoderDecoder(Seq2Seq):
         B, S = tf.unstack(tf.shape(tokens_BT))
         state = [tf.identity(lengths_B)]
         for block in self.decoder.blocks:
-            for x in block.cross_attention.source(encoded):
+            for x in block.source(encoded):
                 x = tf.reshape(x, (B, S, c.heads, c.head_size))
                 state.append(tf.transpose(x, (0, 2, 1, 3)))
         shape = (B, c.heads, capacity - S + 1, c.head_size)
@@ -157,9 +157,9 @@ class EncoderDecoder(Seq2Seq):
         for i, block in enumerate(self.decoder.blocks):
 
             def attend(q, k, v, i=i):
-                options = position_B, scores, in_place, bias
+                keys, values = caches[2 * i : 2 * i + 2]
                 out, *after = attention.cached(
-                    q, k, v, *caches[2 * i : 2 * i + 2], *options
+                    q, k, v, keys, values, position_B, scores, in_place, bias
                 )
                 new.extend(after)
                 return out

@@ -49,6 +49,11 @@ class Block(keras.layers.Layer):
         self.dropout = Dropout(c.dropout)
         self.built = True
 
+    def source(self, x_MD, training=False):
+        """The keys and values of `CrossAttention.source`, of a decoder's block."""
+        assert self.cross_attention is not None
+        return self.cross_attention.source(x_MD, training)
+
     def call(self, x_ND, attend, attend_source=None, training=False):
         """Returns [N, D]; `attend` is that of `Attention.call`.
 
