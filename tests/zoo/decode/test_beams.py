@@ -10,9 +10,10 @@ import pytest
 import tensorflow as tf
 
 from zoo.decode import loop
-from zoo.decode.beam import Search, beam_decode
+from zoo.decode.beam import beam_decode
 from zoo.decode.rules import Rules
 from zoo.decode.sampling import Knobs
+from zoo.decode.search import Search
 from zoo.directory import assemble
 from zoo.directory.pretrained import Pretrained
 from zoo.generation_config import NUMBERS, SEARCH, GenerationConfig
@@ -79,9 +80,10 @@ def test_ids_and_scores_are_those_of_transformers(search, name):
     rows = golden_beams.cases()[name]
     wanted = json.loads(GOLDEN.read_text("utf-8"))[name]
     out = search(name, rows)
-    compared = 0
+    compared = total = 0
     for i, (row, answers) in enumerate(zip(rows, wanted, strict=True)):
         for k in range(row["num_return_sequences"]):
+            total += 1
             if answers["scores"][k] < -1e6:
                 # fewer texts than beams: the rest has ties near -1e9, in no order
                 assert float(out.scores[i, k]) < -1e6
@@ -91,7 +93,7 @@ def test_ids_and_scores_are_those_of_transformers(search, name):
             assert ids == answers["ids"][k], (i, k, row)
             score = float(out.scores[i, k])
             assert score == pytest.approx(answers["scores"][k], rel=1e-5, abs=1e-5)
-    assert compared > 100
+    assert compared > 0.9 * total
 
 
 def test_a_row_does_not_depend_on_its_mates(search):
