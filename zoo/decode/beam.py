@@ -18,38 +18,11 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from zoo.decode.rules import History, Rules, penalised
-from zoo.generation_config import SEARCH, GenerationConfig
 from zoo.layers import batch_invariant
 
 # of transformers: the score of a place without an answer, and far below any answer's
 _NO_ANSWER = -1e9
 _NEVER = float("-inf")  # of a beam that the row does not have
-
-
-class Search(NamedTuple):
-    """The knobs of beam search: one tensor [B] for each of `generation_config.SEARCH`.
-
-    Types, ranges and meanings are those of that table.
-    """
-
-    beams: Any
-    length_penalty: Any
-    early_stopping: Any
-    num_return_sequences: Any
-    no_repeat_ngram: Any
-
-    @classmethod
-    def specs(cls) -> "Search":
-        """The tf.TensorSpec of each knob."""
-        return cls(*(tf.TensorSpec([None], knob.dtype) for knob in SEARCH))
-
-    @classmethod
-    def filled(cls, generation: GenerationConfig, rows: int) -> "Search":
-        """The values of a GenerationConfig for every row."""
-        values = (
-            tf.constant(getattr(generation, knob.name), knob.dtype) for knob in SEARCH
-        )
-        return cls(*(tf.fill([rows], value) for value in values))
 
 
 class Found(NamedTuple):

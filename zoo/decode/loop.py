@@ -87,9 +87,7 @@ def decode(
     logits_BV = _repeated(logits_BV, samples)
     state = [_repeated(x, samples) if len(x.shape) else x for x in state]
     V = min(vocab_size or logits_BV.shape[-1], logits_BV.shape[-1])
-    prompt = [
-        _repeated(x, samples) for x in History.first(model, tokens_BT, lengths_B)
-    ]
+    prompt = [_repeated(x, samples) for x in History.first(model, tokens_BT, lengths_B)]
     seen_BV = tf.cond(
         penalised,
         lambda: History(*prompt, tf.zeros((B, 1), tf.int32), 0).seen(V),
