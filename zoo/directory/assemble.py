@@ -44,7 +44,8 @@ def assemble(
     if config is not None:
         _check_config(config, found, where)
     shapes = pretrained.shapes
-    layers = getattr(getattr(found, "body", found), "layers", 0)
+    body = getattr(found, "body", found)
+    layers = getattr(body, "layers", 0) + getattr(body, "encoder_layers", 0)
     if layers > len(shapes):
         raise ValueError(
             f"{where}: the config says {layers} layers, but there are "

@@ -42,7 +42,8 @@ class Module(NamedTuple):
     @property
     def attention(self) -> bool:
         """Whether the map belongs to attention."""
-        return "/attention/" in f"/{self.mapping.path}"
+        parts = self.mapping.path.split("/")
+        return "attention" in parts or "cross_attention" in parts
 
     @property
     def short(self) -> str:

@@ -99,9 +99,9 @@ class Config:
     gated: bool = False
     attention_bias: bool = True
     mlp_bias: bool = True
+    head_bias: bool = False
     tied_head: bool = True
     logit_scale: float = 1.0
-    head_bias: bool = False
     start_id: int = 0
     padding_id: int = 0
     dropout: float = 0.0

@@ -114,6 +114,11 @@ def _module(loaded, batch, capacity, most_new_tokens, date_string) -> Module:
         raise ValueError(f"{name}: the model directory has no tokenizer.json.")
     if config.task in _TEXT_MODULES:
         return _TEXT_MODULES[config.task](loaded.model, loaded.tokenizer, batch)
+    if config.task != "generate":
+        raise ValueError(
+            f"{name}: has no signatures for the task {config.task}; generate, "
+            f"{', '.join(_TEXT_MODULES)} allowed."
+        )
     module = TextGenerator(
         loaded.model,
         loaded.tokenizer,

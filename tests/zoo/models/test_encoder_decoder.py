@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo import directory, models
+from zoo import directory, lora, models
 from zoo.decode import loop, sampling
+from zoo.lora_config import Lora
 
 V, SOURCE_V = 50, 40
 SMALL = {"vocab_size": V, "context": 20, "width": 32, "encoder_layers": 2}
@@ -152,3 +153,14 @@ def test_a_source_must_be_there_and_fit():
         made.features(TARGET)
     with pytest.raises(ValueError, match="source: 21 positions, at most 20"):
         made.features(TARGET, source=ids([3, 21], 0, V))
+
+
+def test_adapters_reach_the_attention_to_the_source():
+    made = models.build("encoder_decoder", **SMALL)
+    wanted = made(TARGET, source=SOURCE)
+    lora.add(made, Lora(rank=2))
+    np.testing.assert_array_equal(made(TARGET, source=SOURCE), wanted)
+    adapted = {v.path for v in lora.learning(made)}
+    for path in ("decoder/block_1/cross_attention/kv", "encoder/block_0/attention/qkv"):
+        assert any(path in other for other in adapted), path
+    assert not any("/mlp/" in path for path in adapted)
