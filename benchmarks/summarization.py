@@ -5,7 +5,8 @@
 
 Data, split and training are those of `benchmarks.translation`. The baseline is the
 first sentence of the document, cut to as many words as a summary of the training part
-has in the mean. ROUGE is rouge-score's, with intervals of 1,000 bootstrap resamples at 95 %.
+has in the mean. ROUGE is rouge-score's, with intervals of 1,000 bootstrap resamples at
+95 %.
 """
 
 import importlib

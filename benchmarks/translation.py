@@ -95,7 +95,7 @@ def nearest(train, test) -> list[str]:
 
 
 def train(specs, folder):
-    """Trains the config on the training part; prints the seconds, and returns the Result."""
+    """Trains the config on the training part; returns the Result."""
     run = importlib.import_module(f"configs.{_CONFIG.value}").get_config()
     run.data.source, run.data.valid = specs["train"], specs["valid"]
     run.steps = _STEPS.value or run.steps

@@ -3,9 +3,10 @@
     python -m trainers.train --config=configs/summarize_lora.py --workdir=runs/lora \
         --config.init_from=DIR --config.data.source=jsonl:documents.jsonl
 
-A line of the data is {"instruction": "Summarize the document.", "input": a
-document, "output": its summary}; --config.data.fields names other columns. This is the other way
-to what configs/summarize.py does: a decoder alone, which reads the document as a prompt.
+A line of the data is {"instruction": "Summarize the document.", "input": a document,
+"output": its summary}; --config.data.fields names other columns. This is the other way
+to what configs/summarize.py does: a decoder alone, which reads the document in a
+prompt.
 """
 
 from trainers.objectives import LanguageModel

@@ -67,12 +67,12 @@ def preferences(folder):
     return f"jsonl:{path}"
 
 
-def pretrained(corpus, folder, name="transformer_lm", template=None):
+def pretrained(corpus, folder, name="transformer_lm", template=None, context=16):
     """A model directory that a run can start from."""
     fields = {
         k: SMALL[k] for k in ("vocab_size", "context", "width", "layers", "heads")
     }
-    model = models.build(name, **fields)
+    model = models.build(name, **{**fields, "context": context})
     made = tokenizer.train([corpus.read_text()], 300)
     if template is not None:
         made = tokenizer.Tokenizer(
@@ -116,7 +116,10 @@ def small_run(name, corpus, folder):
     run = run_of(name)
     if run.model is None or getattr(run.model, "body", run.model) is None:
         kind = "text_encoder" if name == "embed" else "transformer_lm"
-        run.init_from = pretrained(corpus, folder / "pretrained", kind)
+        # the text around an instruction is long
+        context = 256 if run.data.format == "instruction" else 16
+        own = folder / "pretrained"
+        run.init_from = pretrained(corpus, own, kind, context=context)
     else:
         run.model = shrunk(run.model)
     if name == "distill":
