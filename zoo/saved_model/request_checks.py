@@ -10,7 +10,8 @@ from typing import Any
 import tensorflow as tf
 
 from zoo.decode.sampling import Knobs
-from zoo.generation_config import KNOBS, NUMBERS, GenerationConfig
+from zoo.decode.search import Search
+from zoo.generation_config import KNOBS, NUMBERS, SEARCH, GenerationConfig
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 
 MOST_STOPS, _MOST_STOP_BYTES = 8, 256  # stop strings of a row, bytes of one
@@ -22,15 +23,26 @@ SPECS = {
     knob.name: tf.TensorSpec([None] if knob.range else [None, None], knob.dtype)
     for knob in KNOBS
 }
+SEARCH_SPECS = {knob.name: tf.TensorSpec([None], knob.dtype) for knob in SEARCH}
 
 
 def defaults(generation: GenerationConfig) -> dict[str, tf.Tensor]:
     """The default of each knob, one row each, which gRPC callers may leave out."""
-    tensors = {
-        knob.name: tf.constant([getattr(generation, knob.name)], knob.dtype)
-        for knob in NUMBERS
-    }
+    tensors = _defaults(NUMBERS, generation)
     return {**tensors, "stop": tf.constant([list(generation.stop) or [""]])}
+
+
+def search_defaults(generation: GenerationConfig) -> dict[str, tf.Tensor]:
+    """The default of each knob of beam search, as `defaults`."""
+    return _defaults(SEARCH, generation)
+
+
+def _defaults(table, generation) -> dict[str, tf.Tensor]:
+    """The default of each knob of a table, [1]."""
+    return {
+        knob.name: tf.constant([getattr(generation, knob.name)], knob.dtype)
+        for knob in table
+    }
 
 
 def checked(given: dict[str, Any], rows, vocab_size: int, most: int) -> Knobs:
@@ -43,13 +55,41 @@ def checked(given: dict[str, Any], rows, vocab_size: int, most: int) -> Knobs:
       most: the largest max_new_tokens.
     """
     high = {"max_new_tokens": most, "top_k": vocab_size}
+    return Knobs(**_checked(NUMBERS, given, rows, high))
+
+
+def searched(given: dict[str, Any], rows, temperature_B) -> Search:
+    """The knobs of beam search, one value a row, each in its range.
+
+    Args:
+      given: as for `checked`.
+      rows: B.
+      temperature_B: of `checked`; a row with several beams has 0.
+    """
+    values = _checked(SEARCH, given, rows, {})
+    count_B, beams_B = values["num_return_sequences"], values["beams"]
+    values["num_return_sequences"] = require(
+        count_B <= beams_B, "num_return_sequences", count_B, "at most beams allowed"
+    )
+    values["beams"] = require(
+        (beams_B == 1) | (temperature_B == 0),
+        "temperature",
+        temperature_B,
+        "0 with several beams allowed",
+        beams_B,
+    )
+    return Search(**values)
+
+
+def _checked(table, given, rows, high) -> dict[str, tf.Tensor]:
+    """The knobs of a table by name, one value a row; `high` replaces some limits."""
     values = {}
-    for knob in NUMBERS:
+    for knob in table:
         value_B = broadcast(knob.name, given[knob.name], rows)
         range_ = knob.range._replace(high=high.get(knob.name, knob.range.high))
         holds_B = range_.holds(value_B)
         values[knob.name] = require(holds_B, knob.name, value_B, f"{range_} allowed")
-    return Knobs(**values)
+    return values
 
 
 def stops(stop, rows) -> tf.Tensor:

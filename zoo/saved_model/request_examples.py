@@ -69,6 +69,18 @@ def of_language(
     return examples
 
 
+def of_seq2seq(tokenizer: Tokenizer, limit: int) -> dict[str, Any]:
+    """One row for an encoder-decoder.
+
+    Args:
+      tokenizer: the Tokenizer of targets.
+      limit: the most tokens of a source.
+    """
+    text = of_text(tokenizer, limit)["text"]
+    ids = {"tokens": [1, 2, 3], "lengths": 3}
+    return {"text": text, "source": text, "target": _cut(_PROMPT, 8, len), **ids}
+
+
 def _counts(tokenizer) -> Callable[[str], int]:
     """Counts the tokens of a text, with those before it."""
     before = len(tokenizer.prefix)

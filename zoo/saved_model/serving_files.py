@@ -131,8 +131,8 @@ def _requests(described: dict, sizes: list[int]) -> Iterator[tuple[str, dict]]:
 def _takes_long(about: dict) -> bool:
     """Whether a signature generates up to the default limit, or returns a state."""
     inputs, outputs = about["inputs"], about["outputs"]
-    unlimited = "text" in outputs and "max_new_tokens" not in inputs
-    return ("prompt" in inputs and unlimited) or "state_0" in outputs
+    unlimited = outputs.keys() == {"text"} and "max_new_tokens" not in inputs
+    return (unlimited and "tokens" not in inputs) or "state_0" in outputs
 
 
 def _answered(name: str, inputs: dict, function: Callable[..., dict]) -> dict:

@@ -35,9 +35,10 @@ class SharedParts:
       encode: texts, string [B], to ids, ragged int32 [B, None].
       decode: ids, whether they continue a text, stop strings and knobs to the outputs
         of `generate`.
+      more: the specs of what `decode` also takes, after the knobs.
     """
 
-    def __init__(self, model, encode, decode):
+    def __init__(self, model, encode, decode, more=()):
         self.model = model
         self.encode = tf.function(
             encode,
@@ -52,5 +53,6 @@ class SharedParts:
                 tf.TensorSpec([None], tf.bool),
                 tf.TensorSpec([None, MOST_STOPS], tf.string),
                 *Knobs.specs(),
+                *more,
             ],
         )

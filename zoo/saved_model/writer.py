@@ -19,12 +19,13 @@ from absl import logging
 
 from zoo import files, registry
 from zoo.directory import Loaded
-from zoo.generation_config import KNOBS
+from zoo.generation_config import KNOBS, SEARCH
 from zoo.saved_model import request_examples, serving_files
 from zoo.saved_model.checker.graph import Graph
 from zoo.saved_model.signatures.classifier import Classifier
 from zoo.saved_model.signatures.fill_mask import FillMask
 from zoo.saved_model.signatures.language_model import TextGenerator
+from zoo.saved_model.signatures.seq2seq import Seq2SeqGenerator
 from zoo.saved_model.signatures.table import TableModel
 from zoo.saved_model.signatures.tagger import Tagger
 from zoo.saved_model.signatures.text_encoder import TextEncoderModule
@@ -37,7 +38,15 @@ _TEXT_MODULES = {
     "fill_mask": FillMask,
     "embed": TextEncoderModule,
 }
-Module = Classifier | FillMask | TableModel | Tagger | TextEncoderModule | TextGenerator
+Module = (
+    Classifier
+    | FillMask
+    | Seq2SeqGenerator
+    | TableModel
+    | Tagger
+    | TextEncoderModule
+    | TextGenerator
+)
 _SPARE = 2**20  # bytes of a version beside the weights, at least
 
 
@@ -114,22 +123,27 @@ def _module(loaded, batch, capacity, most_new_tokens, date_string) -> Module:
         raise ValueError(f"{name}: the model directory has no tokenizer.json.")
     if config.task in _TEXT_MODULES:
         return _TEXT_MODULES[config.task](loaded.model, loaded.tokenizer, batch)
-    if config.task != "generate":
-        raise ValueError(
-            f"{name}: has no signatures for the task {config.task}; generate, "
-            f"{', '.join(_TEXT_MODULES)} allowed."
+    if config.task == "seq2seq":
+        module = Seq2SeqGenerator(
+            loaded.model,
+            loaded.tokenizer,
+            loaded.generation,
+            batch,
+            most_new_tokens,
+            getattr(loaded, "source_tokenizer", None),
         )
-    module = TextGenerator(
-        loaded.model,
-        loaded.tokenizer,
-        loaded.generation,
-        batch,
-        capacity,
-        most_new_tokens,
-        date_string,
-    )
-    if loaded.tokenizer.chat_template and module.no_chat:
-        logging.warning("no signature chat: %s", module.no_chat)
+    else:
+        module = TextGenerator(
+            loaded.model,
+            loaded.tokenizer,
+            loaded.generation,
+            batch,
+            capacity,
+            most_new_tokens,
+            date_string,
+        )
+        if loaded.tokenizer.chat_template and module.no_chat:
+            logging.warning("no signature chat: %s", module.no_chat)
     for knob in KNOBS:
         given = getattr(loaded.generation, knob.name)
         used = getattr(module.generation, knob.name)
@@ -147,6 +161,8 @@ def _examples(module: Module, loaded) -> dict:
     if isinstance(module, FillMask):
         limit = loaded.model.limit
         return request_examples.of_mask(loaded.tokenizer, module.mask, limit)
+    if isinstance(module, Seq2SeqGenerator):
+        return request_examples.of_seq2seq(loaded.tokenizer, module.limit)
     if not isinstance(module, TextGenerator):
         return request_examples.of_text(loaded.tokenizer, loaded.model.limit)
     return request_examples.of_language(
@@ -169,7 +185,7 @@ def _save(module: Module, loaded, folder, batch, report) -> None:
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, os.fspath(folder), functions, options)
     examples = _examples(module, loaded)
-    about = {knob.name: knob.about() for knob in KNOBS}
+    about = {knob.name: knob.about() for knob in KNOBS + SEARCH}
     described = {}
     for name, signature in Graph(os.fspath(folder)).signatures.items():
         inputs = {key: _describe(info) for key, info in signature.inputs.items()}

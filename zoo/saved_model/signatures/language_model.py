@@ -169,35 +169,13 @@ class TextGenerator(tf.Module):
 
     def tokenize(self, text):
         """The ids of each text, 0 after its end."""
-        ids = self._parts.encode(checks.texts("text", text))
-        return {"tokens": ids.to_tensor(), "lengths": lengths_of(ids)}
+        return token_rows.tokenize(self._parts.encode, text)
 
     def detokenize(self, tokens, lengths, continuing):
-        """The text of each row's first `lengths` ids, without special tokens.
-
-        Args:
-          tokens: int32 [B, T].
-          lengths: int32 [B].
-          continuing: bool [B], or [1] for all rows: whether the ids follow other text,
-            as those of an answer do. Otherwise a text loses the space that some
-            tokenizers put before its first word.
-        """
-        tokens = checks.rows_of("tokens", tokens)
-        V, T = self._vocab_size, tf.shape(tokens)[1]
-        lengths = checks.require(
-            (lengths >= 0) & (lengths <= T),
-            "lengths",
-            lengths,
-            "0 to the width of tokens allowed",
+        """The text of each row's first `lengths` ids; see `token_rows.detokenize`."""
+        return token_rows.detokenize(
+            self.graph_tokenizer.decode, self._vocab_size, tokens, lengths, continuing
         )
-        odd_BT = tf.sequence_mask(lengths, T) & ((tokens < 0) | (tokens >= V))
-        at_B = tf.argmax(tf.cast(odd_BT, tf.int32), 1)
-        first_B = tf.gather(tf.where(odd_BT, tokens, 0), at_B, batch_dims=1)
-        lengths = checks.below("tokens", first_B, V, lengths)
-        ids = token_rows.ragged(tokens, lengths)
-        rows = tf.shape(tokens)[0]
-        continuing_B = checks.broadcast("continuing", continuing, rows)
-        return {"text": self.graph_tokenizer.decode(ids, continuing_B)}
 
     def start(self, prompt):
         """The Decoder's first call: logits and state after each prompt."""
