@@ -295,8 +295,9 @@ SEARCH = _table("search")
 
 def _document():
     """Lists the knobs in the docstring, where `help` shows them."""
+    text = GenerationConfig.__doc__ or ""  # python -OO drops it
     about = "".join(f"      {knob.name}: {knob.about()}\n" for knob in KNOBS + SEARCH)
-    GenerationConfig.__doc__ = f"{GenerationConfig.__doc__.rstrip()}\n{about}"
+    GenerationConfig.__doc__ = f"{text.rstrip()}\n{about}"
 
 
 _document()

@@ -87,10 +87,11 @@ def decode(
     logits_BV = _repeated(logits_BV, samples)
     state = [_repeated(x, samples) if len(x.shape) else x for x in state]
     V = min(vocab_size or logits_BV.shape[-1], logits_BV.shape[-1])
-    prompt = [_repeated(x, samples) for x in History.first(model, tokens_BT, lengths_B)]
+    prompt_BT, known_B = History.first(model, tokens_BT, lengths_B)
+    prompt_BT, known_B = _repeated(prompt_BT, samples), _repeated(known_B, samples)
     seen_BV = tf.cond(
         penalised,
-        lambda: History(*prompt, tf.zeros((B, 1), tf.int32), 0).seen(V),
+        lambda: History(prompt_BT, known_B, tf.zeros((B, 1), tf.int32), 0).seen(V),
         lambda: tf.zeros((B, 0), tf.bool),
     )
 
@@ -104,7 +105,7 @@ def decode(
         )
         if rules is not None:
             last_B = knobs.max_new_tokens == i + 1
-            history = History(*prompt, tokens_BN, i)
+            history = History(prompt_BT, known_B, tokens_BN, i)
             adjusted_BV = rules.apply(adjusted_BV, history, last_B)
         token_B = sampling.choose(adjusted_BV, knobs, uniform_BN[:, i])
         chosen_B = tf.gather(logits_BV, token_B, batch_dims=1)

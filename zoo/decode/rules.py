@@ -115,7 +115,7 @@ class Rules(NamedTuple):
             no_repeat_ngram,
             generation.forced_bos_token_id,
             generation.forced_eos_token_id,
-            tuple(w for w in words if len(w) > 1 or w[0] not in end_ids),
+            tuple(w for w in words if w not in {(i,) for i in end_ids}),
         )
 
     def repeated(self, times) -> "Rules":
