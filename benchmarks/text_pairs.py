@@ -26,8 +26,8 @@ def read(path: str, source: str, target: str) -> list[dict[str, str]]:
     for where, row in sources.numbered(f"jsonl:{path}"):
         if isinstance(row, ValueError):
             raise row
-        texts = [row.get(name) for name in (source, target)]
-        if not all(isinstance(text, str) for text in texts):
+        texts = [row[name] for name in (source, target) if name in row]
+        if [type(text) for text in texts] != [str, str]:
             raise ValueError(f"{where}: {source}, {target}: two texts allowed.")
         keys = [" ".join(text.casefold().split()) for text in texts]
         if all(keys) and not any(k in s for k, s in zip(keys, seen, strict=True)):

@@ -54,7 +54,7 @@ def evaluate(loaded: Loaded, request: Request) -> Evaluated:
             request.too_long,
             request.max_bad_rows,
         )
-    given = [found[i][1] for i in rows.numbers[::2]]
+    given: list[Any] = [found[i][1] for i in rows.numbers[::2]]
     sources, references = (
         [example[columns[field]] for example in given] for field in columns
     )

@@ -60,8 +60,10 @@ def sides(config: Any, source: Tokenizer, target: Tokenizer, prefix: str = "") -
                 f"tokenizer of the {side}: no token ends a text, and an "
                 "encoder-decoder needs one; name it as eos_token."
             )
-    frames = [framing.frame(tokenizer, config) for tokenizer in (source, target)]
-    return Sides(source, target, *frames, config.start_id, prefix)
+    of_source, of_target = (
+        framing.frame(tokenizer, config) for tokenizer in (source, target)
+    )
+    return Sides(source, target, of_source, of_target, config.start_id, prefix)
 
 
 def limits(config: Any, length: int = 0) -> tuple[int, int]:
@@ -100,7 +102,7 @@ def _row(values: dict[str, Any], given: Sides) -> list[rows.Row]:
     source = given.frame.around(source)
     target = given.target_frame.around(given.target.encode(target))
     if target[-1] not in given.target.end_ids:
-        target.append(given.target.end_id)
+        target.append(given.target.end_ids[0])
     kept = len(given.frame.after)
     return [
         rows.Row(source, [1.0] * len(source), kept=kept),
