@@ -31,7 +31,7 @@ def read(path: str, settings: dict) -> tokenizers.Tokenizer:
       ValueError: the `sentencepiece` package is missing, or the file is not one of
         SentencePiece, or its kind is not BPE.
     """
-    proto = _parse(path)
+    proto = parse(path)
     trainer, rules = proto.trainer_spec, proto.normalizer_spec
     if trainer.model_type != _BPE:
         raise ValueError(
@@ -138,8 +138,12 @@ def add_start_and_end(engine, settings: dict, start: bool) -> None:
         )
 
 
-def _parse(path):
-    """The ModelProto of a file."""
+def parse(path: str) -> Any:
+    """The ModelProto of a file.
+
+    Raises:
+      ValueError: the package is missing, or the file is not one of SentencePiece.
+    """
     try:
         from google.protobuf.message import DecodeError
         from sentencepiece import sentencepiece_model_pb2 as messages

@@ -4,6 +4,10 @@ import functools
 
 from zoo.text.in_graph import byte_level, nfc, pre_tokenizers, sentencepiece, wordpiece
 from zoo.text.in_graph.sentencepiece import SPACE
+from zoo.text.in_graph.unigram import model as unigram
+from zoo.text.in_graph.unigram import normalizers
+
+_DROPPING = ("Precompiled", "Strip", "StripAccents", "Replace")
 
 
 def read(fields: dict, tokens: dict[int, str]):
@@ -24,7 +28,9 @@ def read(fields: dict, tokens: dict[int, str]):
     skipped = {token["id"] for token in fields["added_tokens"] if token["special"]}
     if model["type"] == "WordPiece":
         return None, _wordpiece(fields, tokens, skipped)
-    _only("model.type", model["type"], "BPE", "WordPiece")
+    if model["type"] == "Unigram":
+        return _unigram(fields, tokens, skipped)
+    _only("model.type", model["type"], "BPE", "WordPiece", "Unigram")
     _only("model.dropout", model["dropout"], None)
     for name in ("continuing_subword_prefix", "end_of_word_suffix"):
         _only(f"model.{name}", model[name], None, "")
@@ -123,6 +129,48 @@ def _wordpiece(fields, tokens, skipped):
     decoder = fields["decoder"] or {}
     _only("decoder", decoder.get("type"), "WordPiece")
     return wordpiece.WordPiece(fields["model"], normalizer, decoder, tokens, skipped)
+
+
+def _unigram(fields, tokens, skipped):
+    """The normalizer and the family of T5: pieces with scores, and "▁" for spaces."""
+    space, edge = SPACE.encode(), pre_tokenizers.SEPARATOR
+    before, at_start, after = [], [], []
+    parts = _parts(fields["pre_tokenizer"], "pretokenizers")
+    kinds = [part["type"] for part in parts]
+    _only("pre_tokenizer", kinds, [], ["Metaspace"], ["WhitespaceSplit", "Metaspace"])
+    apart = len(parts) == 2
+    if parts:
+        part, white = parts[-1], normalizers.white() if apart else ""
+        _only("pre_tokenizer.replacement", part["replacement"], SPACE)
+        scheme = part["prepend_scheme"]
+        if apart and scheme == "first":
+            raise ValueError("pre_tokenizer.prepend_scheme 'first' in a Sequence")
+        # The library prepends nothing where a normalizer dropped the first character.
+        for step in _parts(fields["normalizer"], "normalizers"):
+            if scheme == "first" and step["type"] in _DROPPING:
+                raise ValueError(
+                    f"pre_tokenizer.prepend_scheme 'first' behind {step['type']}"
+                )
+        missing = (f"^([^{SPACE}{white}])", space + rb"\1")
+        if not apart:
+            before.append((" ", space))
+        if scheme == "always":
+            before.append(missing)
+        elif scheme == "first":
+            at_start.append(missing)
+        if apart:
+            if scheme == "always":
+                word = (f"[{white}]+([^{SPACE}{white}])", edge + space + rb"\1")
+                before.append(word)
+            before.append((f"[{white}]+", edge))
+        if part["split"]:
+            after.append((SPACE, edge + space))
+    if apart and not after:
+        raise ValueError("pre_tokenizer.split false in a Sequence")
+    for decoder in _parts(fields["decoder"], "decoders"):
+        _only("decoder", decoder["type"], "Metaspace", "Replace")
+    family = unigram.Unigram(fields, before, at_start, after, tokens, skipped)
+    return normalizers.read(_parts(fields["normalizer"], "normalizers")), family
 
 
 def _parts(part, name):

@@ -5,7 +5,8 @@ operations and immutable tables, so a SavedModel with it runs on any stock serve
 `build` refuses a tokenizer whose ids would differ.
 
 `added_tokens` cuts added tokens out of a text. The text between them goes to one of
-three families, which `parse` finds: `byte_level`, `sentencepiece` or `wordpiece`.
+four families, which `parse` finds: `byte_level`, `sentencepiece`, `unigram` or
+`wordpiece`.
 """
 
 import functools
@@ -23,6 +24,7 @@ from zoo.text.in_graph import (
     sentencepiece,
     wordpiece,
 )
+from zoo.text.in_graph.unigram import model as unigram
 
 _CPU = "/CPU:0"
 
@@ -174,7 +176,11 @@ class GraphTokenizer(tf.Module):
         with tf.device(_CPU):
             if isinstance(self._family, sentencepiece.SentencePiece):
                 return tf.strings.regex_replace(text_B, sentencepiece.SPACE, " ")
-            return text_B if self._normalize is None else self._normalize(text_B)
+            if self._normalize is not None:
+                text_B = self._normalize(text_B)
+            if isinstance(self._family, unigram.Unigram):
+                return tf.strings.regex_replace(text_B, sentencepiece.SPACE, " ")
+            return text_B
 
     def _encode(self, text_B, starts_B, special):
         """Normalizes texts, cuts them at the late added tokens, and encodes them."""

@@ -1,0 +1,183 @@
+"""SentencePiece's Unigram models (T5, XLM-R, ALBERT, Marian) as a tokenizer.json.
+
+The pipelines are those that transformers 5 makes of the same files. Kudo 2018
+(arXiv:1804.10959).
+"""
+
+import json
+import os
+from typing import Any
+
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+
+from zoo.text.importers import sentencepiece
+
+_SPACE = "▁"
+_UNIGRAM = 1
+_NORMAL, _USER_DEFINED = 1, 4
+_FAMILIES = ("T5Tokenizer", "XLMRobertaTokenizer", "AlbertTokenizer")
+
+
+def read(path: str, family: str, settings: dict[str, Any]) -> tokenizers.Tokenizer:
+    """Reads the SentencePiece file of a family.
+
+    Args:
+      path: the path of the file, such as spiece.model.
+      family: `tokenizer_class`: T5Tokenizer (mT5's too), XLMRobertaTokenizer or
+        AlbertTokenizer.
+      settings: the fields of tokenizer_config.json.
+
+    Raises:
+      ValueError: the file is not a Unigram model, or the family is another one.
+    """
+    family = family.removesuffix("Fast")
+    if family not in _FAMILIES:
+        raise ValueError(
+            f"tokenizer_class {family!r}; allowed: {', '.join(_FAMILIES)}."
+        )
+    proto = _parse(path)
+    pieces = [(piece.piece, piece.score) for piece in proto.pieces]
+    extra: list[str] = []
+    if family == "T5Tokenizer":
+        count = settings.get("extra_ids", 100)
+        extra = [f"<extra_id_{i}>" for i in range(count - 1, -1, -1)]
+        pieces += [(name, 0.0) for name in extra]
+        around, names = ["$A", "</s>"], ["<pad>", "</s>", "<unk>"]
+    elif family == "XLMRobertaTokenizer":
+        names = ["<s>", "<pad>", "</s>", "<unk>"]
+        pieces = [*((name, 0.0) for name in names), *pieces[3:], ("<mask>", 0.0)]
+        around = ["<s>", "$A", "</s>"]
+    else:
+        names = ["<pad>", "<unk>", "[CLS]", "[SEP]"]
+        around = ["[CLS]", "$A", "[SEP]"]
+    ids = {name: number for number, (name, _) in enumerate(pieces)}
+    for name in names:
+        if name not in ids:
+            raise ValueError(f"{path}: a file of {family} without the piece {name!r}.")
+    engine = _engine(pieces, ids["<unk>"])
+    steps = []
+    if family == "AlbertTokenizer":
+        steps += [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
+        if not settings.get("keep_accents", False):
+            steps += [normalizers.NFKD(), normalizers.StripAccents()]
+        if settings.get("do_lower_case", True):
+            steps.append(normalizers.Lowercase())
+    if proto.normalizer_spec.precompiled_charsmap:
+        charsmap = proto.normalizer_spec.precompiled_charsmap
+        steps.append(normalizers.Precompiled(charsmap))
+    if steps:
+        engine.normalizer = steps[0] if len(steps) == 1 else normalizers.Sequence(steps)
+    engine.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
+    )
+    _add(engine, [*names, *extra])
+    mask = {"XLMRobertaTokenizer": "<mask>", "AlbertTokenizer": "[MASK]"}.get(family)
+    if mask in ids:
+        engine.add_special_tokens(
+            [tokenizers.AddedToken(mask, lstrip=True, normalized=False)]
+        )
+    _frame(engine, around)
+    return engine
+
+
+def marian(folder: str) -> tuple[tokenizers.Tokenizer, tokenizers.Tokenizer]:
+    """The tokenizers of a Marian directory: of the source and of the target.
+
+    source.spm and target.spm cut a text, vocab.json has the ids of both. An entry of
+    vocab.json that a file lacks is never cut out of a text; it decodes to its text. A
+    piece that vocab.json lacks is left out. The names of languages, such as >>fra<<, are
+    special tokens: the other ones would overlap them.
+
+    Raises:
+      ValueError: a file is missing or broken.
+    """
+    path = os.path.join(folder, "vocab.json")
+    for name in ("vocab.json", "source.spm", "target.spm"):
+        if not os.path.isfile(os.path.join(folder, name)):
+            raise ValueError(f"{os.path.join(folder, name)}: no such file.")
+    with open(path, encoding="utf-8") as file:
+        ids = json.load(file)
+    if not isinstance(ids, dict) or sorted(ids.values()) != [*range(len(ids))]:
+        raise ValueError(f"{path}: ids from 0 without a gap for all tokens allowed.")
+    for name in ("<unk>", "</s>"):
+        if name not in ids:
+            raise ValueError(f"{path}: the token {name!r} is missing.")
+    files = (os.path.join(folder, name) for name in ("source.spm", "target.spm"))
+    source, target = (_marian(_parse(file), ids) for file in files)
+    return source, target
+
+
+def _marian(proto, ids):
+    """The tokenizer of one side."""
+    kinds = (_NORMAL, _USER_DEFINED)
+    scores = {p.piece: p.score for p in proto.pieces if p.type in kinds}
+    known = [score for piece, score in scores.items() if piece in ids]
+    lowest = min(known, default=0.0)
+    pieces = []
+    for token in sorted(ids, key=ids.__getitem__):
+        # A text never holds two spaces in one word, so such a piece is never found.
+        hidden = token not in scores and token != "<unk>"
+        named = token in ("</s>", "<pad>") or _code(token)
+        name = token + 2 * _SPACE if hidden and not named else token
+        pieces.append((name, scores.get(token, lowest if hidden else 0.0)))
+    engine = _engine(pieces, ids["<unk>"])
+    steps: list[Any] = []
+    if proto.normalizer_spec.precompiled_charsmap:
+        charsmap = proto.normalizer_spec.precompiled_charsmap
+        steps.append(normalizers.Precompiled(charsmap))
+    if proto.normalizer_spec.remove_extra_whitespaces:
+        steps.append(normalizers.Replace(tokenizers.Regex(r"\A +| +\z"), ""))
+        steps.append(normalizers.Replace(tokenizers.Regex(" {2,}"), " "))
+    if steps:
+        engine.normalizer = normalizers.Sequence(steps)
+    engine.pre_tokenizer = pre_tokenizers.Metaspace()
+    engine.decoder = decoders.Sequence(
+        [decoders.Replace(2 * _SPACE, ""), decoders.Metaspace()]
+    )
+    special = [name for name in ("<unk>", "</s>", "<pad>") if name in ids]
+    _add(engine, [*special, *filter(_code, ids)])
+    _frame(engine, ["$A", "</s>"])
+    return engine
+
+
+def _code(token) -> bool:
+    """Whether a token names a language, such as >>fra<<."""
+    return token.startswith(">>") and token.endswith("<<")
+
+
+def _parse(path):
+    """The ModelProto of a Unigram model."""
+    proto = sentencepiece.parse(path)
+    if proto.trainer_spec.model_type != _UNIGRAM:
+        raise ValueError(
+            f"{path}: a SentencePiece model of kind {proto.trainer_spec.model_type}, "
+            f"only Unigram ({_UNIGRAM}) allowed."
+        )
+    return proto
+
+
+def _engine(pieces, unknown):
+    """A tokenizer with the decoder of all families."""
+    engine = tokenizers.Tokenizer(models.Unigram(pieces, unknown, False))
+    engine.decoder = decoders.Metaspace()
+    return engine
+
+
+def _add(engine, names):
+    """Marks tokens as special."""
+    engine.add_special_tokens(
+        [tokenizers.AddedToken(name, normalized=False) for name in names]
+    )
+
+
+def _frame(engine, parts):
+    """Sets the tokens around a text."""
+    ids = [(p, engine.token_to_id(p)) for p in parts if p != "$A"]
+    end = parts[-1]
+    double = [end] if len(parts) == 3 and parts[0] == "<s>" else []
+    second = ":1" if parts[0] == "[CLS]" else ""
+    pair = [*parts, *double, f"$B{second}", f"{end}{second}"]
+    engine.post_processor = processors.TemplateProcessing(
+        single=" ".join(parts), pair=" ".join(pair), special_tokens=ids
+    )

@@ -1,0 +1,1 @@
+"""Unigram tokenizers (T5, XLM-R, ALBERT, Marian) with core TensorFlow operations."""
