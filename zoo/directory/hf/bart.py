@@ -12,7 +12,7 @@ BIAS = "final_logits_bias"
 TABLES = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
 
 
-def _read(value, where, marian):
+def _read(value, where, marian, start_id=None, padding_id=None):
     """Reads what BART and Marian have."""
     for field, allowed in (
         ("is_decoder", False),
@@ -41,8 +41,8 @@ def _read(value, where, marian):
         "activation": parts.activation(value.get("activation_function", "gelu"), where),
         "tied_head": value.get("tie_word_embeddings", True),
         "head_bias": own.get("head_bias", True),
-        "start_id": parts.integer(value, where, "decoder_start_token_id"),
-        "padding_id": parts.integer(value, where, "pad_token_id"),
+        "start_id": parts.integer(value, where, "decoder_start_token_id", start_id),
+        "padding_id": parts.integer(value, where, "pad_token_id", padding_id),
         "dropout": value.get("dropout", 0.1),
     }
 
@@ -54,9 +54,8 @@ def _same(value, where, field, other):
 
 
 def _read_bart(value, where):
-    value = {"decoder_start_token_id": 2, "pad_token_id": 1} | value
     learned = {"positions": "learned", "position_offset": _OFFSET}
-    return {**_read(value, where, False), **learned}
+    return {**_read(value, where, False, 2, 1), **learned}
 
 
 def _read_marian(value, where):

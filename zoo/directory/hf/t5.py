@@ -140,7 +140,10 @@ def with_tensors(value, tensors, shapes):
         tied = same and bool((tensors[_HEAD] == tensors[table]).all())
     elif _HEAD not in shapes:
         tied = True
-    return {**value, "tie_word_embeddings": tied, "scale_decoder_outputs": scaled}
+    value = {**value, "tie_word_embeddings": tied}
+    if value["model_type"] == "t5":
+        value["scale_decoder_outputs"] = scaled
+    return value
 
 
 _NAMES = (
