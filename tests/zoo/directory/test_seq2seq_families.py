@@ -59,32 +59,18 @@ def test_greedy_tokens(models):
         wanted = np.load(FOLDER / name / "golden.npz")
         steps = wanted["greedy"].shape[1]
 
-        @tf.function(autograph=False)
-        def decode(source, lengths, model=model, steps=steps):
-            capacity = tf.shape(source)[1] + steps
-            logits, state = model.start(source, lengths, capacity)
-            tokens = []
-            for _ in range(4):
-                tokens.append(tf.argmax(logits, -1, output_type=tf.int32))
-                logits, state = model.step(tokens[-1], state)
-            array = tf.TensorArray(tf.int32, steps)
-            for i, token in enumerate(tokens):
-                array = array.write(i, token)
-
-            def body(i, logits, state, array):
-                token = tf.argmax(logits, -1, output_type=tf.int32)
-                logits, state = model.step(token, state)
-                return i + 1, logits, state, array.write(i, token)
-
-            *_, array = tf.while_loop(
-                lambda i, *_: i < steps,
-                body,
-                (tf.constant(len(tokens)), logits, state, array),
-            )
-            return tf.transpose(array.stack())
-
-        tokens = decode(tf.constant(wanted["source"]), tf.constant(wanted["lengths"]))
-        np.testing.assert_array_equal(tokens, wanted["greedy"], name)
+        lengths = tf.constant(wanted["lengths"])
+        source = tf.constant(wanted["source"])
+        step = tf.function(model.step, autograph=False)
+        capacity = source.shape[1] + steps
+        logits, state = tf.function(model.start, autograph=False)(
+            source, lengths, capacity
+        )
+        tokens = []
+        for _ in range(steps):
+            tokens.append(tf.argmax(logits, -1, output_type=tf.int32))
+            logits, state = step(tokens[-1], state)
+        np.testing.assert_array_equal(tf.stack(tokens, 1), wanted["greedy"], name)
 
 
 def test_import_export_import(models, tmp_path):
