@@ -168,6 +168,10 @@ def _file_names(family, config, tensors, shapes, mappings, where) -> dict[str, s
             )
         else:
             names[name] = file_name
+    for copy, original in copies.items():
+        # A file may have the embedding table by the name of a copy only.
+        if original is not None:
+            names.setdefault(original, copy)
     missing = sorted(wanted - names.keys())
     if missing:
         raise ValueError(f"{where}: the tensor {missing[0]} is missing.")

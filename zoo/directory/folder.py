@@ -43,6 +43,13 @@ def read(folder: pathlib.Path) -> Pretrained:
     except ValueError:
         _check_weights(folder)  # a wrong digest explains any other error
         raise
+    shapes = getattr(tensors, "shapes", {})
+    settings = _optional(folder, GENERATION)
+    if config.get("model_type") in list(hf.SEQ2SEQ):
+        start = settings.get("decoder_start_token_id")
+        if start is not None:  # where transformers 5 writes it
+            config.setdefault("decoder_start_token_id", start)
+        config = hf.with_tensors(config, tensors, shapes)
     unused = hf.unused_fields(config)
     if unused:
         warnings.warn(
@@ -50,7 +57,6 @@ def read(folder: pathlib.Path) -> Pretrained:
             stacklevel=3,
         )
     checksums.warn(folder, (GENERATION, *hf_files.FILES))
-    settings = _optional(folder, GENERATION)
     generation = GenerationConfig.from_json(settings, str(folder / GENERATION))
     return Pretrained(
         str(folder),

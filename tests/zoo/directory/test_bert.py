@@ -200,7 +200,7 @@ def test_the_extra_files_in_the_cache_of_the_hub(copied, tmp_path):
         ("bert", {"max_position_embeddings": "64"}, "'64' is not an integer"),
         ("roberta", {"pad_token_id": None}, "pad_token_id None is not an integer"),
         ("roberta", {"max_position_embeddings": 2}, "context: 0, at least 1 allowed"),
-        ("bert", {"model_type": "bart"}, "model_type 'bart'. Did you mean bert?"),
+        ("bert", {"model_type": "berd"}, "model_type 'berd'. Did you mean bert?"),
     ],
     ids=str,
 )

@@ -10,17 +10,20 @@ import re
 from typing import Any
 
 from zoo import models, registry
-from zoo.directory.hf import head_config, heads, parts, unused
+from zoo.directory.hf import bart, head_config, heads, parts, t5, unused
+from zoo.directory.hf.bart import BART, MARIAN
 from zoo.directory.hf.bert import BERT, ROBERTA
 from zoo.directory.hf.gpt2 import GPT2, OPT
 from zoo.directory.hf.llama import GEMMA2, GEMMA3, LLAMA, MISTRAL, QWEN2, QWEN3
 from zoo.directory.hf.neox import NEOX, PHI
 from zoo.directory.hf.parts import WeightMapping, refuse
+from zoo.directory.hf.t5 import MT5, T5
 from zoo.fields import from_fields, suggest
 
 __all__ = [
     "DECODERS",
     "ENCODERS",
+    "SEQ2SEQ",
     "WeightMapping",
     "canonical",
     "from_hf",
@@ -29,6 +32,7 @@ __all__ = [
     "unused_fields",
     "weight_mappings",
     "with_defaults",
+    "with_tensors",
 ]
 
 DECODERS = {
@@ -44,13 +48,27 @@ DECODERS = {
     "phi": PHI,
 }
 ENCODERS = {"bert": BERT, "roberta": ROBERTA}
-_ALL = DECODERS | ENCODERS
+SEQ2SEQ = {"t5": T5, "mt5": MT5, "bart": BART, "marian": MARIAN}
+_ALL = DECODERS | ENCODERS | SEQ2SEQ
 # The families of each model of the registry, and the Config of the model.
-_FAMILIES = {"transformer_lm": DECODERS, "text_encoder": ENCODERS}
+_FAMILIES = {
+    "transformer_lm": DECODERS,
+    "text_encoder": ENCODERS,
+    "encoder_decoder": SEQ2SEQ,
+}
 _CONFIGS = {
     "transformer_lm": models.transformer_lm.Config,
     "text_encoder": models.text_encoder.Config,
+    "encoder_decoder": models.encoder_decoder.Config,
 }
+_WITH_TENSORS = {
+    "t5": t5.with_tensors,
+    "mt5": t5.with_tensors,
+    "bart": bart.with_tensors,
+    "marian": bart.with_tensors,
+}
+# Fields that a family may lack; then config.json has them under "zoo".
+_OWN = ("dropout", "context", "source_context")
 _HEADS = ("lm_head.weight", "embed_out.weight")
 _EMBEDDING = "embedding/weight"  # the path of the variable
 
@@ -107,18 +125,18 @@ def from_hf(value: dict[str, Any], where: str) -> Any:
     family = value.get("model_type")
     if not isinstance(family, str) or family not in _ALL:
         raise ValueError(f"{where}: model_type {family!r}.{suggest(str(family), _ALL)}")
-    _check_common(value, where)
+    _check_common(value, where, family in SEQ2SEQ)
     try:
         fields = _ALL[family].read(value, where)
     except KeyError as error:
         raise ValueError(f"{where}: the field {error} is missing.") from None
+    model = next(name for name, known in _FAMILIES.items() if family in known)
     own = value.get("zoo")
-    if isinstance(own, dict) and "dropout" in own:
-        fields["dropout"] = own["dropout"]
+    if isinstance(own, dict):
+        fields |= {n: own[n] for n in _OWN if n in own and hasattr(_CONFIGS[model], n)}
     head = heads.named(family, value)
     if head is not None:
         fields = head_config.body_fields(fields)
-    model = "text_encoder" if family in ENCODERS else "transformer_lm"
     try:
         config = from_fields(_CONFIGS[model], fields, model)
     except ValueError as error:
@@ -149,7 +167,20 @@ def unused_fields(value: dict[str, Any]) -> list[str]:
     return unused.fields(_ALL[family], value)
 
 
-def _check_common(value, where):
+def with_tensors(value: dict[str, Any], tensors, shapes) -> dict[str, Any]:
+    """Returns a config.json with fields that only the tensors of a file tell.
+
+    Args:
+      value: the content of the config.json.
+      tensors: the tensors of the file by name.
+      shapes: their shapes by name.
+    """
+    family = value.get("model_type")
+    change = _WITH_TENSORS.get(family) if isinstance(family, str) else None
+    return value if change is None else change(value, tensors, shapes)
+
+
+def _check_common(value, where, seq2seq):
     """Refuses fields that change what any family computes."""
     quantised = value.get("quantization_config")
     if quantised:
@@ -158,7 +189,7 @@ def _check_common(value, where):
             f"{where}: quantization_config {method!r}; weights in float32, float16 or "
             "bfloat16 without it allowed."
         )
-    refuse(value, where, "is_encoder_decoder", False)
+    refuse(value, where, "is_encoder_decoder", seq2seq)
     refuse(value, where, "add_cross_attention", False)
     refuse(value, where, "pruned_heads", {}, None)
 
@@ -184,7 +215,7 @@ def canonical(family: str, config: Any, name: str) -> str | None:
         if replacement is None and re.search(pattern, name):
             return None
         name = name if replacement is None else re.sub(pattern, replacement, name)
-    return None if _is_tied(config, name) else name
+    return None if _is_tied(_ALL[family], config, name) else name
 
 
 def original(family: str, config: Any, name: str) -> str | None:
@@ -195,14 +226,16 @@ def original(family: str, config: Any, name: str) -> str | None:
     """
     if _has_head(config):
         return heads.original(_head(family, config), _ALL[family], name)
-    if not _is_tied(config, parts.renamed(_ALL[family], name)):
+    if not _is_tied(_ALL[family], config, parts.renamed(_ALL[family], name)):
         return None
     embeddings = (m for m in weight_mappings(family, config) if m.path == _EMBEDDING)
     return next(embeddings).hf_names[0]
 
 
-def _is_tied(config, name):
-    """Tells whether a name is that of a head that is the embedding table."""
+def _is_tied(family, config, name):
+    """Tells whether a tensor is the embedding table once more, such as a tied head."""
+    if name in family.tables:
+        return not config.source_vocab_size
     return getattr(config, "tied_head", False) and name in _HEADS
 
 

@@ -159,15 +159,15 @@ def named(family: str, value: dict[str, Any]) -> Head | None:
     names = value.get("architectures")
     if not isinstance(names, list):
         return None
-    if value.get(SENTENCE) and any(head.root for head in HEADS[family]):
+    if value.get(SENTENCE) and any(head.root for head in HEADS.get(family, ())):
         return None
-    return next((h for h in HEADS[family] if h.architecture in names), None)
+    return next((h for h in HEADS.get(family, ()) if h.architecture in names), None)
 
 
 def of(family: str, config: headed.Config) -> Head | None:
     """Returns the head of a family for a Config's task, or None."""
     task = "classify" if config.task == "regress" else config.task
-    return next((h for h in HEADS[family] if h.task == task), None)
+    return next((h for h in HEADS.get(family, ()) if h.task == task), None)
 
 
 # ------------------------------------------------------------------ tensors

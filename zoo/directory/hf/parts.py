@@ -50,6 +50,7 @@ class WeightMapping(NamedTuple):
       transposed: whether the tensors are stored as [in, out].
       heads: 0, or the number of heads in a fused query_key_value tensor. Such a tensor
         is [heads, 3, d] along [out], and the variable is [3, heads, d].
+      row: whether the tensor of a bias is [1, out].
     """
 
     path: str
@@ -57,10 +58,13 @@ class WeightMapping(NamedTuple):
     sizes: tuple[int, ...]
     transposed: bool = False
     heads: int = 0
+    row: bool = False
 
     def shapes(self, shape) -> list[tuple[int, ...]]:
         """Returns the shape of each tensor, given the shape of the variable."""
         shapes = [(size, *shape[1:]) for size in self.sizes]
+        if self.row:
+            return [(1, *shape) for shape in shapes]
         return [s[::-1] for s in shapes] if self.transposed else shapes
 
     def to_hf(self, value: np.ndarray) -> dict[str, np.ndarray]:
@@ -70,11 +74,15 @@ class WeightMapping(NamedTuple):
             value = split.swapaxes(0, 1).reshape(value.shape)
         tensors = np.split(value, np.cumsum(self.sizes)[:-1])
         tensors = [tensor.T if self.transposed else tensor for tensor in tensors]
+        if self.row:
+            tensors = [tensor[None] for tensor in tensors]
         return dict(zip(self.hf_names, tensors, strict=True))
 
     def to_variable(self, tensors) -> np.ndarray:
         """Joins tensors, in the order of `hf_names`, into the value of the variable."""
         tensors = [tensor.T if self.transposed else tensor for tensor in tensors]
+        if self.row:
+            tensors = [tensor[0] for tensor in tensors]
         value = np.concatenate(tensors) if len(tensors) > 1 else tensors[0]
         if self.heads:
             split = value.reshape(self.heads, 3, -1, *value.shape[1:])
@@ -93,12 +101,15 @@ class Family(NamedTuple):
         Config from `with_defaults`.
       names: pairs (pattern, replacement) that rename tensors of other files. The
         replacement None drops a tensor that is not a weight.
+      tables: names, after `names`, of tensors that repeat the embedding table of a
+        model with one vocabulary.
     """
 
     read: Callable[[dict[str, Any], str], dict[str, Any]]
     write: Callable[[Any], dict[str, Any] | None]
     mappings: Callable[[Any], Iterator[WeightMapping]]
     names: tuple[tuple[str, str | None], ...] = ()
+    tables: tuple[str, ...] = ()
 
 
 def renamed(family: Family, name: str) -> str:
@@ -115,6 +126,10 @@ def with_defaults(config: Any) -> Any:
         numbers["kv_heads"] = config.kv_heads or config.heads
         numbers["head_width"] = config.head_size
         numbers["query_scalar"] = config.query_scalar or config.head_size
+    if config.task == "seq2seq":
+        numbers["head_width"] = config.head_size
+        numbers["query_scalar"] = config.query_scalar or config.head_size
+        numbers["source_context"] = config.source_limit
     return dataclasses.replace(config, **numbers)
 
 

@@ -40,6 +40,9 @@ _HARMLESS = frozenset(
     summary_proj_to_labels summary_type summary_use_proj tie_encoder_decoder
     tie_word_embeddings use_sliding_window
 
+    add_bias_logits classif_dropout decoder_layerdrop dense_act_fn encoder_layerdrop
+    extra_pos_embeddings initializer_factor is_gated_act n_positions num_hidden_layers
+
     add_cross_attention is_encoder_decoder pruned_heads quantization_config
     """.split()
 )
