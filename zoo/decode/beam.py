@@ -71,8 +71,8 @@ def beam_decode(
     """Searches the likeliest answers of each row.
 
     Args:
-      model: a Decoder. Tensors of its state whose indices are in `model.fixed_state`
-        are equal for all beams of a row, in every step, and never move.
+      model: a Decoder. The first `model.fixed_state` tensors of its state are those of
+        the source: all beams of a row share them, and no step changes them.
       tokens_BT: int32, right-padded prompts of at least one token.
       lengths_B: int32.
       knobs: `sampling.Knobs`; max_new_tokens and repetition_penalty are read.
@@ -106,7 +106,7 @@ def beam_decode(
     has_BK = tf.range(K)[None] < search.beams[:, None]
     has_BC = tf.range(C)[None] < times * search.beams[:, None]
     one_beam_R1 = tf.repeat(search.beams == 1, K, 0)[:, None]
-    fixed = getattr(model, "fixed_state", ())
+    fixed = range(getattr(model, "fixed_state", 0))
 
     def pick(i, logits_RV, beams, found, done_B):
         logprob_RV = logits_RV - batch_invariant.log_sum_exp(logits_RV)[:, None]
@@ -196,7 +196,10 @@ def beam_decode(
     # only the first beam goes on from the prompt: K equal beams would stay equal
     scores_BK = tf.where(tf.range(K)[None] > 0, beams.scores + _NO_ANSWER, beams.scores)
     beams = beams._replace(scores=scores_BK)
-    state = [tf.repeat(x, K, 0) if len(x.shape) else x for x in state]
+    state = [
+        x if i in fixed or not len(x.shape) else tf.repeat(x, K, 0)
+        for i, x in enumerate(state)
+    ]
     logits_RV = tf.repeat(logits_BV, K, 0)
     done_B = tf.zeros((B,), tf.bool)
     *loop, (to, source) = pick(tf.constant(0), logits_RV, beams, found, done_B)
