@@ -191,6 +191,7 @@ def test_adapters_learn_and_merge():
     np.testing.assert_allclose(logits_of(merged), logits_of(made), atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # Keras, numpy 2
 def test_it_is_saved_and_loaded(model, tmp_path):
     directory.save(tmp_path / "m", model)
     model.save(tmp_path / "m.keras")
