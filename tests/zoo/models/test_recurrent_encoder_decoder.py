@@ -163,16 +163,16 @@ def test_it_learns_to_copy():
 
 
 def test_dropout_and_bfloat16(float32):
-    made = build("lstm", dropout=0.3)
-    noisy, other = (made.features(TARGET, True, SOURCE, LENGTHS) for _ in range(2))
-    assert np.abs(noisy - other).max() > 0.01
+    made = build("gru", dropout=0.3)
     keras.config.set_dtype_policy("mixed_bfloat16")
     rounded = type(made)(made.config)
     rounded.set_weights(made.get_weights())
     x = rounded.features(inputs(made), False, SOURCE, LENGTHS)
     assert x.dtype == tf.bfloat16
     np.testing.assert_allclose(rounded.logits(x), logits_of(made), atol=0.1)
-    found = losses(rounded, SOURCE, LENGTHS, TARGET, 3)
+    noisy = rounded.features(inputs(made), True, SOURCE, LENGTHS)
+    assert 0.15 < np.mean(noisy == 0) < 0.45
+    found = losses(rounded, SOURCE, LENGTHS, TARGET, 8)
     assert np.isfinite(found).all() and found[-1] < found[0]
 
 
