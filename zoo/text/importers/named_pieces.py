@@ -8,7 +8,6 @@ ids of texts with such a name differ from its ids. All other texts keep their id
 Example: `end</s>` has the words `▁end<` and `/s>`, and no piece `</s>`.
 """
 
-import itertools
 import json
 import re
 from typing import Any
@@ -34,13 +33,21 @@ def keep_out(engine: tokenizers.Tokenizer) -> bool:
     fields = json.loads(engine.to_str())
     step = cut(fields)
     before = fields["pre_tokenizer"] or {}
-    if step is None or step in [before, *before.get("pretokenizers", [])][-1:]:
+    steps = before.get("pretokenizers", [before] if before else [])
+    if step in (None, *steps[-1:]):
         return False
-    steps = [engine.pre_tokenizer] if engine.pre_tokenizer else []
-    pattern = tokenizers.Regex(step["pattern"]["Regex"])
-    split = pre_tokenizers.Split(pattern, "merged_with_previous")
-    engine.pre_tokenizer = pre_tokenizers.Sequence([*steps, split])
+    kept = [old for old in steps if not _is_cut(old)]
+    state = {"type": "Sequence", "pretokenizers": [*kept, step]}
+    changed = pre_tokenizers.Sequence([])
+    changed.__setstate__(json.dumps(state).encode())
+    engine.pre_tokenizer = changed
     return True
+
+
+def _is_cut(step) -> bool:
+    """Whether `cut` made a pre-tokenizer, perhaps for fewer tokens."""
+    made = step["type"] == "Split" and step["behavior"] == "MergedWithPrevious"
+    return made and "(?=" in step["pattern"].get("Regex", "")
 
 
 def cut(fields: dict[str, Any]) -> dict[str, Any] | None:
