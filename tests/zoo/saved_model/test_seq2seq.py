@@ -106,6 +106,7 @@ def test_both_sides_have_a_tokenizer(session, tokenizer):
         pairs = zip(made["tokens"], made["lengths"], strict=True)
         ids = [list(row[:count]) for row, count in pairs]
         assert ids == [tokenizer.encode(source) for source in SOURCES]
+        made = {name: value.tolist() for name, value in made.items()}
         back = run(session, f"detokenize{side}", **made)
         assert [text.decode() for text in back["text"]] == SOURCES
 
@@ -132,6 +133,7 @@ def test_bad_requests(session, knobs, words):
         session.run("generate", {"text": ["a"], **knobs})
 
 
+@pytest.mark.long
 def test_the_check_passes(folder):
     report = checker.check(str(folder), calls=0)
     assert report.ok, report.failures()
