@@ -97,6 +97,17 @@ def test_all_references_begin_at_ln_2_and_agree(start, source, tmp_path):
     assert found["start"][-1] < 0.6
 
 
+def test_a_directory_computes_as_the_policy_does(start, source, tmp_path):
+    """In bfloat16 too: equal weights give equal numbers, to the last bit."""
+    run = run_of(
+        start, source, DPO(reference=str(start)), steps=1, precision="bfloat16"
+    )
+    loop.train(run, tmp_path / "w")
+    (row,) = lines(tmp_path / "w")
+    assert row["loss"] == pytest.approx(math.log(2), abs=1e-7)
+    assert row["margin"] == 0 == row["accuracy"]
+
+
 def test_the_base_is_the_model_without_adapters(start, source, tmp_path):
     run = run_of(
         start, source, DPO(reference="base"), lora=Lora(rank=2, alpha=8.0), steps=3
