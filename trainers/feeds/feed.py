@@ -36,8 +36,8 @@ class Feed(NamedTuple):
       kept: `kept(roles)`: a context in which the model is as it is written, such as
         with rewards of mean 0.
       show: `show(roles)`: a text sample of what was learnt, or "".
-      fingerprint: of the data (`zoo.data.fingerprints`), by which a resumed run sees
-        that they changed.
+      fingerprint: of the data and of the models beside them (`zoo.data.fingerprints`),
+        by which a resumed run sees that they changed.
       length: inputs of the longest example, for the estimate of memory.
       labels: the names of the classes in the training data, by index; () without.
       variables: more variables that change in training and belong in a checkpoint.

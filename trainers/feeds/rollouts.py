@@ -55,6 +55,7 @@ def make(run: Run, start: Start) -> Feed:
         [(p.where, p.example) for p in asked],
         objective.reward_errors == "score",
     )
+    others |= companions.of_rewards(objective.rewards)
     inputs = max(len(p.tokens) for p in asked) + objective.max_new_tokens - 1
     rollouts = Rollouts(run, tokenizer, prompts, inputs, evaluation.rows_at_once(run))
     names = ("reward", "length", "missing_end", *rollouts.part_names)
