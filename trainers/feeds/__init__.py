@@ -58,8 +58,8 @@ def make(run: Run, start: Start) -> Feed:
     _check_augment(run, start.config)
     _check_sources(run, start.config)
     generated.check(run, start.config)
-    feed = BY_NAME[run.objective.feed](run, start)
     others = companions.of_start(run, start)
+    feed = BY_NAME[run.objective.feed](run, start)
     return feed._replace(fingerprint=feed.fingerprint | others)
 
 

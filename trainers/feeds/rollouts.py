@@ -60,7 +60,11 @@ def make(run: Run, start: Start) -> Feed:
     rollouts = Rollouts(run, tokenizer, prompts, inputs, evaluation.rows_at_once(run))
     names = ("reward", "length", "missing_end", *rollouts.part_names)
     if run.eval_every and held_out:
-        check_best(run, names)
+        try:
+            check_best(run, names)
+        except BaseException:
+            rollouts.close()
+            raise
     shown: list[str] = []
 
     def evaluate_answers(roles):
@@ -90,6 +94,7 @@ def make(run: Run, start: Start) -> Feed:
         variables=(rollouts.kl_coefficient,),
         period=objective.period,
         metrics=rollouts.metrics,
+        close=rollouts.close,
     )
 
 

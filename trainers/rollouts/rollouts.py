@@ -42,7 +42,8 @@ class Rollouts:
         `kl_target`.
 
     Raises:
-      ValueError: an entry of the objective's rewards is wrong.
+      ValueError: an entry of the objective's rewards is wrong, or a reward model
+        cannot read the longest answer.
     """
 
     def __init__(
@@ -65,7 +66,11 @@ class Rollouts:
             objective.error_reward,
             tokenizer,
         )
-        self._rewards.check_length(longest + 1)  # the last token is no input
+        try:
+            self._rewards.check_length(longest + 1)  # the last token is no input
+        except BaseException:
+            self.close()
+            raise
         self.kl_coefficient = keras.Variable(
             objective.kl_coefficient,
             dtype="float32",
@@ -146,6 +151,10 @@ class Rollouts:
         missing_N = self._objective.missing_end * ~answers.ended
         named = dict(zip(self.part_names, parts_NP.T, strict=True))
         return parts_NP @ self._rewards.weights + missing_N, named
+
+    def close(self) -> None:
+        """Ends the worker processes of the rewards."""
+        self._rewards.close()
 
     @property
     def part_names(self) -> tuple[str, ...]:
