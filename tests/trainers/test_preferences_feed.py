@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from trainers import loop
+from trainers import evaluation, feeds, loop, roles
 from trainers.evaluation import dispatch
 from trainers.evaluation.request import Request
 from trainers.objectives import DPO, Reward
@@ -212,6 +212,23 @@ def test_kto_gives_a_prompt_the_next_answer():
             wanted = np.arange(found["weights"].shape[1])
             wanted = (wanted >= prompts[i] - 1) & (wanted < size)
             assert (found["weights"][row] > 0).tolist() == wanted.tolist()
+    alone = mismatched({name: x[:1] for name, x in batch.items()})
+    assert not alone["weights"].numpy().any()  # it would get its own answer
+
+
+@pytest.mark.parametrize("kind, rows", [("kto", 2), ("sigmoid", 1)])
+def test_evaluation_of_kto_has_two_prompts_at_once(
+    start, source, monkeypatch, kind, rows
+):
+    def sizes(objective):
+        del objective
+        return lambda roles, dataset: {b["tokens"].shape[0] for b in dataset}
+
+    monkeypatch.setattr(evaluation, "make_evaluate", sizes)
+    monkeypatch.setattr(evaluation, "rows_at_once", lambda run: 1)  # of many devices
+    run = run_of(start, source, DPO(kind=kind))
+    feed = feeds.make(run, roles.start(run))
+    assert feed.evaluate and feed.evaluate({}) == {rows}
 
 
 # ---- reward models ----
