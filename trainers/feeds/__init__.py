@@ -1,6 +1,7 @@
 """Feeds: where the Batches of a run come from, by the name an objective gives."""
 
 from trainers.feeds import (
+    companions,
     generated,
     labelled,
     masked,
@@ -58,7 +59,9 @@ def make(run: Run, start: Start) -> Feed:
     _check_augment(run, start.config)
     _check_sources(run, start.config)
     generated.check(run, start.config)
-    return BY_NAME[run.objective.feed](run, start)
+    others = companions.of_start(run, start)
+    feed = BY_NAME[run.objective.feed](run, start)
+    return feed._replace(fingerprint=feed.fingerprint | others)
 
 
 def _check_augment(run, config):
