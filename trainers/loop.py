@@ -110,7 +110,9 @@ def train(run: Run, path) -> Result:
         with feed.kept(roles):
             place, text = folder / "model", feed.tokenizer
             with workdir.writing(place):
-                directory.save(place, model, text, start.generation, replace=True)
+                directory.save(
+                    place, model, text, start.generation, True, feed.source_tokenizer
+                )
             if run.lora.rank:
                 place, base = folder / "adapter", run.init_from
                 with workdir.writing(place):

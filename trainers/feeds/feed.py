@@ -47,6 +47,7 @@ class Feed(NamedTuple):
         evaluations are at multiples too, and the run ends at one.
       metrics: `metrics()`: name to `Mean`, what was measured since the last call. The
         loop asks after each Batch, and adds them to those of the steps.
+      source_tokenizer: the Tokenizer of sources; None is `tokenizer`.
     """
 
     train: Callable[[int, Roles], Iterable[Any]]
@@ -65,6 +66,7 @@ class Feed(NamedTuple):
     kept: Callable[[Roles], contextlib.AbstractContextManager] = contextlib.nullcontext
     period: int = 1
     metrics: Callable[[], dict[str, Mean]] = dict
+    source_tokenizer: Tokenizer | None = None
 
 
 def check_period(run: Run, steps: int, period: int) -> None:

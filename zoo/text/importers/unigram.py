@@ -4,13 +4,13 @@ The pipelines are those that transformers 5 makes of the same files. Kudo 2018
 (arXiv:1804.10959).
 """
 
-import json
 import os
 from typing import Any
 
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
+from zoo import files
 from zoo.text.importers import sentencepiece
 
 _SPACE = "▁"
@@ -81,7 +81,9 @@ def read(path: str, family: str, settings: dict[str, Any]) -> tokenizers.Tokeniz
     return engine
 
 
-def marian(folder: str) -> tuple[tokenizers.Tokenizer, tokenizers.Tokenizer]:
+def marian(
+    folder: str, separate: bool = False
+) -> tuple[tokenizers.Tokenizer, tokenizers.Tokenizer]:
     """The tokenizers of a Marian directory: of the source and of the target.
 
     source.spm and target.spm cut a text, vocab.json has the ids of both. An entry of
@@ -89,23 +91,35 @@ def marian(folder: str) -> tuple[tokenizers.Tokenizer, tokenizers.Tokenizer]:
     piece that vocab.json lacks is left out. The names of languages, such as >>fra<<,
     are special tokens, because </s> overlaps them.
 
+    Args:
+      folder: the directory.
+      separate: whether target_vocab.json has the ids of targets.
+
     Raises:
       ValueError: a file is missing or broken.
     """
-    path = os.path.join(folder, "vocab.json")
-    for name in ("vocab.json", "source.spm", "target.spm"):
-        if not os.path.isfile(os.path.join(folder, name)):
-            raise ValueError(f"{os.path.join(folder, name)}: no such file.")
-    with open(path, encoding="utf-8") as file:
-        ids = json.load(file)
-    if not isinstance(ids, dict) or sorted(ids.values()) != [*range(len(ids))]:
+    last = "target_vocab.json" if separate else "vocab.json"
+    names = ("vocab.json", last, "source.spm", "target.spm")
+    paths = [os.path.join(folder, name) for name in names]
+    for path in paths:
+        if not os.path.isfile(path):
+            raise ValueError(f"{path}: no such file.")
+    source_ids = _ids(paths[0])
+    target_ids = _ids(paths[1]) if separate else source_ids
+    source, target = map(_parse, paths[2:])
+    return _marian(source, source_ids), _marian(target, target_ids)
+
+
+def _ids(path):
+    """The ids of Marian's tokens, from a vocab.json."""
+    ids = files.read_json(path)
+    numbers = ids.values()
+    if {*map(type, numbers)} != {int} or sorted(numbers) != [*range(len(ids))]:
         raise ValueError(f"{path}: ids from 0 without a gap for all tokens allowed.")
     for name in ("<unk>", "</s>"):
         if name not in ids:
             raise ValueError(f"{path}: the token {name!r} is missing.")
-    files = (os.path.join(folder, name) for name in ("source.spm", "target.spm"))
-    source, target = (_marian(_parse(file), ids) for file in files)
-    return source, target
+    return ids
 
 
 def _marian(proto, ids):
