@@ -120,6 +120,10 @@ def save(
                 source_tokenizer.save(new, SOURCE)
             value = (generation or GenerationConfig()).to_json(tokenizer.end_id)
             value["eos_token_id"] = special_ids["eos_token_id"]
+            if model.config.task == "seq2seq":
+                # without these, transformers generates nothing
+                value["decoder_start_token_id"] = model.config.start_id
+                value["pad_token_id"] = model.config.padding_id
             files.write_json(new / folder.GENERATION, value)
         checksums.write(
             new, sorted(path.name for path in new.iterdir() if path.is_file())

@@ -46,7 +46,10 @@ def read(folder: pathlib.Path) -> Pretrained:
         raise
     shapes = getattr(tensors, "shapes", {})
     settings = _optional(folder, GENERATION)
+    defaults, where = settings, folder / GENERATION
     if config.get("model_type") in list(hf.SEQ2SEQ):
+        if not os.path.lexists(where):  # older files have the defaults here
+            defaults, where = config, path
         start = settings.get("decoder_start_token_id")
         if start is not None:  # where transformers 5 writes it
             config.setdefault("decoder_start_token_id", start)
@@ -58,7 +61,7 @@ def read(folder: pathlib.Path) -> Pretrained:
             stacklevel=3,
         )
     checksums.warn(folder, (GENERATION, *sides.FILES))
-    generation = GenerationConfig.from_json(settings, str(folder / GENERATION))
+    generation = GenerationConfig.from_json(defaults, str(where))
     tokenizers = _tokenizers_reader(folder, config, settings)
     return Pretrained(
         str(folder),

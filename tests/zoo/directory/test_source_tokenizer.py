@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+from directory_cases import read
 
 from trainers import feeds, loop, roles
 from trainers.objectives import LanguageModel
@@ -11,7 +12,15 @@ from zoo import directory, models
 from zoo.text import tokenizer as tokenizers
 
 TEXTS = [f"{n} {'xy ' * (n % 11 + 1)}" for n in range(90)]
-SIZES = {"context": 32, "width": 8, "layers": 1, "encoder_layers": 1, "heads": 2}
+SIZES = {
+    "context": 32,
+    "width": 8,
+    "layers": 1,
+    "encoder_layers": 1,
+    "heads": 2,
+    "start_id": 2,
+    "padding_id": 3,
+}
 
 
 def built(source_vocab_size):
@@ -33,7 +42,8 @@ def target():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, source, target):
     path = tmp_path_factory.mktemp("models") / "m"
-    directory.save(path, built(270), target, source_tokenizer=source)
+    generation = directory.GenerationConfig(beams=4, bad_words_ids=((7,),))
+    directory.save(path, built(270), target, generation, source_tokenizer=source)
     return path
 
 
@@ -46,11 +56,14 @@ def test_a_directory_has_two_tokenizers(folder, source, target, tmp_path):
     for copied in (loaded._replace(generation=None), copy.copy(loaded)):
         assert copied.source_tokenizer is loaded.source_tokenizer
     with pytest.warns(UserWarning, match="source_tokenizer.json: the tokenizer has"):
-        read = directory.read(folder)
-        read.config["vocab_size"] = read.config["zoo"]["source_vocab_size"] = 268
-        assert read.source_tokenizer().vocab_size == 268
+        found = directory.read(folder)
+        found.config["zoo"]["source_vocab_size"] = 268
+        assert found.source_tokenizer().vocab_size == 268
     again = tmp_path / "again"
     directory.save(again, model, tokenizer, generation, False, loaded.source_tokenizer)
+    settings = read(again, "generation_config.json")
+    wanted = {"num_beams": 4, "bad_words_ids": [[7]], "decoder_start_token_id": 2}
+    assert wanted.items() <= settings.items() and settings["pad_token_id"] == 3
     names = {path.name for path in folder.iterdir()}
     assert {"source_tokenizer.json", "source_tokenizer_config.json"} < names
     for name in names:
