@@ -112,7 +112,8 @@ def train(run: Run, path) -> Result:
             with feed.kept(roles):
                 place, text = folder / "model", feed.tokenizer
                 with workdir.writing(place):
-                    directory.save(place, model, text, start.generation, replace=True)
+                    source = feed.source_tokenizer
+                    directory.save(place, model, text, start.generation, True, source)
                 if run.lora.rank:
                     place, base = folder / "adapter", run.init_from
                     with workdir.writing(place):

@@ -49,7 +49,8 @@ def main(argv):
     if gguf:
         gguf_writer.write(_OUTPUT.value, loaded.model, loaded.tokenizer)
     else:
-        directory.save(_OUTPUT.value, *loaded)
+        source = loaded.source_tokenizer
+        directory.save(_OUTPUT.value, *loaded, source_tokenizer=source)
     print(_OUTPUT.value)
 
 

@@ -36,7 +36,7 @@ def evaluate(loaded: Loaded, request: Request) -> Evaluated:
     names = request.metrics or _METRICS
     samples = answers.samples_of(names, request.samples)
     found = requests.examples(request)
-    source_tokenizer = getattr(loaded, "source_tokenizer", None) or tokenizer
+    source_tokenizer = loaded.source_tokenizer or tokenizer
     format = formats.BY_NAME["seq2seq"]
     with requests.names_of_flags():
         sides = formats.seq2seq.sides(

@@ -49,6 +49,7 @@ class Feed(NamedTuple):
         loop asks after each Batch, and adds them to those of the steps.
       close: `close()`: ends the processes that the feed started; called at the end of
         the run, also where it fails.
+      source_tokenizer: the Tokenizer of sources; None is `tokenizer`.
     """
 
     train: Callable[[int, Roles], Iterable[Any]]
@@ -68,6 +69,7 @@ class Feed(NamedTuple):
     period: int = 1
     metrics: Callable[[], dict[str, Mean]] = dict
     close: Callable[[], None] = lambda: None
+    source_tokenizer: Tokenizer | None = None
 
 
 def check_period(run: Run, steps: int, period: int) -> None:

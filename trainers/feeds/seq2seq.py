@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 from trainers import evaluation
 from trainers.feeds import generated, text
@@ -118,6 +117,7 @@ def make(run: Run, start: Start) -> Feed:
         return _sample(model, source_tokenizer, tokenizer, *shown)
 
     lengths = rows.starts[1:] - rows.starts[:-1]
+    one_tokenizer = source_tokenizer is tokenizer and not config.source_vocab_size
     return Feed(
         train_from,
         evaluate,
@@ -128,6 +128,7 @@ def make(run: Run, start: Start) -> Feed:
         show,
         text.fingerprint_of(data, tokenizer),
         int(lengths[::2].max() + lengths[1::2].max() - 1),
+        source_tokenizer=None if one_tokenizer else source_tokenizer,
     )
 
 
@@ -146,7 +147,7 @@ def _tokenizers(
     ]
     tokenizer = text.with_end(run, text.tokenizer_of(run, start, texts))
     text.check_vocabulary(tokenizer, config)
-    own: Any = getattr(start.pretrained, "source_tokenizer", None)
+    own = start.pretrained and start.pretrained.source_tokenizer
     own = own() if callable(own) else own
     if own is None and config.source_vocab_size:
         raise ValueError(
@@ -154,7 +155,7 @@ def _tokenizers(
             "have no tokenizer of their own; 0 allowed, or an init_from with two."
         )
     if own is None or run.data.tokenizer:
-        return tokenizer, tokenizer
+        own = tokenizer
     if own.vocab_size > config.source_ids:
         raise ValueError(
             f"config.model.source_vocab_size: {config.source_ids}, at least the "

@@ -4,6 +4,8 @@
     model.safetensors        the weights, float32
     tokenizer.json           for models of text
     tokenizer_config.json
+    source_tokenizer.json    and source_tokenizer_config.json, for models whose sources
+                             have a tokenizer of their own
     generation_config.json   the defaults of generation
     SHA256SUMS               the digests of all these, see `checksums`
     modules.json, ...        for text encoders, see `hf.sentence_transformers`
@@ -39,7 +41,7 @@ from zoo.directory.hf import bert, sentence_transformers
 from zoo.directory.pretrained import Loaded, Pretrained
 from zoo.generation_config import GenerationConfig
 from zoo.layers import low_rank
-from zoo.text.tokenizer import Tokenizer
+from zoo.text.tokenizer import SOURCE, Tokenizer
 
 __all__ = [
     "GenerationConfig",
@@ -57,7 +59,14 @@ _PRESET = "keras_hub:"
 fields_of = config_json.to_json
 
 
-def save(directory, model, tokenizer=None, generation=None, replace=False) -> None:
+def save(
+    directory,
+    model,
+    tokenizer=None,
+    generation=None,
+    replace=False,
+    source_tokenizer=None,
+) -> None:
     """Writes a model directory. After an error, no part of it stays.
 
     Low-rank adapters are merged into the weights.
@@ -68,10 +77,13 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
       tokenizer: a `Tokenizer`; None for a model of features.
       generation: a `GenerationConfig`; None writes its defaults.
       replace: whether to replace an older model directory.
+      source_tokenizer: the `Tokenizer` of sources; None is that of targets.
 
     Raises:
-      ValueError: the folder is not empty, or cannot be written.
+      ValueError: the folder is not empty, or cannot be written; or a tokenizer of
+        sources is missing, or the model has no sources.
     """
+    checked_tokenizer.refuse_source(model.config, tokenizer, source_tokenizer)
     config = config_json.to_json(model.config)
     mappings = assemble.weight_mappings(model, config["model_type"])
     variables = assemble.by_path(model)
@@ -104,8 +116,14 @@ def save(directory, model, tokenizer=None, generation=None, replace=False) -> No
         safetensors_file.write(new / safetensors_file.FILE, shapes, arrays())
         if tokenizer is not None:
             tokenizer.save(new)
+            if source_tokenizer is not None:
+                source_tokenizer.save(new, SOURCE)
             value = (generation or GenerationConfig()).to_json(tokenizer.end_id)
             value["eos_token_id"] = special_ids["eos_token_id"]
+            if model.config.task == "seq2seq":
+                # without these, transformers generates nothing
+                value["decoder_start_token_id"] = model.config.start_id
+                value["pad_token_id"] = model.config.padding_id
             files.write_json(new / folder.GENERATION, value)
         checksums.write(
             new, sorted(path.name for path in new.iterdir() if path.is_file())
@@ -138,16 +156,7 @@ def read(source, revision: str | None = None) -> Pretrained:
     Raises:
       ValueError: there is no such source, or a file of it is missing or broken.
     """
-    found = _read(source, revision)
-
-    def tokenizer():
-        result = found.tokenizer() if callable(found.tokenizer) else found.tokenizer
-        if result is None:
-            return None
-        rows = getattr(assemble.config_of(found), "vocab_size", None)
-        return checked_tokenizer.check(result, rows, found.where)
-
-    return found._replace(tokenizer=tokenizer)
+    return checked_tokenizer.checked(_read(source, revision))
 
 
 def _read(source, revision) -> Pretrained:
@@ -215,8 +224,7 @@ def _tokenizer(source, revision) -> tuple[Tokenizer | None, int | None]:
             return None, None
         path = path.parent
     elif kind != "folder":
-        found = _read(source, None).tokenizer
-        return found() if callable(found) else found, None
+        return checked_tokenizer.called(_read(source, None).tokenizer), None
     return folder.read_tokenizer(path), folder.rows(path)
 
 

@@ -68,6 +68,9 @@ def assemble(
             tokenizer = pretrained.tokenizer
             if callable(tokenizer):
                 tokenizer = tokenizer()
+            source_tokenizer = pretrained.source_tokenizer
+            if callable(source_tokenizer):
+                source_tokenizer = source_tokenizer()
             for mapping, copy in zip(mappings, copies, strict=True):
                 uninitialized.initialise(variables[mapping.path], copy)
             loaded = {id(variables[mapping.path]) for mapping in mappings}
@@ -80,7 +83,7 @@ def assemble(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-    return Loaded(model, tokenizer, pretrained.generation)
+    return Loaded(model, tokenizer, pretrained.generation, source_tokenizer)
 
 
 def config_of(pretrained: Pretrained) -> Any:

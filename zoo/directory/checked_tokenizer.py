@@ -7,8 +7,72 @@ read nor sample such a token, so it is removed from the tokenizer.
 
 import json
 import warnings
+from typing import Any
 
+from zoo.directory import assemble
+from zoo.directory.pretrained import Pretrained
+from zoo.text.importers import sides
 from zoo.text.tokenizer import Tokenizer
+
+
+def checked(found: Pretrained) -> Pretrained:
+    """Returns a `Pretrained` whose tokenizers are checked when they are read.
+
+    A model whose sources have a vocabulary of their own needs a tokenizer of sources,
+    if it has one of targets; it raises a ValueError then.
+    """
+
+    def tokenizer():
+        result = called(found.tokenizer)
+        if result is None:
+            return None
+        rows = getattr(assemble.config_of(found), "vocab_size", None)
+        return check(result, rows, found.where)
+
+    def source_tokenizer():
+        result, config = called(found.source_tokenizer), assemble.config_of(found)
+        if result is not None:
+            rows = getattr(config, "source_ids", None)
+            return check(result, rows, f"{found.where}: {sides.OWN[0]}")
+        own = getattr(config, "source_vocab_size", 0)
+        if own and called(found.tokenizer) is not None:
+            raise ValueError(
+                f"{found.where}: has no {sides.OWN[0]}; the model's sources have a "
+                f"vocabulary of their own, source_vocab_size {own}."
+            )
+        return None
+
+    return found._replace(tokenizer=tokenizer, source_tokenizer=source_tokenizer)
+
+
+def called(tokenizer) -> Tokenizer | None:
+    """Returns the tokenizer of a `Pretrained`, which may be a function."""
+    return tokenizer() if callable(tokenizer) else tokenizer
+
+
+def refuse_source(config: Any, tokenizer, source_tokenizer) -> None:
+    """Refuses a tokenizer of sources that is missing or has no use.
+
+    Args:
+      config: of the model.
+      tokenizer: a `Tokenizer` or None.
+      source_tokenizer: a `Tokenizer` or None.
+
+    Raises:
+      ValueError: the model has no sources, or sources need a tokenizer of their own.
+    """
+    own = getattr(config, "source_vocab_size", 0)
+    if source_tokenizer is None and tokenizer is not None and own:
+        raise ValueError(
+            "source_tokenizer: None; a Tokenizer allowed, because the model's sources "
+            f"have a vocabulary of their own, source_vocab_size {own}."
+        )
+    if source_tokenizer is not None and config.task != "seq2seq":
+        raise ValueError(
+            f"source_tokenizer: given; None allowed for the task {config.task!r}."
+        )
+    if source_tokenizer is not None and tokenizer is None:
+        raise ValueError("source_tokenizer: given; None allowed without a tokenizer.")
 
 
 def check(tokenizer: Tokenizer, rows: int | None, where: str) -> Tokenizer:

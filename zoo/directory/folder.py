@@ -1,5 +1,6 @@
 """Reads the files of a model directory."""
 
+import functools
 import os
 import pathlib
 import warnings
@@ -13,7 +14,7 @@ from zoo.directory import checksums, hf, safetensors_file
 from zoo.directory.hf import bert, sentence_transformers
 from zoo.directory.pretrained import Pretrained
 from zoo.generation_config import GenerationConfig
-from zoo.text.importers import hf_files
+from zoo.text.importers import sides
 from zoo.text.tokenizer import Tokenizer
 
 _SETTINGS = ("tokenizer_config.json", "special_tokens_map.json")
@@ -45,7 +46,10 @@ def read(folder: pathlib.Path) -> Pretrained:
         raise
     shapes = getattr(tensors, "shapes", {})
     settings = _optional(folder, GENERATION)
+    defaults, where = settings, folder / GENERATION
     if config.get("model_type") in list(hf.SEQ2SEQ):
+        if not os.path.lexists(where):  # older files have the defaults here
+            defaults, where = config, path
         start = settings.get("decoder_start_token_id")
         if start is not None:  # where transformers 5 writes it
             config.setdefault("decoder_start_token_id", start)
@@ -56,15 +60,17 @@ def read(folder: pathlib.Path) -> Pretrained:
             f"{path}: the fields {', '.join(unused)} are not used, as in transformers.",
             stacklevel=3,
         )
-    checksums.warn(folder, (GENERATION, *hf_files.FILES))
-    generation = GenerationConfig.from_json(settings, str(folder / GENERATION))
+    checksums.warn(folder, (GENERATION, *sides.FILES))
+    generation = GenerationConfig.from_json(defaults, str(where))
+    tokenizers = _tokenizers_reader(folder, config, settings)
     return Pretrained(
         str(folder),
         config,
         tensors,
-        _tokenizer_reader(folder, config, settings),
+        lambda: tokenizers()[0],
         generation,
         lambda: _check_weights(folder),
+        lambda: tokenizers()[1],
     )
 
 
@@ -72,23 +78,25 @@ def read_tokenizer(folder: pathlib.Path) -> Tokenizer | None:
     """Reads the tokenizer of a folder, which needs no config.json and no weights.
 
     Returns:
-      None if the folder has no tokenizer.
+      The tokenizer, of targets where sources have their own; None if there is none.
 
     Raises:
       ValueError: a file is broken, or needs code of the folder.
     """
     config, settings = _optional(folder, CONFIG), _optional(folder, GENERATION)
-    return _tokenizer_reader(folder, config, settings)()
+    return _tokenizers_reader(folder, config, settings)()[0]
 
 
-def _tokenizer_reader(folder, config, settings) -> Callable[[], Tokenizer | None]:
-    """Checks the files of a tokenizer, and returns a function that reads them.
+def _tokenizers_reader(
+    folder, config, settings
+) -> Callable[[], tuple[Tokenizer | None, Tokenizer | None]]:
+    """Checks the files of the tokenizers, and returns a function that reads them once.
 
     Args:
       folder: the model directory.
       config, settings: its config.json and its generation_config.json.
     """
-    for name in hf_files.FILES:
+    for name in sides.FILES:
         if os.path.lexists(folder / name):
             files.inside(folder, name)
     end_ids = [
@@ -97,8 +105,11 @@ def _tokenizer_reader(folder, config, settings) -> Callable[[], Tokenizer | None
     ]
     named = [n for n in _SETTINGS if os.path.lexists(folder / n)]
 
-    def tokenizer():
-        found = hf_files.load(str(folder), end_ids)
+    marian = config.get("model_type") == "marian"
+
+    @functools.cache
+    def tokenizers():
+        found, source = sides.load(str(folder), end_ids, marian)
         if found is None and named:
             warnings.warn(
                 f"{folder}: has no tokenizer, although {named[0]} names tokens; add "
@@ -107,9 +118,9 @@ def _tokenizer_reader(folder, config, settings) -> Callable[[], Tokenizer | None
             )
         elif found is None and rows(folder) is not None:  # a model of text
             logging.warning("%s: has no tokenizer: none of %s.", folder, TOKENIZERS)
-        return found
+        return found, source
 
-    return tokenizer
+    return tokenizers
 
 
 def rows(folder: pathlib.Path) -> int | None:

@@ -9,7 +9,7 @@ import re
 
 from zoo.directory import adapters, safetensors_file
 from zoo.directory.hf import sentence_transformers
-from zoo.text.importers import hf_files
+from zoo.text.importers import sides
 
 TF_FILE = "tf_model.h5"  # of transformers 4, where a model has no safetensors
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -20,6 +20,7 @@ _FIRST = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "chat_template.jinja",
+    *sides.OWN,
     safetensors_file.INDEX,
     adapters.CONFIG,
     adapters.BASE,
@@ -86,7 +87,7 @@ def fetch_tokenizer(name: str, revision: str | None = None) -> pathlib.Path:
     """
     folder = _snapshot(name, revision, _FIRST)
     if not (folder / "tokenizer.json").exists():
-        _add(name, folder, [n for n in hf_files.FILES if n not in _FIRST])
+        _add(name, folder, [n for n in sides.FILES if n not in _FIRST])
     return folder
 
 

@@ -30,6 +30,8 @@ class Pretrained(NamedTuple):
       generation: the defaults of generation.
       check: compares the weights with their digest, and raises a ValueError. It is
         called while threads copy the tensors.
+      source_tokenizer: the tokenizer of sources, in the same forms; None is that of
+        targets, `tokenizer`.
     """
 
     where: str
@@ -38,6 +40,7 @@ class Pretrained(NamedTuple):
     tokenizer: Tokenizer | None | Callable[[], Tokenizer | None]
     generation: GenerationConfig
     check: Callable[[], None] = lambda: None
+    source_tokenizer: Tokenizer | None | Callable[[], Tokenizer | None] = None
 
     @property
     def size(self) -> int:
@@ -52,15 +55,33 @@ class Pretrained(NamedTuple):
         return {name: tensor.shape for name, tensor in self.tensors.items()}
 
 
-class Loaded(NamedTuple):
-    """A model that is ready to use.
+class _Loaded(NamedTuple):
+    """The three values of `Loaded`."""
+
+    model: Any
+    tokenizer: Tokenizer | None
+    generation: GenerationConfig
+
+
+class Loaded(_Loaded):
+    """A model that is ready to use; it is unpacked as the first three of these.
 
     Attributes:
       model: a built keras.Model in float32.
       tokenizer: a `Tokenizer`, or None for a model of features.
       generation: the defaults of generation.
+      source_tokenizer: the `Tokenizer` of sources; None is that of targets,
+        `tokenizer`.
     """
 
-    model: Any
-    tokenizer: Tokenizer | None
-    generation: GenerationConfig
+    source_tokenizer: Tokenizer | None
+
+    def __new__(cls, model, tokenizer, generation, source_tokenizer=None):
+        self = super().__new__(cls, model, tokenizer, generation)
+        self.source_tokenizer = source_tokenizer
+        return self
+
+    def _replace(self, **changes: Any) -> "Loaded":
+        """A copy with other values."""
+        names = (*self._fields, "source_tokenizer")
+        return Loaded(**{name: getattr(self, name) for name in names} | changes)

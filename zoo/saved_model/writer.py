@@ -130,7 +130,7 @@ def _module(loaded, batch, capacity, most_new_tokens, date_string) -> Module:
             loaded.generation,
             batch,
             most_new_tokens,
-            getattr(loaded, "source_tokenizer", None),
+            loaded.source_tokenizer,
         )
     else:
         module = TextGenerator(

@@ -17,6 +17,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 END = "<|endoftext|>"
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
+SOURCE = "source_"  # starts the names of the files of sources
 # Newer directories hold the chat template in a separate file.
 TEMPLATE_FILE = "chat_template.jinja"
 # The fields of a tokenizer_config.json that name a special token.
@@ -142,11 +143,12 @@ class Tokenizer:
                 raise ValueError(f"end_tokens: {name!r:.80} is not in the vocabulary.")
             yield number
 
-    def save(self, directory: str) -> None:
+    def save(self, directory: str, prefix: str = "") -> None:
         """Writes tokenizer.json and tokenizer_config.json, each by one rename.
 
         Args:
           directory: created where it does not exist.
+          prefix: starts the names of the files, such as `SOURCE`.
         """
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -155,24 +157,29 @@ class Tokenizer:
             **self.config,
         }
         os.makedirs(directory, exist_ok=True)
-        _write(os.path.join(directory, TOKENIZER_FILE), self.json)
+        _write(os.path.join(directory, prefix + TOKENIZER_FILE), self.json)
         text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True)
-        _write(os.path.join(directory, CONFIG_FILE), text + "\n")
+        _write(os.path.join(directory, prefix + CONFIG_FILE), text + "\n")
 
 
-def load(directory: str) -> Tokenizer:
+def load(directory: str, prefix: str = "") -> Tokenizer:
     """Reads the tokenizer of a model directory.
+
+    Args:
+      directory: the folder.
+      prefix: starts the names of the files, as in `Tokenizer.save`.
 
     Raises:
       ValueError: tokenizer.json is missing, or a file is broken.
     """
-    path = os.path.join(directory, TOKENIZER_FILE)
+    path = os.path.join(directory, prefix + TOKENIZER_FILE)
     if not os.path.isfile(path):
         raise ValueError(f"{path}: no such file.")
     config = {}
-    if os.path.isfile(os.path.join(directory, CONFIG_FILE)):
-        config = _read_config(os.path.join(directory, CONFIG_FILE))
-    template = os.path.join(directory, TEMPLATE_FILE)
+    settings = os.path.join(directory, prefix + CONFIG_FILE)
+    if os.path.isfile(settings):
+        config = _read_config(settings)
+    template = os.path.join(directory, prefix + TEMPLATE_FILE)
     if os.path.isfile(template):
         config["chat_template"] = _read(template)
     try:

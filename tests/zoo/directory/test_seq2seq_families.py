@@ -13,6 +13,9 @@ import safetensors.numpy
 import tensorflow as tf
 
 from zoo import directory
+from zoo.decode.beam import beam_decode
+from zoo.decode.sampling import Knobs
+from zoo.decode.search import Search
 from zoo.directory import hf
 
 FOLDER = pathlib.Path(__file__).parent / "families" / "seq2seq"
@@ -25,6 +28,12 @@ MODELS = {
     "marian": "marian",
     "marian_two": "marian",
 }
+
+
+LONG = [
+    name if name in ("t5", "marian_two") else pytest.param(name, marks=pytest.mark.long)
+    for name in MODELS
+]
 
 
 @pytest.fixture(scope="module")
@@ -54,23 +63,26 @@ def test_logits(models):
         assert np.abs(logits - wanted["logits"])[real].max() < 1e-4, name
 
 
-def test_greedy_tokens(models):
-    for name, model in models.items():
-        wanted = np.load(FOLDER / name / "golden.npz")
-        steps = wanted["greedy"].shape[1]
-
-        lengths = tf.constant(wanted["lengths"])
-        source = tf.constant(wanted["source"])
-        step = tf.function(model.step, autograph=False)
-        capacity = source.shape[1] + steps
-        logits, state = tf.function(model.start, autograph=False)(
-            source, lengths, capacity
-        )
-        tokens = []
-        for _ in range(steps):
-            tokens.append(tf.argmax(logits, -1, output_type=tf.int32))
-            logits, state = step(tokens[-1], state)
-        np.testing.assert_array_equal(tf.stack(tokens, 1), wanted["greedy"], name)
+@pytest.mark.parametrize("name", LONG)
+def test_answers(name, models):
+    """The answers of greedy decoding and of four beams, in one batch."""
+    wanted = np.load(FOLDER / name / "golden.npz")
+    rows, steps = wanted["greedy"].shape
+    knobs = directory.GenerationConfig(max_new_tokens=steps, beams=4)
+    search = Search.filled(knobs, 2 * rows)
+    search = search._replace(beams=tf.constant([1] * rows + [4] * rows))
+    decode = tf.function(beam_decode, autograph=False)
+    found = decode(
+        models[name],
+        tf.constant(np.tile(wanted["source"], (2, 1))),
+        tf.constant(np.tile(wanted["lengths"], 2)),
+        Knobs.filled(knobs, 2 * rows),
+        search,
+        (),
+    )
+    answers = np.concatenate([wanted["greedy"], wanted["beams"]])
+    np.testing.assert_array_equal(found.tokens[:, 0], answers)
+    np.testing.assert_allclose(found.scores[rows:, 0], wanted["scores"], atol=1e-4)
 
 
 def test_import_export_import(models, tmp_path):
@@ -113,6 +125,38 @@ def test_refused(name, changes, words):
         hf.from_hf({**read(name), **changes}, "DIR/config.json")
     message = str(error.value)
     assert message.startswith("DIR/config.json: ") and words in message
+
+
+def test_defaults_of_generation(tmp_path):
+    """Of generation_config.json, or of config.json where there is none."""
+    fields = {
+        "num_beams": 4,
+        "length_penalty": 2.0,
+        "early_stopping": True,
+        "no_repeat_ngram_size": 3,
+        "forced_bos_token_id": 0,
+        "forced_eos_token_id": 2,
+        "bad_words_ids": [[39]],
+    }
+    for path in (FOLDER / "bart").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "config.json").write_text(json.dumps({**read("bart"), **fields}))
+    generation = directory.GenerationConfig()
+    assert directory.read(tmp_path).generation == generation
+    wanted = directory.GenerationConfig(
+        beams=4,
+        length_penalty=2.0,
+        early_stopping=1,
+        no_repeat_ngram=3,
+        forced_bos_token_id=0,
+        forced_eos_token_id=(2,),
+        bad_words_ids=((39,),),
+    )
+    (tmp_path / "generation_config.json").unlink()
+    assert directory.read(tmp_path).generation == wanted
+    (tmp_path / "generation_config.json").write_text(json.dumps(fields))
+    (tmp_path / "config.json").write_text(json.dumps(read("bart")))
+    assert directory.read(tmp_path).generation == wanted
 
 
 def test_tables_that_repeat_are_read_by_any_name(tmp_path):

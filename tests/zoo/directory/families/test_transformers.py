@@ -4,6 +4,7 @@ Run by hand, where torch and transformers are: -m long.
 """
 
 import dataclasses
+import pathlib
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from zoo.models.transformer_lm import Config
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+SEQ2SEQ = pathlib.Path(__file__).parent / "seq2seq"
 SIZES = {"vocab_size": 50, "context": 160, "width": 32, "layers": 3, "heads": 4}
 GPT2 = Config(**SIZES)
 LLAMA = dataclasses.replace(
@@ -136,3 +138,27 @@ def test_transformers_reads_it_unchanged(family, config, tmp_path, record_proper
     difference = np.abs(got - wanted)[real].max()
     print(f"{family}: {difference:.1e}")
     assert difference < 1e-4
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("path", sorted(SEQ2SEQ.iterdir()), ids=lambda path: path.name)
+def test_transformers_reads_encoder_decoders_unchanged(path, tmp_path):
+    loaded = directory.load(path)
+    config = loaded.model.config
+    directory.save(tmp_path / "m", loaded.model)
+    theirs, report = transformers.AutoModelForSeq2SeqLM.from_pretrained(
+        tmp_path / "m", attn_implementation="eager", output_loading_info=True
+    )
+    assert not any(report.values()), report
+    wanted = np.load(path / "golden.npz")
+    source, tokens = torch.tensor(wanted["source"]), torch.tensor(wanted["tokens"])
+    mask = torch.arange(source.shape[1]) < torch.tensor(wanted["lengths"])[:, None]
+    with torch.no_grad():
+        got = theirs(source, attention_mask=mask.long(), decoder_input_ids=tokens)
+    real = np.arange(tokens.shape[1]) < wanted["target_lengths"][:, None]
+    difference = np.abs(got.logits.numpy() - wanted["logits"])[real].max()
+    print(f"{path.name}: {difference:.1e}")
+    assert difference < 1e-4
+    assert theirs.generation_config.decoder_start_token_id == config.start_id
+    assert theirs.generation_config.pad_token_id == config.padding_id
