@@ -145,6 +145,23 @@ def test_refuses(tokenizer, tmp_path, row, fields, message):
         feed_of([row], tmp_path, tokenizer[1], **fields)
 
 
+def test_span_corruption_needs_no_targets(tmp_path):
+    (tmp_path / "a.txt").write_text("\n\n".join(SOURCES))
+    source = f"text:{tmp_path}/a.txt"
+    own = {"source": source, "tokenizer": "", "fields": (), "hold_out": 0.2}
+    feed = feed_of([], tmp_path, "", format="span_corruption", **own)
+    (batch,) = taken(feed.train(0, {}), 1)
+    marks = [i for i in range(300) if feed.tokenizer.decode([i]) == ""]
+    assert len(marks) == 22  # the end token and the sentinels of a small vocabulary
+    assert (batch["targets"][:, 0] == batch["targets"][0, 0]).all()
+    assert batch["targets"][0, 0] in marks[1:] and batch["lengths"].max() <= 64
+    with pytest.raises(ValueError, match="0 sentinels, and span_corruption"):
+        bare = tokenizers.train(SOURCES, 300)
+        bare.save(str(tmp_path / "bare"))
+        own["tokenizer"] = str(tmp_path / "bare")
+        feed_of([], tmp_path, "", format="span_corruption", **own)
+
+
 def test_bad_rows_are_counted(tokenizer, tmp_path, capsys):
     feed = feed_of(
         [*pairs(), {"en": "", "de": "x"}], tmp_path, tokenizer[1], max_bad_rows=1

@@ -91,6 +91,14 @@ def test_rows_and_padding_have_no_influence(model):
     np.testing.assert_allclose(alone[0], first[1], atol=1e-5)
 
 
+def test_attention_to_the_source_is_of_its_tokens(model):
+    found = model.cross_attention(SOURCE, LENGTHS, inputs(model)).numpy()
+    assert found.shape == (2, 3, 4, 7, 9)
+    np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-5)
+    assert (found[:, 2, :, :, 0] == 1).all()  # a source of one token
+    assert not found[:, 1, :, :, 4:].any() and found[0, 0].std() > 0.001
+
+
 def test_the_training_path_has_the_derived_gradients(model):
     found = {}
     for training in (False, True):
