@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+import zoo
 from trainers import feeds
 from trainers.objectives import LanguageModel
 from trainers.roles import Start
@@ -176,3 +177,19 @@ def test_shares_of_words():
     copied = overlap.copying(["the red house", "x"], ["The red car", "x"])
     assert copied.tolist() == [[1, 2], [0, 0]]
     assert bootstrap.ratio(overlap.lengths(["a b", "c"], ["a", "b c d"])) == 0.75
+
+
+def test_answers_of_a_search_are_measured(tokenizer, tmp_path, commands):
+    """With beams from the command line; and a model's default gives way to them."""
+    path, output = tmp_path / "rows.jsonl", tmp_path / "found.json"
+    rows = [{"source": "ab", "target": "xy"}, {"source": "ab ab", "target": "xy xy"}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    sizes = {"vocab_size": 300, "context": 8, "width": 8, "heads": 2, "layers": 1}
+    model = zoo.build("encoder_decoder", **sizes, encoder_layers=1)
+    generation = zoo.GenerationConfig(beams=2, num_return_sequences=2)
+    zoo.save(tmp_path / "model", model, tokenizer[0], generation=generation)
+    args = f"--model={tmp_path}/model", f"--source=jsonl:{path}", "--metrics=chrf"
+    done = commands("trainers.evaluate", *args, "--beams=3", f"--output={output}")
+    assert done.code == 0, done.out
+    facts = json.loads(output.read_text())["generation"]
+    assert facts["num_beams"] == 3 and "num_return_sequences" not in facts
