@@ -45,7 +45,7 @@ def checked(found: Pretrained) -> Pretrained:
     return found._replace(tokenizer=tokenizer, source_tokenizer=source_tokenizer)
 
 
-def called(tokenizer) -> Tokenizer | None:
+def called(tokenizer: Any) -> Tokenizer | None:
     """Returns the tokenizer of a `Pretrained`, which may be a function."""
     return tokenizer() if callable(tokenizer) else tokenizer
 
