@@ -39,7 +39,14 @@ _FOLDER = flags.DEFINE_string("folder", "", "Where a side finds and leaves files
 
 _RATE, _UNTIMED, _PROMPTS = 1e-4, 2, 256
 _PATTERN = r"^\W*[a-mA-M]"  # about half of the answers begin so
-_SMALL = {"vocab_size": 2048, "context": 256, "width": 256, "layers": 4, "heads": 4}
+_VOCABULARY = 2048
+_SMALL = {
+    "vocab_size": _VOCABULARY,
+    "context": 256,
+    "width": 256,
+    "layers": 4,
+    "heads": 4,
+}
 _SMALL |= {"norm": "rmsnorm", "positions": "rotary", "activation": "silu"}
 _SMALL |= {"gated": True, "mlp_width": 704, "qkv_bias": False, "out_bias": False}
 _SMALL |= {"mlp_bias": False}
@@ -111,7 +118,7 @@ def write(folder):
     from zoo.text import tokenizer as tokenizers
 
     texts = sources.documents("kjv", "valid")
-    tokenizer = tokenizers.train(texts, _SMALL["vocab_size"])
+    tokenizer = tokenizers.train(texts, _VOCABULARY)
     keras.utils.set_random_seed(0)
     model = models.build("transformer_lm", **_SMALL)
     directory.save(folder / "base", model, tokenizer)

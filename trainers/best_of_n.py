@@ -88,6 +88,7 @@ def main(argv):
     knobs = command.given(_KNOBS)
     if loaded.generation.temperature == 0:  # a model's default may be greedy
         knobs.setdefault("temperature", 1.0)
+    knobs["beams"] = 1  # answers are sampled, and a search samples none
     made = rewards.make(
         command.texts(_REWARDS),
         _TIMEOUT.value,

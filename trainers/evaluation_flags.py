@@ -6,6 +6,10 @@ from typing import Any
 from absl import flags
 
 from zoo import command
+from zoo.generation_config import SEARCH
+
+# one answer of a search is compared: the best
+_SEARCH = [knob for knob in SEARCH if knob.name != "num_return_sequences"]
 
 
 def define() -> dict[str, Any]:
@@ -79,7 +83,7 @@ def define() -> dict[str, Any]:
             "A new folder for JSON, Markdown and TensorBoard; or a file .json or .md.",
         ),
     }
-    knobs = command.define_knobs()
+    knobs = command.define_knobs(_SEARCH)
     for name in holders | knobs:  # shows them under --help, as flags of the command
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     return {**holders, "knobs": knobs}

@@ -4,6 +4,7 @@ A run is a function of its Run: the same Run in the same place goes on where it 
 stopped, however it was stopped, and ends with the same bits.
 """
 
+import contextlib
 import time
 from typing import NamedTuple
 
@@ -57,73 +58,73 @@ def train(run: Run, path) -> Result:
     strategy_lib.set_precision(run.precision)
     start = roles_lib.start(run)
     feed = feeds.make(run, start)
-    start = roles_lib.with_labels(start, feed.labels)
-    batch_rows = run.data.batch * feed.period
-    steps = run.steps or -(-run.epochs * feed.rows // batch_rows) * feed.period
-    check_period(run, steps, feed.period)
-    strategy = strategy_lib.make_strategy(run)
-    with strategy.scope():
-        roles = roles_lib.make(run, start)
-        variables = roles_lib.learning(run, roles)
-        memory.check(run, start.config, variables, feed.length)
-        paths = roles_lib.paths(run, roles, variables)
-        optimizer = optimizers.build(run.optimizer, steps, variables, paths)
-    folder = workdir.begin(path, run)
-    feed.prepare(roles)
-    with workdir.writing(folder):
-        feed.cache(roles, folder)
-    step_of = make_step(
-        strategy,
-        roles,
-        run.objective,
-        optimizer,
-        variables,
-        run.accumulate,
-        run.clip_norm,
-    )
+    with contextlib.closing(feed), contextlib.ExitStack() as until_end:
+        start = roles_lib.with_labels(start, feed.labels)
+        batch_rows = run.data.batch * feed.period
+        steps = run.steps or -(-run.epochs * feed.rows // batch_rows) * feed.period
+        check_period(run, steps, feed.period)
+        strategy = strategy_lib.make_strategy(run)
+        with strategy.scope():
+            roles = roles_lib.make(run, start)
+            variables = roles_lib.learning(run, roles)
+            memory.check(run, start.config, variables, feed.length)
+            paths = roles_lib.paths(run, roles, variables)
+            optimizer = optimizers.build(run.optimizer, steps, variables, paths)
+        folder = workdir.begin(path, run)
+        feed.prepare(roles)
+        with workdir.writing(folder):
+            feed.cache(roles, folder)
+        step_of = make_step(
+            strategy,
+            roles,
+            run.objective,
+            optimizer,
+            variables,
+            run.accumulate,
+            run.clip_norm,
+        )
 
-    # ---- where an earlier process stopped ----
-    changing = roles_lib.changing(run, roles, variables)
-    owners = {**changing, "optimizer": optimizer.variables, "feed": feed.variables}
-    saved = checkpoint.named(owners)
-    first, remembered = checkpoint.restore(
-        folder / "checkpoints", saved, feed.fingerprint
-    )
-    strategy_lib.separate_random_streams(strategy, saved.values())
-    state = LoopState(**remembered)
-    stopped = bool(run.patience) and state.worse >= run.patience
-    if state.done and (first >= steps or stopped):
-        return Result(first, state.last)
-    state.done = False  # a finished run may get more steps
-    batches = strategy_lib.distribute(strategy, feed.train(first, roles))
+        # ---- where an earlier process stopped ----
+        changing = roles_lib.changing(run, roles, variables)
+        owners = {**changing, "optimizer": optimizer.variables, "feed": feed.variables}
+        saved = checkpoint.named(owners)
+        first, remembered = checkpoint.restore(
+            folder / "checkpoints", saved, feed.fingerprint
+        )
+        strategy_lib.separate_random_streams(strategy, saved.values())
+        state = LoopState(**remembered)
+        stopped = bool(run.patience) and state.worse >= run.patience
+        if state.done and (first >= steps or stopped):
+            return Result(first, state.last)
+        state.done = False  # a finished run may get more steps
+        batches = strategy_lib.distribute(strategy, feed.train(first, roles))
 
-    def write_checkpoint(step):
-        place = folder / "checkpoints"
-        with workdir.writing(place):
-            checkpoint.save(place, step, saved, state.to_json(), feed.fingerprint)
-
-    def averaged():
-        return optimizers.averaged(optimizer, variables)
-
-    def write_model():
-        model = roles[run.objective.trains[0]]
-        with feed.kept(roles):
-            place, text = folder / "model", feed.tokenizer
+        def write_checkpoint(step):
+            place = folder / "checkpoints"
             with workdir.writing(place):
-                directory.save(
-                    place, model, text, start.generation, True, feed.source_tokenizer
-                )
-            if run.lora.rank:
-                place, base = folder / "adapter", run.init_from
-                with workdir.writing(place):
-                    adapter_writer.save(place, model, run.lora, base, replace=True)
+                checkpoint.save(place, step, saved, state.to_json(), feed.fingerprint)
 
-    unit, units = feed.units
-    fields = to_json(run)
-    with (
-        MetricWriter(folder, first, steps, unit, fields) as writer,
-        Signals() as signals,
-    ):
+        def averaged():
+            return optimizers.averaged(optimizer, variables)
+
+        def write_model():
+            model = roles[run.objective.trains[0]]
+            with feed.kept(roles):
+                place, text = folder / "model", feed.tokenizer
+                with workdir.writing(place):
+                    source = feed.source_tokenizer
+                    directory.save(place, model, text, start.generation, True, source)
+                if run.lora.rank:
+                    place, base = folder / "adapter", run.init_from
+                    with workdir.writing(place):
+                        adapter_writer.save(place, model, run.lora, base, replace=True)
+
+        unit, units = feed.units
+        fields = to_json(run)
+        writer = until_end.enter_context(
+            MetricWriter(folder, first, steps, unit, fields)
+        )
+        signals = until_end.enter_context(Signals())
 
         def evaluate(step, metrics_of):
             with averaged():

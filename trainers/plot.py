@@ -5,6 +5,11 @@
 
 Each metric has a panel, with the lines of all runs that logged it. The metrics of
 rollouts need no prefix: `reward` also is `rollout/reward`.
+
+    python -m trainers.plot --attention="a text" --model=runs/translate/model \
+        --output=attention.png
+
+draws what each token of an encoder-decoder's greedy answer sees of the source.
 """
 
 import pathlib
@@ -12,10 +17,17 @@ import pathlib
 from absl import flags
 
 from trainers import metrics_file
+from trainers.diagnostics import attention_map
 from zoo import command
 
 _WORKDIR = flags.DEFINE_multi_string(
-    "workdir", None, "A run; may repeat.", required=True
+    "workdir", None, "A run, whose curves are drawn; may repeat."
+)
+_ATTENTION = flags.DEFINE_string(
+    "attention", None, "In place of curves: a source for the model."
+)
+_MODEL = flags.DEFINE_string(
+    "model", None, "Of --attention: the directory of an encoder-decoder."
 )
 _METRIC = flags.DEFINE_multi_string(
     "metric", ["loss"], "What is drawn, such as accuracy or reward; may repeat."
@@ -30,6 +42,14 @@ def main(argv):
         raise ValueError(f"--output: {output}; a file *.png or *.svg allowed.")
     if not output.parent.is_dir():
         raise ValueError(f"--output: {output.parent}: there is no such folder.")
+    if (_ATTENTION.value is None) == (not _WORKDIR.value):
+        raise ValueError("--workdir, --attention: give one of the two.")
+    if (_ATTENTION.value is None) != (_MODEL.value is None):
+        raise ValueError("--attention, --model: give both or none.")
+    if _ATTENTION.value is not None:
+        attention_map.draw(_MODEL.value, _ATTENTION.value, output)
+        print(output)
+        return
     runs = {}
     for workdir in _WORKDIR.value:
         path = pathlib.Path(workdir) / "metrics.jsonl"

@@ -167,9 +167,10 @@ def _model(start, source, roles, needs):
     if source in ("value", "value_head"):
         policy = next(roles[name] for name in needs if needs[name] == "model")
         return value_model.put_beside(policy, own_body=source == "value")
-    if source not in ("model", "start"):
-        return directory.load(source).model
     policy = keras.config.dtype_policy().name
+    if source not in ("model", "start"):
+        # in the number type of the run, so that equal weights give equal numbers
+        return assemble.assemble(directory.read(source), None, policy).model
     if start.body_only:
         loaded = assemble.assemble(start.pretrained, None, policy).model
         own = dataclasses.fields(start.config)

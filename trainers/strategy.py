@@ -17,15 +17,9 @@ def make_strategy(run: Run) -> tf.distribute.Strategy:
     """One device, or the Run's number of mirrored ones.
 
     Raises:
-      ValueError: this machine has fewer devices.
+      ValueError: this machine has fewer devices, or they cannot share a batch.
     """
-    devices = tf.config.list_logical_devices("GPU")
-    devices = devices or tf.config.list_logical_devices("CPU")
-    count = run.replicas or len(devices)
-    if count > len(devices):
-        raise ValueError(
-            f"config.replicas: {count}, at most {len(devices)} devices are here."
-        )
+    count = replica_count(run)
     if run.data.batch % (count * run.accumulate):
         raise ValueError(
             f"config.data.batch: {run.data.batch}, a multiple of replicas {count} x "
@@ -33,7 +27,27 @@ def make_strategy(run: Run) -> tf.distribute.Strategy:
         )
     if count == 1:
         return tf.distribute.get_strategy()
-    return _mirrored(tuple(d.name for d in devices[:count]))
+    return _mirrored(tuple(d.name for d in _devices()[:count]))
+
+
+def replica_count(run: Run) -> int:
+    """The devices that a Run trains on: its `replicas`, or all where that is 0.
+
+    Raises:
+      ValueError: this machine has fewer devices.
+    """
+    here = len(_devices())
+    if run.replicas > here:
+        raise ValueError(
+            f"config.replicas: {run.replicas}, at most {here} devices are here."
+        )
+    return run.replicas or here
+
+
+def _devices():
+    """The GPUs of this machine, or its CPUs where there is none."""
+    gpus = tf.config.list_logical_devices("GPU")
+    return gpus or tf.config.list_logical_devices("CPU")
 
 
 @functools.cache

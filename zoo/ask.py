@@ -2,6 +2,8 @@
 
 python -m zoo.ask --saved_model=BASE/1 --prompt="In the beginning"   # goes on
 python -m zoo.ask --saved_model=BASE/1 --text="Such a good film"     # any other task
+
+An encoder-decoder answers --text, and reads the knobs of generation.
 """
 
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ from typing import Any
 from absl import flags
 
 from zoo import command
-from zoo.generation_config import row_seed
+from zoo.generation_config import SEARCH, row_seed
 from zoo.saved_model.checker import c_api
 
 _TASKS = ("classify", "regress", "tag", "fill_mask", "embed")
@@ -22,13 +24,13 @@ _PROMPT = flags.DEFINE_multi_string("prompt", None, "A text to continue; may rep
 _TEXT = flags.DEFINE_multi_string(
     "text",
     None,
-    f"A text for the signature {', '.join(_TASKS)}, of which the first is asked that "
-    "there is; may repeat.",
+    "A source that an encoder-decoder answers; or a text for the signature "
+    f"{', '.join(_TASKS)}, of which the first is asked that there is; may repeat.",
 )
 flags.mark_flags_as_mutual_exclusive(["prompt", "text"], required=True)
 _CHAT = flags.DEFINE_bool("chat", False, "Answer each prompt as a user's message.")
 # a knob that is left out has the default of the SavedModel
-_KNOBS = command.define_knobs()
+_KNOBS = command.define_knobs(SEARCH)
 
 
 def main(argv):
@@ -55,33 +57,44 @@ def main(argv):
 def _request(session, texts) -> tuple[str, dict[str, Any]]:
     """The signature to ask and its inputs."""
     knobs = {name: [value] for name, value in command.given(_KNOBS).items()}
+    rows = range(len(texts))
+    if "seed" in knobs:
+        (seed,) = knobs["seed"]
+        knobs["seed"] = [row_seed(seed, row) for row in rows]
+    known = session.signatures
+    answers_text = "generate" in known and "text" in known["generate"].inputs
+    if answers_text and (_TEXT.value is None or _CHAT.value):
+        name = "chat" if _CHAT.value else "prompt"
+        raise ValueError(
+            f"--{name}: {_SAVED_MODEL.value} answers sources; --text alone allowed."
+        )
+    if answers_text:
+        return "generate", {"text": texts, **knobs}
     if _TEXT.value is not None:
         if knobs or _CHAT.value:
             name = next(iter(knobs), "chat")
             raise ValueError(f"--{name}: for --prompt, and --text is given.")
-        found = [name for name in _TASKS if name in session.signatures]
+        found = [name for name in _TASKS if name in known]
         if not found:
             raise ValueError(
                 f"{_SAVED_MODEL.value} has no signature {', '.join(_TASKS)}; --prompt "
                 "allowed."
             )
         return found[0], {"text": texts}
-    rows = range(len(texts))
-    if "seed" in knobs:
-        (seed,) = knobs["seed"]
-        knobs["seed"] = [row_seed(seed, row) for row in rows]
     signature, inputs = "generate", {"prompt": texts}
     if _CHAT.value:
         signature, inputs = "chat", {"contents": [[text] for text in texts]}
         inputs["roles"] = [["user"] for _ in rows]
-    if signature not in session.signatures:
+    if signature not in known:
         raise ValueError(f"{_SAVED_MODEL.value} has no signature {signature}.")
     return signature, {**inputs, **knobs}
 
 
 def _lines(signature: str, text: str, answer: dict[str, Any]) -> Iterator[str]:
     """The answer to one text, in lines."""
-    if signature == "classify":
+    if signature == "generate":
+        yield from (found.decode() for found in answer["texts"])
+    elif signature == "classify":
         yield f"{answer['label'].decode()} {answer['probability']:.4f}"
     elif signature == "regress":
         yield f"{answer['value']:.6g}"

@@ -9,11 +9,11 @@ import os
 import pathlib
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from absl import app, flags, logging
 
-from zoo.generation_config import KNOBS
+from zoo.generation_config import KNOBS, Knob
 
 _DEFINE = {
     "int32": flags.DEFINE_integer,
@@ -23,10 +23,15 @@ _DEFINE = {
 }
 
 
-def define_knobs() -> dict[str, flags.FlagHolder]:
-    """Defines a flag for each knob of generation; its value is None by default."""
+def define_knobs(search: Iterable[Knob] = ()) -> dict[str, flags.FlagHolder]:
+    """Defines a flag for each knob of generation; its value is None by default.
+
+    Args:
+      search: knobs of beam search that get flags too.
+    """
     return {
-        knob.name: _DEFINE[knob.dtype](knob.name, None, knob.about()) for knob in KNOBS
+        knob.name: _DEFINE[knob.dtype](knob.name, None, knob.about())
+        for knob in (*KNOBS, *search)
     }
 
 

@@ -6,12 +6,13 @@ import sys
 from absl import flags
 
 from zoo import command
+from zoo.generation_config import SEARCH
 
 _MODEL = flags.DEFINE_string("model", None, "A model directory.", required=True)
 _PROMPT = flags.DEFINE_multi_string("prompt", [""], "A text to continue; may repeat.")
 _CHAT = flags.DEFINE_bool("chat", False, "Answer each prompt as a user's message.")
 # a knob that is left out has its value in generation_config.json
-_KNOBS = command.define_knobs()
+_KNOBS = command.define_knobs(SEARCH)
 
 
 def main(argv):
@@ -38,7 +39,9 @@ def main(argv):
     # what the user gives must fit; a default of the model is lowered
     fit = not {"max_new_tokens", "top_k"} & given.keys()
     answers = generate(loaded.model, loaded.tokenizer, asked, generation, fit)
-    for prompt, answer in zip(prompts, answers, strict=True):
+    each = generation.num_return_sequences
+    shown = (prompt for prompt in prompts for _ in range(each))
+    for prompt, answer in zip(shown, answers, strict=True):
         print(answer.text if _CHAT.value else prompt + answer.text)
     cut = [len(a.tokens) for a in answers if a.finish_reason == "length"]
     if cut and "max_new_tokens" not in given:

@@ -185,6 +185,16 @@ class GenerationConfig:
                 raise ValueError(f"{knob.name}: {value}, {knob.range} allowed.")
         if "" in self.stop:
             raise ValueError(f"stop: {self.stop}, no empty string allowed.")
+        if self.beams > 1 and self.temperature > 0:
+            raise ValueError(
+                f"beams: {self.beams}, but temperature {self.temperature}; 1 allowed, "
+                "or temperature 0."
+            )
+        if self.num_return_sequences > self.beams:
+            raise ValueError(
+                f"num_return_sequences: {self.num_return_sequences}, at most the "
+                f"{self.beams} of beams allowed."
+            )
 
     def fitted(self, room: int, vocab_size: int) -> "GenerationConfig":
         """A copy whose numbers a model has room for.

@@ -4,15 +4,19 @@ More refusals are tested beside what they are of: `test_preferences_feed`,
 `test_rollouts`, `test_rollout_runs` and `objectives/test_rollout_objectives`.
 """
 
+import dataclasses
 import json
+import pathlib
+from typing import Any
 
 import keras
 import pytest
 
 import zoo
-from trainers import feeds, loop, objectives
+from trainers import feeds, loop, objectives, rewards
 from trainers import roles as roles_lib
 from trainers.objectives import DPO, GRPO, PPO, Reward
+from trainers.rollouts import rollouts
 from trainers.run import Data, Run, from_json, to_json
 from zoo import directory
 from zoo.models import headed, transformer_lm
@@ -217,3 +221,43 @@ def test_the_best_by_an_unknown_metric(places, tmp_path, objective, source):
     start = roles_lib.start(run)
     feed = feeds.make(run, start)
     assert set(allowed) == set(feed.evaluate(roles_lib.make(run, start)))
+
+
+# ---- what a run leaves behind ----
+
+
+def children():
+    """The ids of the processes that this one started."""
+    tasks = pathlib.Path("/proc/self/task").glob("*/children")
+    return {pid for task in tasks for pid in task.read_text().split()}
+
+
+@pytest.mark.parametrize("where", ["length", "best", "steps", "step"])
+def test_no_worker_outlives_a_run_that_fails(places, tmp_path, monkeypatch, where):
+    objective, source = sampled(GRPO)
+    fields: dict[str, Any] = {
+        "best": {"eval_every": 2, "data": {"hold_out": 0.3}},
+        "steps": {"save_every": 3, "steps": 4},
+    }.get(where, {})
+    if where == "steps":
+        objective = dataclasses.replace(objective, minibatches=2)
+    before, started = children(), set()
+    make = rewards.make
+
+    def counted(*args):
+        made = make(*args)
+        started.update(children() - before)
+        return made
+
+    def fails(*_):
+        raise ValueError("this fails")
+
+    monkeypatch.setattr(rewards, "make", counted)
+    if where == "length":
+        monkeypatch.setattr(rewards.Rewards, "check_length", fails)
+    if where == "step":
+        monkeypatch.setattr(rollouts.Rollouts, "_rollout", fails)
+    # the error's traceback keeps all variables of the run
+    with pytest.raises(ValueError) as error:
+        loop.train(run_of(places, objective, source, **fields), tmp_path / "w")
+    assert started and not children() & started, error

@@ -201,6 +201,10 @@ def test_the_command_writes_a_folder(commands, folder, pairs, tmp_path):
             {"metrics": ("f1",), "knobs": {"max_new_tokens": 64}},
             "--max_new_tokens: 64, at most .* context is 64",
         ),
+        (
+            {"metrics": ("f1",), "knobs": {"beams": 2, "num_return_sequences": 2}},
+            "--num_return_sequences: 2, 1 allowed",
+        ),
         ({"length": 3}, "tokens, at most 4 allowed; --too_long may be drop or cut"),
         ({"length": 65}, "--length: 65, at most the model's 64"),
         ({"fields": ("x=y",)}, "--fields: 'x'"),

@@ -10,11 +10,12 @@ import safetensors.numpy
 import tensorflow as tf
 
 import zoo
-from trainers import loop, memory, workdir
+from trainers import feeds, loop, memory, workdir
 from trainers import roles as roles_lib
-from trainers.objectives import LanguageModel
+from trainers.objectives import Distill, LanguageModel
 from trainers.run import Data, Lora, Optimizer, Run, check
 from zoo import directory, lora
+from zoo.data import fingerprints
 from zoo.directory import assemble
 from zoo.layers import low_rank
 from zoo.models import headed, keras_hub_lm, transformer_lm
@@ -127,6 +128,31 @@ def test_the_first_evaluation_is_the_base_s(whole, without):
     assert first["step"] == base_first["step"] == 0
     assert first["loss"] == base_first["loss"]
     assert not (without / "adapter").exists()
+
+
+def test_a_resume_sees_that_its_start_changed(base, corpus, tokenizer, tmp_path):
+    """Where a checkpoint lacks some of its weights, and only there."""
+    folder = tmp_path / "base"
+    model = directory.load(base).model
+    directory.save(folder, model, tokenizer)
+
+    def found(**changes):
+        run = run_of(folder, corpus, **changes)
+        return feeds.make(run, roles_lib.start(run)).fingerprint
+
+    runs = (
+        {},
+        {"lora": Lora(), "freeze": ("embedding/*",)},
+        {"lora": Lora(), "objective": Distill(teacher="start")},
+    )
+    before = [found(**run) for run in runs]
+    learnt = found(lora=Lora())
+    model.trainable_weights[0].assign(model.trainable_weights[0] * 1.01)
+    directory.save(folder, model, tokenizer, replace=True)
+    line = "init_from model.safetensors: the content changed"
+    for run, first in zip(runs, before, strict=True):
+        assert fingerprints.changes(first, found(**run)) == [line]
+    assert found(lora=Lora()) == learnt
 
 
 def test_an_old_workdir_goes_on(without):

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from trainers import loop
+from trainers import evaluation, feeds, loop, roles
 from trainers.evaluation import dispatch
 from trainers.evaluation.request import Request
 from trainers.objectives import DPO, Reward
@@ -95,6 +95,17 @@ def test_all_references_begin_at_ln_2_and_agree(start, source, tmp_path):
     for other in found.values():
         np.testing.assert_allclose(other, found["start"], rtol=2e-5)
     assert found["start"][-1] < 0.6
+
+
+def test_a_directory_computes_as_the_policy_does(start, source, tmp_path):
+    """In bfloat16 too: equal weights give equal numbers, to the last bit."""
+    run = run_of(
+        start, source, DPO(reference=str(start)), steps=1, precision="bfloat16"
+    )
+    loop.train(run, tmp_path / "w")
+    (row,) = lines(tmp_path / "w")
+    assert row["loss"] == pytest.approx(math.log(2), abs=1e-7)
+    assert row["margin"] == 0 == row["accuracy"]
 
 
 def test_the_base_is_the_model_without_adapters(start, source, tmp_path):
@@ -201,6 +212,23 @@ def test_kto_gives_a_prompt_the_next_answer():
             wanted = np.arange(found["weights"].shape[1])
             wanted = (wanted >= prompts[i] - 1) & (wanted < size)
             assert (found["weights"][row] > 0).tolist() == wanted.tolist()
+    alone = mismatched({name: x[:1] for name, x in batch.items()})
+    assert not alone["weights"].numpy().any()  # it would get its own answer
+
+
+@pytest.mark.parametrize("kind, rows", [("kto", 2), ("sigmoid", 1)])
+def test_evaluation_of_kto_has_two_prompts_at_once(
+    start, source, monkeypatch, kind, rows
+):
+    def sizes(objective):
+        del objective
+        return lambda roles, dataset: {b["tokens"].shape[0] for b in dataset}
+
+    monkeypatch.setattr(evaluation, "make_evaluate", sizes)
+    monkeypatch.setattr(evaluation, "rows_at_once", lambda run: 1)  # of many devices
+    run = run_of(start, source, DPO(kind=kind))
+    feed = feeds.make(run, roles.start(run))
+    assert feed.evaluate and feed.evaluate({}) == {rows}
 
 
 # ---- reward models ----

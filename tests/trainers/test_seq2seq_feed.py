@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+import zoo
 from trainers import feeds
 from trainers.objectives import LanguageModel
 from trainers.roles import Start
@@ -145,6 +146,23 @@ def test_refuses(tokenizer, tmp_path, row, fields, message):
         feed_of([row], tmp_path, tokenizer[1], **fields)
 
 
+def test_span_corruption_needs_no_targets(tmp_path):
+    (tmp_path / "a.txt").write_text("\n\n".join(SOURCES))
+    source = f"text:{tmp_path}/a.txt"
+    own = {"source": source, "tokenizer": "", "fields": (), "hold_out": 0.2}
+    feed = feed_of([], tmp_path, "", format="span_corruption", **own)
+    (batch,) = taken(feed.train(0, {}), 1)
+    marks = [i for i in range(300) if feed.tokenizer.decode([i]) == ""]
+    assert len(marks) == 22  # the end token and the sentinels of a small vocabulary
+    assert (batch["targets"][:, 0] == batch["targets"][0, 0]).all()
+    assert batch["targets"][0, 0] in marks[1:] and batch["lengths"].max() <= 64
+    with pytest.raises(ValueError, match="0 sentinels, and span_corruption"):
+        bare = tokenizers.train(SOURCES, 300)
+        bare.save(str(tmp_path / "bare"))
+        own["tokenizer"] = str(tmp_path / "bare")
+        feed_of([], tmp_path, "", format="span_corruption", **own)
+
+
 def test_bad_rows_are_counted(tokenizer, tmp_path, capsys):
     feed = feed_of(
         [*pairs(), {"en": "", "de": "x"}], tmp_path, tokenizer[1], max_bad_rows=1
@@ -159,3 +177,19 @@ def test_shares_of_words():
     copied = overlap.copying(["the red house", "x"], ["The red car", "x"])
     assert copied.tolist() == [[1, 2], [0, 0]]
     assert bootstrap.ratio(overlap.lengths(["a b", "c"], ["a", "b c d"])) == 0.75
+
+
+def test_answers_of_a_search_are_measured(tokenizer, tmp_path, commands):
+    """With beams from the command line; and a model's default gives way to them."""
+    path, output = tmp_path / "rows.jsonl", tmp_path / "found.json"
+    rows = [{"source": "ab", "target": "xy"}, {"source": "ab ab", "target": "xy xy"}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    sizes = {"vocab_size": 300, "context": 8, "width": 8, "heads": 2, "layers": 1}
+    model = zoo.build("encoder_decoder", **sizes, encoder_layers=1)
+    generation = zoo.GenerationConfig(beams=2, num_return_sequences=2)
+    zoo.save(tmp_path / "model", model, tokenizer[0], generation=generation)
+    args = f"--model={tmp_path}/model", f"--source=jsonl:{path}", "--metrics=chrf"
+    done = commands("trainers.evaluate", *args, "--beams=3", f"--output={output}")
+    assert done.code == 0, done.out
+    facts = json.loads(output.read_text())["generation"]
+    assert facts["num_beams"] == 3 and "num_return_sequences" not in facts

@@ -66,6 +66,11 @@ def test_a_mirrored_run_resumes_to_the_same_bits(numbers):
     assert numbers["resumed"] is True
 
 
+def test_evaluation_has_the_rows_of_one_device(numbers):
+    """Also where a Run asks for all devices by 0."""
+    assert numbers["rows at once"] == [4, 8, 4]
+
+
 def test_replicas_drop_other_things(numbers):
     first, second, again = numbers["masks"]
     for left, right in (first, second):

@@ -303,6 +303,8 @@ def test_plot(commands, trained, tmp_path):
         ([f"--workdir={broken}", "--output=x.png"], "metrics.jsonl, line 2: is broken"),
         ([*panels, "--metric=kl", "--output=x.png"], "allowed: loss, reward."),
         (["--workdir=/no", "--output=x.png"], "/no/metrics.jsonl: there is no such"),
+        (["--attention=a", "--output=x.png"], "--attention, --model: give both"),
+        (["--output=x.png"], "--workdir, --attention: give one of the two"),
     ):
         done = commands("trainers.plot", *args)
         assert done.code == 1 and len(done.errors) == 1, done.out

@@ -13,7 +13,7 @@ tf.config.set_logical_device_configuration(
     cpu[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 
-from trainers import loop, optimizers  # noqa: E402
+from trainers import evaluation, loop, optimizers  # noqa: E402
 from trainers import strategy as strategy_lib  # noqa: E402
 from trainers.objectives import (  # noqa: E402
     DPO,
@@ -209,6 +209,17 @@ def masks():
     return [first, second, drawn()]
 
 
+def rows_at_once():
+    """The rows of an evaluation batch with all devices, one, and two."""
+    data = Data(batch=8)
+    return [
+        evaluation.rows_at_once(
+            Run(model=None, objective=None, data=data, replicas=replicas)
+        )
+        for replicas in (0, 1, 2)
+    ]
+
+
 if __name__ == "__main__":
     import pathlib
 
@@ -217,5 +228,6 @@ if __name__ == "__main__":
         for name, case in CASES.items()
     }
     result["masks"] = masks()
+    result["rows at once"] = rows_at_once()
     result["resumed"] = trained(pathlib.Path(sys.argv[1]) / "two", 2)
     print(json.dumps(result))

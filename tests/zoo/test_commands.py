@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from zoo.generation_config import KNOBS
+from zoo.generation_config import KNOBS, SEARCH
 
 
 def python(*args):
@@ -19,7 +19,8 @@ def python(*args):
 def test_help_shows_every_flag_and_imports_no_tensorflow(name):
     done = python("-X", "importtime", "-m", f"zoo.{name}", "--help")
     assert " tensorflow" not in done.stderr and " keras" not in done.stderr
-    for knob in KNOBS if name != "check" else ():
+    known = KNOBS + SEARCH if name in ("generate", "ask") else KNOBS
+    for knob in known if name != "check" else ():
         assert f"  --{knob.name}:" in done.stdout
 
 
@@ -63,6 +64,7 @@ def test_generate_fits_its_default_and_tells_where_it_ends(
     tmp_path, tokenizer, commands
 ):
     import zoo
+    from zoo.decode import generate
 
     sizes = {"vocab_size": 300, "context": 64, "width": 8, "layers": 1, "heads": 2}
     zoo.save(tmp_path / "model", zoo.build("transformer_lm", **sizes), tokenizer)
@@ -75,6 +77,19 @@ def test_generate_fits_its_default_and_tells_where_it_ends(
     assert done.code == 0 and "--max_new_tokens" not in done.out
     done = commands("zoo.generate", *args, "--max_new_tokens=64")
     assert done.code == 1 and "context is 64" in done.errors[0]
+    search = "--max_new_tokens=3", "--beams=3", "--num_return_sequences=2"
+    done = commands("zoo.generate", *args, *search, "--early_stopping=2")
+    assert done.code == 0, done.out
+    model, tokenizer, _ = zoo.load(tmp_path / "model")[:3]
+    knobs = zoo.GenerationConfig(
+        max_new_tokens=3, beams=3, num_return_sequences=2, early_stopping=2
+    )
+    texts = [answer.text for answer in generate(model, tokenizer, "ab", knobs)]
+    assert len(texts) == 2 and "".join(f"ab{text}\n" for text in texts) in done.out
+    done = commands("zoo.generate", *args, "--beams=2", "--temperature=1")
+    assert done.errors == [
+        "error: beams: 2, but temperature 1.0; 1 allowed, or temperature 0."
+    ]
     done = commands("zoo.generate", *args, "--chat")
     assert done.errors == [f"error: --chat: {tmp_path}/model has no chat template."]
 

@@ -122,9 +122,15 @@ def knobs_of(
       vocab_size: of the tokenizer.
 
     Raises:
-      ValueError: the given ones do not fit the model, or samples would all be equal.
+      ValueError: the given ones do not fit the model or each other, or samples would
+        all be equal.
     """
-    config = dataclasses.replace(generation, **knobs)
+    config = dataclasses.replace(generation, **{"num_return_sequences": 1, **knobs})
+    if config.num_return_sequences > 1:
+        raise ValueError(
+            f"--num_return_sequences: {config.num_return_sequences}, 1 allowed: the "
+            "best answer of a search is scored."
+        )
     if samples > 1 and config.temperature == 0:
         raise ValueError(
             f"--temperature: 0 makes all {samples} samples equal; above 0 allowed."

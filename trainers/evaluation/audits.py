@@ -66,7 +66,7 @@ def memorisation(
     if limit:  # prompts from all over the data
         pairs = pairs[:: max(len(pairs) // limit, 1)][:limit]
     seen = audit.SeenNgrams(train.tokens, tokens)
-    knobs = {"temperature": 0.0, "max_new_tokens": new}
+    knobs = {"temperature": 0.0, "beams": 1, "max_new_tokens": new}
     longest = max(len(prompt) for prompt, _ in pairs)
     config = answers.generation_of(loaded, {**request.knobs, **knobs}, longest, 1)
     pairs.sort(key=lambda pair: len(pair[0]))

@@ -8,13 +8,18 @@ import tensorflow as tf
 
 from trainers.objectives.features import features
 from trainers.run import Run
+from trainers.strategy import replica_count
 from zoo.layers.cross_entropy import linear_cross_entropy
 from zoo.layers.divergence import Head, linear_distillation
 
 
 def rows_at_once(run: Run) -> int:
-    """The rows of an evaluation batch: as many as one device trains on at once."""
-    return max(run.data.batch // (max(run.replicas, 1) * run.accumulate), 1)
+    """The rows of an evaluation batch: as many as one device trains on at once.
+
+    Raises:
+      ValueError: this machine has fewer devices than the Run asks for.
+    """
+    return max(run.data.batch // (replica_count(run) * run.accumulate), 1)
 
 
 def make_evaluate(objective):

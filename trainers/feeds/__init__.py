@@ -1,6 +1,7 @@
 """Feeds: where the Batches of a run come from, by the name an objective gives."""
 
 from trainers.feeds import (
+    companions,
     generated,
     labelled,
     masked,
@@ -8,6 +9,7 @@ from trainers.feeds import (
     preferences,
     rollouts,
     seq2seq,
+    spans,
     table,
     text,
 )
@@ -33,9 +35,21 @@ def _labels(run: Run, start: Start) -> Feed:
     return by_reads[config.reads](run, start)
 
 
+def _sources(run: Run, start: Start) -> Feed:
+    """The feed of encoder-decoders: sources with targets, or texts without spans."""
+    if set(run.objective.needs.values()) != {"model"}:
+        raise ValueError(
+            f"config.model: {registry.name_of(start.config)} reads sources, which the "
+            f"objective {run.objective.name} does not learn."
+        )
+    by_format = {"seq2seq": seq2seq.make, "span_corruption": spans.make}
+    one_of("config.data.format", run.data.format, by_format)
+    return by_format[run.data.format](run, start)
+
+
 def _text(run: Run, start: Start) -> Feed:
     """The feed of texts: for next tokens, for hidden ones, or for targets."""
-    by_task = {"fill_mask": masked.make, "seq2seq": seq2seq.make}
+    by_task = {"fill_mask": masked.make, "seq2seq": _sources}
     return by_task.get(start.config.task, text.make)(run, start)
 
 
@@ -58,7 +72,9 @@ def make(run: Run, start: Start) -> Feed:
     _check_augment(run, start.config)
     _check_sources(run, start.config)
     generated.check(run, start.config)
-    return BY_NAME[run.objective.feed](run, start)
+    others = companions.of_start(run, start)
+    feed = BY_NAME[run.objective.feed](run, start)
+    return feed._replace(fingerprint=feed.fingerprint | others)
 
 
 def _check_augment(run, config):

@@ -1,7 +1,10 @@
-"""Models of directories that read the same Batches as the model that learns."""
+"""Models beside the one that learns: whether they fit, and whether they changed."""
 
 import pathlib
+from collections.abc import Sequence
 
+from trainers.rewards import registry as rewards
+from trainers.roles import Start
 from trainers.run import Run
 from zoo import directory, registry
 from zoo.data import fingerprints
@@ -58,10 +61,45 @@ def check(
                 f"{where}: {source} has other tokens than the run's tokenizer; set "
                 f"config.data.tokenizer to {source}."
             )
-        path = pathlib.Path(read.where)
-        files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
-        found |= fingerprints.of_files({f"{role} {p.name}": str(p) for p in files})
+        found |= _weights(role, read)
     return found
+
+
+def of_start(run: Run, start: Start) -> fingerprints.Fingerprint:
+    """The fingerprint of `init_from`, where a resumed run reads its weights again.
+
+    A checkpoint holds what learns. Weights under adapters, weights that `freeze` names,
+    and those of a role "start" are not in it.
+    """
+    again = run.lora.rank or run.freeze or "start" in run.objective.needs.values()
+    if start.pretrained is None or not again:
+        return {}
+    return _weights("init_from", start.pretrained)
+
+
+def of_rewards(entries: Sequence[str]) -> fingerprints.Fingerprint:
+    """The fingerprint of reward models, and of the files of the user's functions.
+
+    Args:
+      entries: of a config's rewards.
+
+    Raises:
+      ValueError: an entry is wrong, or a model directory or a file cannot be read.
+    """
+    parsed = rewards.parse(entries)
+    found = fingerprints.of_files(rewards.files(parsed))
+    for entry in parsed:
+        if entry.name == rewards.MODEL:
+            read = directory.read(entry.argument)
+            found |= _weights(f"reward model:{entry.argument}", read)
+    return found
+
+
+def _weights(name: str, read: directory.Pretrained) -> fingerprints.Fingerprint:
+    """The fingerprint of the files of weights."""
+    path = pathlib.Path(read.where)
+    files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
+    return fingerprints.of_files({f"{name} {p.name}": str(p) for p in files})
 
 
 def _vocabulary(tokenizer: Tokenizer) -> dict[str, int]:

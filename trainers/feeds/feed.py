@@ -36,8 +36,8 @@ class Feed(NamedTuple):
       kept: `kept(roles)`: a context in which the model is as it is written, such as
         with rewards of mean 0.
       show: `show(roles)`: a text sample of what was learnt, or "".
-      fingerprint: of the data (`zoo.data.fingerprints`), by which a resumed run sees
-        that they changed.
+      fingerprint: of the data and of the models beside them (`zoo.data.fingerprints`),
+        by which a resumed run sees that they changed.
       length: inputs of the longest example, for the estimate of memory.
       labels: the names of the classes in the training data, by index; () without.
       variables: more variables that change in training and belong in a checkpoint.
@@ -47,6 +47,8 @@ class Feed(NamedTuple):
         evaluations are at multiples too, and the run ends at one.
       metrics: `metrics()`: name to `Mean`, what was measured since the last call. The
         loop asks after each Batch, and adds them to those of the steps.
+      close: `close()`: ends the processes that the feed started; called at the end of
+        the run, also where it fails.
       source_tokenizer: the Tokenizer of sources; None is `tokenizer`.
     """
 
@@ -66,6 +68,7 @@ class Feed(NamedTuple):
     kept: Callable[[Roles], contextlib.AbstractContextManager] = contextlib.nullcontext
     period: int = 1
     metrics: Callable[[], dict[str, Mean]] = dict
+    close: Callable[[], None] = lambda: None
     source_tokenizer: Tokenizer | None = None
 
 

@@ -12,7 +12,7 @@ from trainers.run import Run
 from zoo.data.formats import Rows
 from zoo.decode import generate
 from zoo.fields import one_of
-from zoo.generation_config import KNOBS, GenerationConfig
+from zoo.generation_config import KNOBS, SEARCH, GenerationConfig
 from zoo.text.tokenizer import Tokenizer
 
 __all__ = ["check", "generate", "of_sources", "task"]
@@ -135,7 +135,7 @@ def _task(run, start, tokenizer, prompts, texts, longest) -> answers.Task:
 def _knobs(entries: tuple[str, ...]) -> dict[str, Any]:
     """The knobs of entries "KNOB=VALUE"; several of `stop` are several strings."""
     found: dict[str, Any] = {}
-    dtypes = {knob.name: knob.dtype for knob in KNOBS}
+    dtypes = {knob.name: knob.dtype for knob in KNOBS + SEARCH}
     for entry in entries:
         name, _, text = entry.partition("=")
         one_of("config.data.generation", name, dtypes)

@@ -70,6 +70,8 @@ def make(run: Run, start: Start) -> Feed:
         )
 
     at_once = evaluation.rows_at_once(run)
+    if getattr(objective, "whole_batch", False):
+        at_once = max(at_once, 2)  # a prompt needs the answer to another one
     evaluate: Evaluate | None = None
     if held_out:
         sums = evaluation.make_evaluate(objective)

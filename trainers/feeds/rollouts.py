@@ -55,11 +55,16 @@ def make(run: Run, start: Start) -> Feed:
         [(p.where, p.example) for p in asked],
         objective.reward_errors == "score",
     )
+    others |= companions.of_rewards(objective.rewards)
     inputs = max(len(p.tokens) for p in asked) + objective.max_new_tokens - 1
     rollouts = Rollouts(run, tokenizer, prompts, inputs, evaluation.rows_at_once(run))
     names = ("reward", "length", "missing_end", *rollouts.part_names)
     if run.eval_every and held_out:
-        check_best(run, names)
+        try:
+            check_best(run, names)
+        except BaseException:
+            rollouts.close()
+            raise
     shown: list[str] = []
 
     def evaluate_answers(roles):
@@ -89,6 +94,7 @@ def make(run: Run, start: Start) -> Feed:
         variables=(rollouts.kl_coefficient,),
         period=objective.period,
         metrics=rollouts.metrics,
+        close=rollouts.close,
     )
 
 

@@ -10,11 +10,9 @@ from trainers.roles import Start
 from trainers.run import Run
 from zoo.data import batches, formats, mixtures, splits
 from zoo.directory import GenerationConfig
-from zoo.fields import one_of
 from zoo.text.tokenizer import Tokenizer
 
 _SHOWN, _SAMPLE = 3, 64  # held-out sources of the text sample, and its tokens
-_FORMAT = "seq2seq"
 
 
 def make(run: Run, start: Start) -> Feed:
@@ -23,18 +21,11 @@ def make(run: Run, start: Start) -> Feed:
     A new tokenizer is trained on sources and targets together.
 
     Raises:
-      ValueError: another format or objective; the source is missing or broken; too many
-        rows are bad; a tokenizer does not fit; or the answers to held-out sources
-        cannot be generated or scored.
+      ValueError: the source is missing or broken; too many rows are bad; a tokenizer
+        does not fit; or the answers to held-out sources cannot be generated or scored.
     """
     data, config = run.data, start.config
-    if set(run.objective.needs.values()) != {"model"}:
-        raise ValueError(
-            f"config.model: {type(config).__module__} reads sources, which the "
-            f"objective {run.objective.name} does not learn."
-        )
-    one_of("config.data.format", data.format, (_FORMAT,))
-    format = formats.BY_NAME[_FORMAT]
+    format = formats.BY_NAME["seq2seq"]
     names = formats.rows.columns(format, data.fields)
     parts = mixtures.parts(data.source, data.mixture)
     train, valid = mixtures.split(splits.examples, parts, data.valid, data.hold_out)

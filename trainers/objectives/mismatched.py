@@ -18,7 +18,8 @@ def mismatched(batch, limit: int = 0) -> dict[str, tf.Tensor]:
 
     Returns:
       `tokens`, `targets`, `weights` [B * G, 2 T] or shorter. A row has no weights where
-      the prompt or the answer is absent.
+      the prompt or the answer is absent, or where the next prompt is its own: a batch
+      of one prompt has no other answer.
     """
     length = batch["tokens"].shape[2] or tf.shape(batch["tokens"])[2]
     tokens_BGT, targets_BGT = batch["tokens"], batch["targets"]
@@ -52,6 +53,7 @@ def mismatched(batch, limit: int = 0) -> dict[str, tf.Tensor]:
         return tf.gather(x_NT, tf.clip_by_value(at_NT, 0, length - 1), batch_dims=1)
 
     present_N1 = tf.reduce_any(weights_NT > 0, 1, keepdims=True)
+    present_N1 &= tf.shape(all_targets_MGT)[0] > 1
     answer_NT = of_partner(answers_NT, from_NT)
     before_NT = of_partner(answers_NT, from_NT - 1)
     weight_NT = of_partner(learnt_NT, from_NT)

@@ -18,8 +18,10 @@ def sampled_logprobs(model, x_ND, targets_BT, options: RolloutOptions):
     """The log-probability of each target, and the entropy at its position, in nats.
 
     With top-k or top-p the probability of a token is divided by that of all tokens that
-    the model keeps now; the entropy is that before the filters. Then the logits of all
-    tokens are in memory at once.
+    the model keeps now; the entropy is that before the filters. The weights may have
+    changed since the answer was sampled, and a filter may drop one of its tokens now.
+    Such a token keeps its probability before the filters, divided by that same mass, so
+    its ratio stays finite. The logits of all tokens are in memory at once.
 
     Args:
       model: a language model.

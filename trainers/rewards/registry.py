@@ -154,6 +154,15 @@ def modules(entries: Sequence[Entry]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((own.module, own.file) for own in found))
 
 
+def files(entries: Sequence[Entry]) -> dict[str, str]:
+    """The file of each user's function that the entries name, by "reward NAME"."""
+    return {
+        f"reward {entry.name}": _OWN[entry.name].file
+        for entry in entries
+        if entry.name in _OWN
+    }
+
+
 def build(name: str, argument: str) -> Score:
     """The function of a sample that an entry names; workers call this.
 

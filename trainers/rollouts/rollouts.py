@@ -42,7 +42,8 @@ class Rollouts:
         `kl_target`.
 
     Raises:
-      ValueError: an entry of the objective's rewards is wrong.
+      ValueError: an entry of the objective's rewards is wrong, or a reward model
+        cannot read the longest answer.
     """
 
     def __init__(
@@ -65,7 +66,11 @@ class Rollouts:
             objective.error_reward,
             tokenizer,
         )
-        self._rewards.check_length(longest + 1)  # the last token is no input
+        try:
+            self._rewards.check_length(longest + 1)  # the last token is no input
+        except BaseException:
+            self.close()
+            raise
         self.kl_coefficient = keras.Variable(
             objective.kl_coefficient,
             dtype="float32",
@@ -147,6 +152,10 @@ class Rollouts:
         named = dict(zip(self.part_names, parts_NP.T, strict=True))
         return parts_NP @ self._rewards.weights + missing_N, named
 
+    def close(self) -> None:
+        """Ends the worker processes of the rewards."""
+        self._rewards.close()
+
     @property
     def part_names(self) -> tuple[str, ...]:
         """The names of the parts of the reward, `reward/NAME`."""
@@ -180,8 +189,9 @@ class Rollouts:
         made |= {name: x.numpy() for name, x in found.items()}
         target = getattr(o, "kl_target", 0.0)
         if "reference_logprobs" in made and target:
-            error = np.clip(_kl(made) / target - 1, -0.2, 0.2)
-            self.kl_coefficient.assign(coefficient * (1 + error * rows / o.kl_horizon))
+            share = rows / o.kl_horizon
+            adapted = adapted_coefficient(coefficient, _kl(made), target, share)
+            self.kl_coefficient.assign(adapted)
         return {k: x for k, x in made.items() if k not in _NOT_LEARNT}
 
     def _measure(self, answers, made, rewards_N, parts, seconds) -> None:
@@ -215,6 +225,20 @@ class Rollouts:
         self._measured = {
             f"rollout/{name}": Mean(float(value), 1.0) for name, value in means.items()
         }
+
+
+def adapted_coefficient(
+    coefficient: float, kl: float, target: float, share: float
+) -> float:
+    """The coefficient after a rollout; see Ziegler et al. 2019, arXiv:1909.08593.
+
+    Args:
+      coefficient: in the rollout.
+      kl: the divergence that the rollout measured, in nats.
+      target: of the divergence; above 0.
+      share: the answers of the rollout by the horizon; it scales the change.
+    """
+    return coefficient * (1 + float(np.clip(kl / target - 1, -0.2, 0.2)) * share)
 
 
 def _kl(made) -> float:

@@ -1,6 +1,7 @@
 """Generates text on this machine, with the loop that exported models contain too."""
 
 import functools
+import math
 import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,7 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.decode import loop
+from zoo.decode.beam import beam_decode
+from zoo.decode.rules import Rules
 from zoo.decode.sampling import Knobs
+from zoo.decode.search import Search
 from zoo.decode.stop_strings import Stops
 from zoo.generation_config import GenerationConfig, row_seed
 from zoo.text.in_graph import tokenizer as graph_tokenizer
@@ -18,6 +22,9 @@ from zoo.text.tokenizer import Tokenizer
 
 class Generated(NamedTuple):
     """One answer.
+
+    A search that finds fewer answers than num_return_sequences fills up with answers of
+    no token and the log-probability -infinity.
 
     Attributes:
       text: the continuation, without the prompt and without a stop string.
@@ -46,14 +53,20 @@ def generate(
       tokenizer: its `Tokenizer`.
       prompts: texts, or token ids such as those of a chat; or one text. An empty text
         starts from the end token, as a new document does.
-      generation: the knobs of all prompts; row i has the seed `row_seed(seed, i)`.
-        Without it the defaults apply, and `fit` is on.
+      generation: the knobs and the rules of all prompts; prompt i has the seed
+        `row_seed(seed, i)`. Without it the defaults apply, and `fit` is on. With
+        `beams` above 1 it is beam search.
       fit: whether to lower max_new_tokens to the room in the model's context, and top_k
         to the vocabulary. If off, larger values are errors.
 
+    Returns:
+      The num_return_sequences answers of each prompt, the best first. Those of a prompt
+      stand one after another, in the order of the prompts.
+
     Raises:
-      ValueError: there is no prompt, a prompt and its new tokens exceed the model's
-        context, or there are stop strings and the tokenizer cannot be put in a graph.
+      ValueError: there is no prompt; a prompt and its new tokens exceed the model's
+        context; a rule forces a token that there is not; or there are stop strings and
+        the tokenizer cannot be put in a graph.
     """
     if isinstance(prompts, str):
         prompts = [prompts]
@@ -75,19 +88,23 @@ def generate(
     seeds = [row_seed(generation.seed, i) for i in range(len(rows))]
     knobs = Knobs.filled(generation, len(rows))
     knobs = knobs._replace(seed=tf.constant(seeds, tf.int64))
+    search = Search.filled(generation, len(rows))
     stop = generation.stop
     stop_BS = tf.constant([stop] * len(rows), tf.string, [len(rows), len(stop)])
-    run = _compiled(model, tokenizer, bool(stop))
-    out = run(tf.constant(tokens_BT), lengths_B, knobs, stop_BS)
+    run = _compiled(model, tokenizer, generation)
+    out = run(tf.constant(tokens_BT), lengths_B, knobs, search, stop_BS)
+    tokens_BKN, count_BK, stopped_BK, logprobs_BKN = (x.numpy() for x in out)
     answers = []
     for i, prompt in enumerate(prompts):
-        count = int(out.num_tokens[i])
-        ids = out.tokens[i, :count].numpy().tolist()
-        reason = "stop" if out.stopped[i] else "length"
-        logprob = float(tf.reduce_sum(out.logprobs[i]))
-        text = tokenizer.decode(ids, continuing=prompt != "")
-        text = text[: min((text.find(s) for s in stop if s in text), default=None)]
-        answers.append(Generated(text, ids, reason, logprob))
+        # a target begins a text, and does not continue its source
+        goes_on = prompt != "" and not getattr(model, "reads_source", False)
+        for k in range(generation.num_return_sequences):
+            ids = tokens_BKN[i, k, : count_BK[i, k]].tolist()
+            reason = "stop" if stopped_BK[i, k] else "length"
+            logprob = float(tf.reduce_sum(logprobs_BKN[i, k])) if ids else -math.inf
+            text = tokenizer.decode(ids, continuing=goes_on)
+            text = text[: min((text.find(s) for s in stop if s in text), default=None)]
+            answers.append(Generated(text, ids, reason, logprob))
     return answers
 
 
@@ -125,11 +142,16 @@ def _check(model, tokenizer, longest, generation):
 _FUNCTIONS = weakref.WeakKeyDictionary()  # model -> its compiled functions
 
 
-def _compiled(model, tokenizer, stops):
-    """The compiled loop of a model, one for each tokenizer, with or without stops."""
+def _compiled(model, tokenizer, generation):
+    """The compiled loop or search of a model, one for each tokenizer and its rules.
+
+    It returns tokens, counts, stops and log-probabilities, [B, K, ...].
+    """
     end_ids, size = tuple(tokenizer.end_ids), tokenizer.vocab_size
+    rules, stops = Rules.of(generation, end_ids), bool(generation.stop)
+    several, ngrams = generation.beams > 1, generation.no_repeat_ngram > 0
     functions = _FUNCTIONS.setdefault(model, {})
-    key = (end_ids, size, stops and hash(tokenizer.json))
+    key = (end_ids, size, stops and hash(tokenizer.json), rules, several, ngrams)
     if key not in functions:
         reference = weakref.ref(model)
         graph = graph_tokenizer.build(tokenizer.json) if stops else None
@@ -141,14 +163,22 @@ def _compiled(model, tokenizer, stops):
                 tf.TensorSpec([None, None], tf.int32),
                 tf.TensorSpec([None], tf.int32),
                 Knobs.specs(),
+                Search.specs(),
                 tf.TensorSpec([None, None], tf.string),
             ],
         )
-        def run(tokens_BT, lengths_B, knobs, stop_BS):
+        def run(tokens_BT, lengths_B, knobs, search, stop_BS):
             stop = Stops(stop_BS, graph.token_bytes) if graph else None
-            return loop.decode(
-                reference(), tokens_BT, lengths_B, knobs, end_ids, size, stop=stop
+            inputs, options = (tokens_BT, lengths_B, knobs), (end_ids, size)
+            if several:
+                return beam_decode(
+                    reference(), *inputs, search, *options, stop=stop, rules=rules
+                )[:4]
+            own = rules._replace(
+                no_repeat_ngram=search.no_repeat_ngram if ngrams else None
             )
+            out = loop.decode(reference(), *inputs, *options, stop=stop, rules=own)
+            return tuple(x[:, None] for x in out[:4])
 
         functions[key] = run
     return functions[key]

@@ -64,8 +64,33 @@ class EncoderDecoder(Seq2Seq):
     def features(self, tokens_BT, training=False, source=None, source_lengths=None):
         """The input of the head: [B, T, D]; see `Seq2Seq.features`."""
         self.check_inputs(tokens_BT, source)
-        c, T = self.config, tokens_BT.shape[1]
         lengths_B = self.lengths(source) if source_lengths is None else source_lengths
+        return self._decode(tokens_BT, source, lengths_B, training, attention.across)
+
+    def cross_attention(self, source, lengths_B, tokens_BT):
+        """How much each position of the decoder sees of each token of its source.
+
+        Args:
+          source: int32 [B, S], right-padded with any id.
+          lengths_B: int32, at least 1 each.
+          tokens_BT: int32, what the decoder reads, as of `features`.
+
+        Returns:
+          The probabilities [layers, B, H, T, S]; they are 0 at padding.
+        """
+        self.check_inputs(tokens_BT, source)
+        found = []
+
+        def across(q, k, v, lengths_B, heads, training, scale):
+            found.append(attention.seen(q, k, lengths_B, heads, scale))
+            return attention.across(q, k, v, lengths_B, heads, training, scale)
+
+        self._decode(tokens_BT, source, lengths_B, False, across)
+        return tf.stack(found)
+
+    def _decode(self, tokens_BT, source, lengths_B, training, across):
+        """The decoder's output [B, T, D]; `across` is the attention to the source."""
+        c, T = self.config, tokens_BT.shape[1]
         encoded = self.encode(source, lengths_B, training)
         batch = tf.shape(tokens_BT)[0]
         blocks = next(n for n in (4, 2, 1) if T % (64 * n) == 0 or n == 1) if T else 1
@@ -86,7 +111,7 @@ class EncoderDecoder(Seq2Seq):
             k, v = block.source(encoded, training)
 
             def attend_source(q, k=k, v=v):
-                return attention.across(q, k, v, lengths_B, heads, training, scale)
+                return across(q, k, v, lengths_B, heads, training, scale)
 
             x_ND = block.call(x_ND, attend, attend_source, training)
         x_ND = self._scaled(self.decoder.end(x_ND, training))

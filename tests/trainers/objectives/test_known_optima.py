@@ -20,6 +20,7 @@ from tabular_lm import Config, tabular_lm  # noqa: F401
 
 from trainers.losses import kl
 from trainers.objectives import GRPO, PPO, ppo
+from trainers.rollouts.rollouts import adapted_coefficient
 
 BETA = 0.5
 NEAR, FAR = 0.02, 0.15
@@ -71,8 +72,16 @@ def test_forward():
     assert distance(policy, reverse) > FAR
 
 
-def test_ppo_of_one_token():
-    objective = PPO(max_new_tokens=1, kl_coefficient=BETA, clip_value=0.0)
+@pytest.mark.parametrize(
+    "value_weight",
+    [
+        pytest.param(0.1, id="critic"),
+        pytest.param(0.0, id="frozen critic", marks=pytest.mark.long),
+    ],
+)
+def test_ppo_of_one_token(value_weight):
+    fields = {"clip_value": 0.0, "value_weight": value_weight}
+    objective = PPO(max_new_tokens=1, kl_coefficient=BETA, **fields)
     policy, reverse, _, _ = learnt(objective, rollouts=80)
     assert distance(policy, reverse) < NEAR
 
@@ -156,3 +165,32 @@ def test_mistake_labels_shifted(monkeypatch):
     monkeypatch.setattr(ppo, "sampled_logprobs", shifted)
     policy, best, _, _ = learnt(ppo_of(), branches(), 512, 80)
     assert distance(policy, best) > 0.05
+
+
+# ---- the adaptive coefficient ----
+
+
+def divergence(start, problem, beta):
+    """KL(best policy, start) in nats, which falls with beta."""
+    best, _ = gibbs(start, problem, beta)
+    return sum(p * np.log(p / start[answer]) for answer, p in best.items())
+
+
+@pytest.mark.parametrize("first", [0.02, 20.0])
+@pytest.mark.parametrize("target", [0.05, 0.5])
+def test_the_coefficient_settles_where_the_divergence_is_its_target(first, target):
+    """With a policy that is always the best one under the coefficient."""
+    problem = arms()
+    weights = np.random.default_rng(0).dirichlet(np.full(8, 2.0))
+    start = dict(zip(problem.rewards, weights.tolist(), strict=True))
+    low, high = 1e-3, 1e3
+    for _ in range(60):
+        wanted = (low * high) ** 0.5
+        above = divergence(start, problem, wanted) > target
+        low, high = (wanted, high) if above else (low, wanted)
+    found = first
+    for _ in range(1500):
+        measured = divergence(start, problem, found)
+        found = adapted_coefficient(found, measured, target, 0.05)
+    assert found == pytest.approx(wanted, rel=1e-3)
+    assert measured == pytest.approx(target, rel=1e-3)

@@ -263,6 +263,55 @@ def test_padding_changes_nothing():
         np.testing.assert_allclose(one, two, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "objective",
+    [
+        GRPO(samples=4, kl_coefficient=0.1, kl="forward"),
+        GRPO(samples=4, aggregation="gspo", temperature=0.7),
+        PPO(),
+    ],
+    ids=["grpo", "gspo", "ppo"],
+)
+def test_a_row_learns_beside_longer_ones_what_it_learns_alone(objective):
+    """Prompts and answers of other lengths, with padding behind them."""
+    roles, rng = made(objective), np.random.default_rng(0)
+    prompts, counts = np.array([3, 7, 1, 2]), np.array([4, 1, 6, 2])
+    place, lengths = np.arange(10), prompts + counts - 1
+    mask = (place >= prompts[:, None] - 1) & (place < lengths[:, None])
+
+    def noise(scale):
+        return (rng.normal(0, scale, mask.shape) * mask).astype(np.float32)
+
+    own = noise(0.1) - 3 * mask.astype(np.float32)  # near log 1/20
+    numbers = {
+        "old_logprobs": own,
+        "reference_logprobs": own + noise(0.3),
+        "advantages": noise(1),
+        "returns": noise(1),
+        "old_values": noise(0.1),
+    }
+    ids = rng.integers(1, 20, (4, 11)).astype(np.int32)
+    batch = numbers | {"tokens": ids[:, :-1], "targets": ids[:, 1:]}
+    batch |= {"weights": mask.astype(np.float32), "lengths": lengths.astype(np.int32)}
+    for row in (2, 3):
+        size = lengths[row]
+        others = np.arange(4)[:, None] != row
+        beside = batch | {"weights": np.where(others, 0, mask).astype(np.float32)}
+        alone = {
+            name: x[row : row + 1, :size] if x.ndim > 1 else x[row : row + 1]
+            for name, x in batch.items()
+        }
+        beside, alone = (
+            {name: tf.constant(x) for name, x in b.items()} for b in (beside, alone)
+        )
+        mine, wanted = (objective.loss(roles, b, True) for b in (beside, alone))
+        assert abs(float(wanted.sum)) > 1e-3
+        np.testing.assert_allclose(mine.sum, wanted.sum, rtol=1e-5, atol=1e-6)
+        one, two = (gradients(objective, roles, b) for b in (beside, alone))
+        assert np.abs(two).max() > 1e-3
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+
+
 def test_published_defaults():
     o = PPO()
     assert (o.gamma, o.lam, o.clip, o.clip_value) == (1, 0.95, 0.2, 0.2)

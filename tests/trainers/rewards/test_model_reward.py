@@ -6,8 +6,10 @@ import tensorflow as tf
 
 import zoo
 from trainers import rewards
+from trainers.feeds import companions
 from trainers.rewards import Sample
 from zoo import directory
+from zoo.data import fingerprints
 from zoo.models import headed
 from zoo.text import tokenizer as tokenizers
 
@@ -69,6 +71,18 @@ def test_what_is_refused(folder, tokenizer):
             made.check_length(33)
         with pytest.raises(ValueError, match="33 tokens, 1 to 32 allowed: prompt 'p'"):
             made([Sample("p", "a", [1] * 33, False, {})])
+
+
+def test_a_resume_sees_that_the_model_changed(folder, tokenizer, tmp_path):
+    model = directory.load(folder / "reward").model
+    where = tmp_path / "reward"
+    entries, found = [f"1 model:{where}"], []
+    for factor in (1.0, 1.01):
+        model.classifier.bias.assign(model.classifier.bias * factor + factor)
+        directory.save(where, model, tokenizer, replace=True)
+        found.append(companions.of_rewards(entries))
+    line = f"reward model:{where} model.safetensors: the content changed"
+    assert fingerprints.changes(*found) == [line]
 
 
 def test_a_model_that_gives_nan_is_named(folder, tokenizer):

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from trainers import rewards
+from trainers.feeds import companions
 from trainers.rewards import Sample, registry
+from zoo.data import fingerprints
 
 ROOT = pathlib.Path(__file__).parents[3]
 
@@ -223,6 +225,19 @@ made([rewards.Sample("", "hang", [], True, {{}})])
 def test_refused_before_the_first_sample(entries, message):
     with pytest.raises(ValueError, match=message):
         rewards.make(entries)
+
+
+def test_a_resume_sees_that_a_function_changed(own):
+    entries = ["1 own_field:words", "0.5 contains:x"]
+    before, text = companions.of_rewards(entries), own.read_text()
+    assert companions.of_rewards(entries) == before
+    own.write_text(text.replace("+ sample.length", "- sample.length"))
+    try:
+        after = companions.of_rewards(entries)
+    finally:
+        own.write_text(text)
+    line = "reward own_field: the content changed"
+    assert fingerprints.changes(before, after) == [line]
 
 
 def test_a_failure_is_never_paid_for():

@@ -74,7 +74,17 @@ def search(model):
     return call
 
 
-@pytest.mark.parametrize("name", golden_beams.DIRECTORIES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plain",
+        "rules",
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in ("two_ends", "no_end")
+        ),
+    ],
+)
 def test_ids_and_scores_are_those_of_transformers(search, name):
     """50 rows, each with its own knobs, in one batch."""
     rows = golden_beams.cases()[name]

@@ -212,6 +212,11 @@ def test_a_recurrent_model_has_no_limit(tokenizer):
         ({"min_p": 1.5}, "min_p: 1.5, 0 to 1 allowed"),
         ({"repetition_penalty": 0.0}, "repetition_penalty: 0.0, above 0"),
         ({"repetition_penalty": float("nan")}, "repetition_penalty: nan"),
+        ({"beams": 4, "temperature": 0.5}, "beams: 4, but temperature 0.5; 1 allowed"),
+        (
+            {"beams": 2, "num_return_sequences": 3},
+            "num_return_sequences: 3, at most the 2 of beams allowed",
+        ),
     ],
 )
 def test_bad_knobs_are_refused(fields, words):

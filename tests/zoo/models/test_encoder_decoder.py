@@ -1,5 +1,6 @@
 """The encoder-decoder in the styles of four families."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -90,6 +91,14 @@ def test_rows_and_padding_have_no_influence(model):
     np.testing.assert_allclose(alone[0], first[1], atol=1e-5)
 
 
+def test_attention_to_the_source_is_of_its_tokens(model):
+    found = model.cross_attention(SOURCE, LENGTHS, inputs(model)).numpy()
+    assert found.shape == (2, 3, 4, 7, 9)
+    np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-5)
+    assert (found[:, 2, :, :, 0] == 1).all()  # a source of one token
+    assert not found[:, 1, :, :, 4:].any() and found[0, 0].std() > 0.001
+
+
 def test_the_training_path_has_the_derived_gradients(model):
     found = {}
     for training in (False, True):
@@ -164,3 +173,68 @@ def test_adapters_reach_the_attention_to_the_source():
     for path in ("decoder/block_1/cross_attention/kv", "encoder/block_0/attention/qkv"):
         assert any(path in other for other in adapted), path
     assert not any("/mlp/" in path for path in adapted)
+
+
+GATED = {**SMALL, "layers": 1, "encoder_layers": 1, "gated": True, "tied_head": False}
+
+
+def losses(model, variables, steps):
+    """Cross-entropy before each of some steps of descent."""
+    optimizer = keras.optimizers.Adam(0.02)
+    optimizer.build(variables)
+
+    @tf.function(autograph=False)
+    def run():
+        with tf.GradientTape() as tape:
+            x = model.features(inputs(model)[:, :-1], True, SOURCE, LENGTHS)
+            loss = tf.reduce_mean(
+                tf.nn.sparse_softmax_cross_entropy_with_logits(TARGET, model.logits(x))
+            )
+        grads = tape.gradient(loss, [v.value for v in variables])
+        optimizer.apply([tf.convert_to_tensor(g) for g in grads], variables)
+        return loss
+
+    return [float(run()) for _ in range(steps)]
+
+
+def test_bfloat16_and_dropout_with_a_gate_and_an_untied_head(float32):
+    made = models.build("encoder_decoder", **GATED, dropout=0.2, activation="silu")
+    wanted = made(inputs(made), source=SOURCE, source_lengths=LENGTHS)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    rounded = type(made)(made.config)
+    rounded.set_weights(made.get_weights())
+    x = rounded.features(inputs(made), False, SOURCE, LENGTHS)
+    assert x.dtype == tf.bfloat16 and rounded.untied_head is not None
+    logits, _ = rounded.start(SOURCE, LENGTHS, 9 + 6)
+    for got in (rounded.logits(x)[:, 0], logits):
+        assert got.dtype == tf.float32
+        np.testing.assert_allclose(got, wanted[:, 0], atol=0.02)
+    assert np.abs(wanted).max() > 0.1
+    found = losses(rounded, rounded.trainable_variables, 8)
+    assert np.isfinite(found).all() and found[-1] < 0.8 * found[0]
+
+
+def test_adapters_of_both_attentions_learn_and_merge():
+    made = models.build("encoder_decoder", **GATED)
+    before = made.get_weights()
+    lora.add(made, Lora(rank=2, alpha=8.0))
+    learning = lora.learning(made)
+    found = losses(made, learning, 8)
+    assert found[-1] < found[0]
+    for v in learning:
+        if v.path.endswith("lora_B"):
+            assert np.abs(v.numpy()).max() > 0, v.path
+    own = {id(v) for v in learning}
+    kept = [v.numpy() for v in made.weights if id(v) not in own]
+    assert all(map(np.array_equal, kept, before)) and len(kept) == len(before)
+    merged = lora.merged(made)
+    moved = {
+        v.path
+        for v, old in zip(merged.weights, before, strict=True)
+        if not np.array_equal(v.numpy(), old)
+    }
+    assert any("cross_attention/kv" in path for path in moved), moved
+    got, wanted = (
+        m(inputs(m), source=SOURCE, source_lengths=LENGTHS) for m in (merged, made)
+    )
+    np.testing.assert_allclose(got, wanted, atol=1e-5)

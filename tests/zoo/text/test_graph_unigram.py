@@ -1,6 +1,5 @@
 """Unigram tokenizers: the graph, `tokenizers` and the `sentencepiece` package."""
 
-import itertools
 import json
 import random
 
@@ -9,7 +8,7 @@ import pytest
 import tokenizers
 from tokenizers import normalizers, pre_tokenizers
 
-from zoo.text.importers import unigram
+from zoo.text.importers import hf_files, named_pieces, unigram
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 
 sentencepiece = pytest.importorskip("sentencepiece")
@@ -37,13 +36,7 @@ def folder(tmp_path_factory):
         },
     }
     for name, options in kinds.items():
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=itertools.chain(lines),
-            model_prefix=str(base / name),
-            vocab_size=500,
-            minloglevel=2,
-            **{"normalization_rule_name": "nmt_nfkc"} | options,
-        )
+        _train(base / name, lines, 500, **options)
     for side, name in (("source", "t5"), ("target", "xlmr")):
         (base / f"{side}.spm").write_bytes((base / f"{name}.model").read_bytes())
     both = [_pieces(base / f"{name}.spm") for name in ("target", "source")]
@@ -54,12 +47,23 @@ def folder(tmp_path_factory):
     return base
 
 
+def _train(prefix, lines, size, **options):
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_prefix=str(prefix),
+        vocab_size=size,
+        minloglevel=2,
+        **{"normalization_rule_name": "nmt_nfkc"} | options,
+    )
+
+
 def _pieces(path):
     processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
     return [processor.id_to_piece(i) for i in range(processor.get_piece_size())]
 
 
 _KINDS = ["t5", "xlmr", "albert", "source", "target"]
+_QUICK = ["albert", "source"]
 _CLASSES = {"t5": "T5", "xlmr": "XLMRoberta", "albert": "Albert"}
 
 
@@ -70,7 +74,13 @@ def _engine(folder, kind):
     return unigram.read(path, f"{_CLASSES[kind]}Tokenizer", {})
 
 
-@pytest.fixture(scope="module", params=_KINDS)
+def _marks(kind):
+    return () if kind in _QUICK else pytest.mark.long
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(k, marks=_marks(k)) for k in _KINDS]
+)
 def pair(request, folder):
     return graph_cases.Pair(_engine(folder, request.param).to_str())
 
@@ -90,7 +100,7 @@ def _characters(points):
 
 
 def test_ids_and_texts_are_those_of_the_library(pair):
-    texts = _texts(200, seed=1)
+    texts = _texts(100, seed=1) + ["a</s>b <pad><unk><extra_id_0>", "[SEP]<s></s><"]
     assert pair.differing(texts) == []
     assert pair.differing(texts, special=True) == []
     assert pair.differing(_characters(range(0, 0x110000, 1777))) == []
@@ -107,6 +117,58 @@ def test_many_texts_and_all_characters(pair):
     assert pair.differing([whole, *whole.split("\n")]) == []
     for start in range(0, 0x110000, 0x10000):
         assert pair.differing(_characters(range(start, start + 0x10000))) == []
+
+
+def test_text_never_becomes_a_special_token(pair):
+    fields = json.loads(pair.library.to_str())
+    special = {t["id"]: t["content"] for t in fields["added_tokens"] if t["special"]}
+    names = [name for name in special.values() if name != "<unk>"]
+    texts = [*names, *(f"a{name}{name[:-1]} {name}b" for name in names)]
+    unknown = pair.library.token_to_id("<unk>")
+    for ids in pair.encode(texts):
+        assert not {*ids} & {*special} - {unknown}
+    for name, ids in zip(names, pair.encode(names, special=True), strict=True):
+        assert [special[i] for i in ids] == [name]
+
+
+def test_a_file_with_special_tokens_in_text_is_refused(folder):
+    engine = _engine(folder, "xlmr")
+    engine.pre_tokenizer = pre_tokenizers.Metaspace()
+    with pytest.raises(ValueError, match=r"special tokens that text becomes, .'</s>'"):
+        graph_tokenizer.build(engine.to_str())
+
+
+@pytest.mark.parametrize("kind", ["t5", "xlm-roberta", "albert"])
+def test_a_directory_is_read_by_its_model_type(kind, folder, tmp_path):
+    name = kind.replace("-roberta", "r")
+    spiece = "spiece.model" if kind != "xlm-roberta" else "sentencepiece.bpe.model"
+    (tmp_path / spiece).write_bytes((folder / f"{name}.model").read_bytes())
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    found = hf_files.load(str(tmp_path))
+    assert found.end_token == ("[SEP]" if kind == "albert" else "</s>")
+    text = "The </s> first <pad> day"
+    assert found.json == _engine(folder, name).to_str(pretty=True)
+    assert found.end_id not in found.encode(text)
+    assert found.end_id in found.encode(f"a{found.end_token}", special=True)
+    found.save(str(tmp_path))
+    assert hf_files.load(str(tmp_path)).json == found.json
+
+
+def test_marian_hands_on_single_unknown_characters(tmp_path):
+    lines = ["abc abd bad cab dab"] * 20
+    for side, text in (("source", lines), ("target", [x.upper() for x in lines])):
+        _train(tmp_path / side, text, 11)
+        (tmp_path / f"{side}.model").rename(tmp_path / f"{side}.spm")
+    pieces = _pieces(tmp_path / "source.spm")
+    tokens = [t for t in pieces if t in ("<unk>", "</s>") or len(t) == 1]
+    ids = {t: n for n, t in enumerate([*tokens, "A"])}
+    (tmp_path / "vocab.json").write_text(json.dumps(ids))
+    with pytest.warns(UserWarning, match="vocab.json lacks .* pieces"):
+        engine = unigram.marian(str(tmp_path))[0]
+    unknown = ids["<unk>"]
+    assert engine.encode("a A").ids[-2] == ids["A"]
+    assert engine.encode("a AB").ids[-2] == unknown
+    assert engine.encode("a B").ids[-2] == unknown
 
 
 @pytest.mark.parametrize("kind", ["t5", "source", "target"])
@@ -133,6 +195,7 @@ def test_what_is_not_exact_is_refused(folder):
     with pytest.raises(ValueError, match="'first' behind Precompiled"):
         graph_tokenizer.build(engine.to_str())
     engine.pre_tokenizer = pre_tokenizers.Metaspace()
+    named_pieces.keep_out(engine)
     engine.normalizer = normalizers.Replace(tokenizers.Regex("x+"), "y")
     with pytest.raises(ValueError, match="normalizer .*x+"):
         graph_tokenizer.build(engine.to_str())

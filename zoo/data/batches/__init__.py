@@ -17,11 +17,13 @@ from zoo.data.batches.pairs import (
 from zoo.data.batches.pipeline import Batch
 from zoo.data.batches.rows import bucket, eval_rows, row_batches
 from zoo.data.batches.seq2seq import eval_seq2seq, seq2seq_batches
+from zoo.data.batches.spans import Corruption, eval_spans, sentinels_of, span_batches
 from zoo.data.batches.table import table_batches, table_eval
 
 __all__ = [
     "PACKINGS",
     "Batch",
+    "Corruption",
     "Masking",
     "Packed",
     "bucket",
@@ -31,6 +33,7 @@ __all__ = [
     "eval_preferences",
     "eval_rows",
     "eval_seq2seq",
+    "eval_spans",
     "eval_windows",
     "labelled_batches",
     "lm_batches",
@@ -42,7 +45,9 @@ __all__ = [
     "packed_batches",
     "packed_eval",
     "row_batches",
+    "sentinels_of",
     "seq2seq_batches",
+    "span_batches",
     "table_batches",
     "table_eval",
     "windows_per_epoch",

@@ -1,6 +1,7 @@
 """Attention: causal, of whole texts, across sequences, and cached for decoding."""
 
-from zoo.layers.attention.cross import across, across_cached, bidirectional
+from zoo.layers.attention.additive import AdditiveAttention
+from zoo.layers.attention.cross import across, across_cached, bidirectional, seen
 from zoo.layers.attention.decoding import cached
 from zoo.layers.attention.projections import Attention, CrossAttention
 from zoo.layers.attention.relative import RelativeBias
@@ -9,6 +10,7 @@ from zoo.layers.attention.sequences import causal
 
 __all__ = [
     "PLAIN",
+    "AdditiveAttention",
     "Attention",
     "CrossAttention",
     "RelativeBias",
@@ -18,4 +20,5 @@ __all__ = [
     "bidirectional",
     "cached",
     "causal",
+    "seen",
 ]

@@ -75,6 +75,16 @@ def across(q, k, v, lengths_B, heads, training=False, scale=0.0, bias_HTS=None):
     return join(forward(*parts(q, k, v), *bias)[1])
 
 
+def seen(q, k, lengths_B, heads, scale=0.0):
+    """The probabilities of `across` without a bias, [B, H, T, S]."""
+    batch = tf.shape(lengths_B)[0]
+    factor = tf.cast(scale or (q.shape[-1] // heads) ** -0.5, q.dtype)
+    q, k = (split(x, batch, heads) for x in (q * factor, k))
+    z = tf.matmul(q, k, transpose_b=True)
+    seen_BS = tf.sequence_mask(lengths_B, tf.shape(z)[-1])
+    return tf.nn.softmax(masked(z, seen_BS[:, None, None]))
+
+
 def across_cached(q, keys_BHSd, values_BHSd, lengths_B, scale=0.0):
     """Attention from one new token a row to all positions of the row's text.
 

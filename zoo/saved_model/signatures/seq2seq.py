@@ -230,19 +230,18 @@ class Seq2SeqGenerator(tf.Module):
                 numbers[..., 0],
             )
 
-        def both():
-            plain = tf.cond(tf.reduce_all(several_B), none, one)
-            found = beam_decode(
+        def several():
+            return beam_decode(
                 model, tokens_BS, lengths_B, knobs, search, *options, stops, rules
             )
 
-            def chosen(x, y):
-                several = tf.reshape(several_B, [-1] + [1] * (x.shape.rank - 1))
-                return tf.where(several, x, y)
+        def chosen(x, y):
+            shape = [-1] + [1] * (x.shape.rank - 1)
+            return tf.where(tf.reshape(several_B, shape), x, y)
 
-            return tf.nest.map_structure(chosen, found, plain)
-
-        return tf.cond(tf.reduce_any(several_B), both, one)
+        plain = tf.cond(tf.reduce_all(several_B), none, one)
+        found = tf.cond(tf.reduce_any(several_B), several, none)
+        return tf.nest.map_structure(chosen, found, plain)
 
     def _score(self, source, target):
         """The outputs of `score` for framed ids."""

@@ -3,9 +3,12 @@
     tokenizer.json             read as it is
     vocab.json, merges.txt     byte-level BPE (Radford et al. 2019)
     tokenizer.model            SentencePiece's BPE, see `sentencepiece`
+    spiece.model, sentencepiece.bpe.model
+                               SentencePiece's Unigram, see `unigram`
     vocab.txt                  WordPiece (Devlin et al. 2018)
 
 The others become a tokenizer.json as transformers writes one, so the ids are equal.
+Special tokens of Unigram models are kept out of text, see `named_pieces`.
 """
 
 import json
@@ -16,7 +19,7 @@ from typing import Any
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
-from zoo.text.importers import sentencepiece, special_tokens
+from zoo.text.importers import named_pieces, sentencepiece, special_tokens, unigram
 from zoo.text.tokenizer import (
     CONFIG_FILE,
     END,
@@ -28,7 +31,11 @@ from zoo.text.tokenizer import (
 
 _MAP_FILE = "special_tokens_map.json"
 _ADDED_FILE = "added_tokens.json"
-_VOCABULARIES = ("vocab.json", "merges.txt", "tokenizer.model", "vocab.txt")
+_UNIGRAM = ("spiece.model", "sentencepiece.bpe.model")
+_VOCABULARIES = (
+    *("vocab.json", "merges.txt", "tokenizer.model", "vocab.txt"),
+    *_UNIGRAM,
+)
 FILES = (
     TOKENIZER_FILE,
     CONFIG_FILE,
@@ -38,6 +45,13 @@ FILES = (
     *_VOCABULARIES,
 )
 _LARGEST = 64 * 2**20
+_UNIGRAM_BY_TYPE = {
+    "t5": "T5Tokenizer",
+    "mt5": "T5Tokenizer",
+    "umt5": "T5Tokenizer",
+    "xlm-roberta": "XLMRobertaTokenizer",
+    "albert": "AlbertTokenizer",
+}
 # Other classes have a vocab.json too, but other pre-tokenizers.
 _BYTE_LEVEL = ("GPT2Tokenizer", "RobertaTokenizer", "BartTokenizer")
 
@@ -79,7 +93,8 @@ def load(folder: str, end_ids: Sequence[int] = ()) -> Tokenizer | None:
             text = _text(folder, TOKENIZER_FILE)
             engine = library_tokenizer(text)
             changed = special_tokens.add(engine, settings)
-            if special_tokens.add_frame(engine, settings) or changed:
+            changed |= special_tokens.add_frame(engine, settings)
+            if named_pieces.keep_out(engine) or changed:
                 text = engine.to_str(pretty=True)
         else:
             engine = _build(folder, present, settings)
@@ -88,6 +103,7 @@ def load(folder: str, end_ids: Sequence[int] = ()) -> Tokenizer | None:
                     _object(folder, _ADDED_FILE), settings
                 )
             special_tokens.add(engine, settings)
+            named_pieces.keep_out(engine)
             text = engine.to_str(pretty=True)
         settings.pop("added_tokens_decoder", None)  # tokenizer.json holds them
         settings["eos_token"] = special_tokens.content_of(settings.get("eos_token"))
@@ -129,11 +145,35 @@ def _build(folder, present, settings) -> tokenizers.Tokenizer:
         _check_size(path.get(name))
     if "tokenizer.model" in present:
         return sentencepiece.read(path["tokenizer.model"], settings)
+    found = [name for name in _UNIGRAM if name in present]
+    if found:
+        family = _family(folder, settings)
+        engine = unigram.read(path[found[0]], family, settings)
+        ends = {"eos_token": "[SEP]" if family == "AlbertTokenizer" else "</s>"}
+        _fill(engine, settings, ends | {"unk_token": "<unk>", "pad_token": "<pad>"})
+        return engine
     if {"vocab.json", "merges.txt"} <= present:
         return _byte_level(path["vocab.json"], path["merges.txt"], settings)
     if "vocab.txt" in present:
         return _wordpiece(path["vocab.txt"], settings)
     raise ValueError("vocab.json and merges.txt are needed, only one of them is there.")
+
+
+def _family(folder, settings) -> str:
+    """The class of the tokenizer of a Unigram file."""
+    name = settings.get("tokenizer_class")
+    if isinstance(name, str):
+        name = name.removesuffix("Fast")
+        return "T5Tokenizer" if name == "MT5Tokenizer" else name
+    kind = None
+    if os.path.isfile(os.path.join(folder, "config.json")):
+        kind = _object(folder, "config.json").get("model_type")
+    if kind not in _UNIGRAM_BY_TYPE:
+        raise ValueError(
+            f"config.json: model_type {kind!r} without tokenizer_class; allowed: "
+            f"{', '.join(_UNIGRAM_BY_TYPE)}."
+        )
+    return _UNIGRAM_BY_TYPE[kind]
 
 
 def _byte_level(vocabulary, merges, settings):

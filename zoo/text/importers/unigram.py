@@ -5,17 +5,21 @@ The pipelines are those that transformers 5 makes of the same files. Kudo 2018
 """
 
 import os
+import warnings
 from typing import Any
 
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from zoo import files
-from zoo.text.importers import sentencepiece
+from zoo.text.importers import named_pieces, sentencepiece
 
 _SPACE = "▁"
 _UNIGRAM = 1
-_NORMAL, _USER_DEFINED = 1, 4
+_NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4
+_UNKNOWN_PENALTY = 10.0  # SentencePiece's, below the lowest score
+_UNKNOWN = "\ufdd0"  # a code point that is no character
+_MASKS = {"XLMRobertaTokenizer": "<mask>", "AlbertTokenizer": "[MASK]"}
 _FAMILIES = ("T5Tokenizer", "XLMRobertaTokenizer", "AlbertTokenizer")
 
 
@@ -71,13 +75,19 @@ def read(path: str, family: str, settings: dict[str, Any]) -> tokenizers.Tokeniz
     engine.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
     )
-    _add(engine, [*names, *extra])
-    mask = {"XLMRobertaTokenizer": "<mask>", "AlbertTokenizer": "[MASK]"}.get(family)
+    kinds = {piece.piece: piece.type for piece in proto.pieces}
+    more = [n for n in ids if kinds.get(n) == _CONTROL and n not in names]
+    _add(engine, [*names, *extra, *(n for n in more if n not in _MASKS.values())])
+    for name in ids:
+        if kinds.get(name) == _USER_DEFINED:
+            engine.add_tokens([tokenizers.AddedToken(name, normalized=False)])
+    mask = _MASKS.get(family)
     if mask in ids:
         engine.add_special_tokens(
             [tokenizers.AddedToken(mask, lstrip=True, normalized=False)]
         )
     _frame(engine, around)
+    named_pieces.keep_out(engine)
     return engine
 
 
@@ -87,9 +97,14 @@ def marian(
     """The tokenizers of a Marian directory: of the source and of the target.
 
     source.spm and target.spm cut a text, vocab.json has the ids of both. An entry of
-    vocab.json that a file lacks is never cut out of a text; it decodes to its text. A
-    piece that vocab.json lacks is left out. The names of languages, such as >>fra<<,
-    are special tokens, because </s> overlaps them.
+    vocab.json that a file lacks is never cut out of a text, but for a single character
+    that the file does not know; it decodes to its text. The names of languages, such
+    as >>fra<<, are special tokens, because </s> overlaps them.
+
+    The ids are those of transformers, with these exceptions. A piece of several
+    characters that vocab.json lacks is left out, with a warning; there it is <unk>.
+    `tokenizers` normalizes some marks behind a changed character otherwise than
+    SentencePiece. transformers takes names of languages at the start of a text only.
 
     Args:
       folder: the directory.
@@ -126,15 +141,26 @@ def _marian(proto, ids):
     """The tokenizer of one side."""
     kinds = (_NORMAL, _USER_DEFINED)
     scores = {p.piece: p.score for p in proto.pieces if p.type in kinds}
-    known = [score for piece, score in scores.items() if piece in ids]
-    lowest = min(known, default=0.0)
+    lacking = [piece for piece in scores if piece not in ids and len(piece) > 1]
+    if lacking:
+        warnings.warn(
+            f"vocab.json lacks {len(lacking)} pieces, such as {lacking[0]!r}. A text "
+            "with one gets other pieces than in transformers, where it is <unk>.",
+            stacklevel=3,
+        )
+    lowest = min(scores.values(), default=0.0)
+    letters = {*"".join(scores), _SPACE}
     pieces = []
     for token in sorted(ids, key=ids.__getitem__):
-        # A text never holds two spaces in one word, so such a piece is never found.
-        hidden = token not in scores and token != "<unk>"
-        named = token in ("</s>", "<pad>") or _code(token)
-        name = token + 2 * _SPACE if hidden and not named else token
-        pieces.append((name, scores.get(token, lowest if hidden else 0.0)))
+        named = token in ("<unk>", "</s>", "<pad>") or _code(token)
+        name, score = token, scores.get(token, lowest)
+        if token not in scores and not named:
+            # SentencePiece hands an unknown character on, and vocab.json may have it.
+            if len(token) == 1 and token not in letters:
+                score = lowest - _UNKNOWN_PENALTY
+            else:  # A text never holds two spaces in one word.
+                name += 2 * _SPACE
+        pieces.append((name, score))
     engine = _engine(pieces, ids["<unk>"])
     steps: list[Any] = []
     if proto.normalizer_spec.precompiled_charsmap:
@@ -143,8 +169,11 @@ def _marian(proto, ids):
     if proto.normalizer_spec.remove_extra_whitespaces:
         steps.append(normalizers.Replace(tokenizers.Regex(r"\A +| +\z"), ""))
         steps.append(normalizers.Replace(tokenizers.Regex(" {2,}"), " "))
-    if steps:
-        engine.normalizer = normalizers.Sequence(steps)
+    # It hands several on as one token, which is <unk>.
+    known = "".join(rf"\x{{{ord(letter):x}}}" for letter in sorted({" ", *letters}))
+    several = tokenizers.Regex(f"[^{known}]{{2,}}")
+    steps.append(normalizers.Replace(several, _UNKNOWN))
+    engine.normalizer = normalizers.Sequence(steps)
     engine.pre_tokenizer = pre_tokenizers.Metaspace()
     engine.decoder = decoders.Sequence(
         [decoders.Replace(2 * _SPACE, ""), decoders.Metaspace()]
@@ -152,6 +181,7 @@ def _marian(proto, ids):
     special = [name for name in ("<unk>", "</s>", "<pad>") if name in ids]
     _add(engine, [*special, *filter(_code, ids)])
     _frame(engine, ["$A", "</s>"])
+    named_pieces.keep_out(engine)
     return engine
 
 

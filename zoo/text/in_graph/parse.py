@@ -1,7 +1,9 @@
 """Finds the family of a `tokenizer.json` part by part, and refuses unknown parts."""
 
 import functools
+import re
 
+from zoo.text.importers import named_pieces
 from zoo.text.in_graph import byte_level, nfc, pre_tokenizers, sentencepiece, wordpiece
 from zoo.text.in_graph.sentencepiece import SPACE
 from zoo.text.in_graph.unigram import model as unigram
@@ -136,6 +138,9 @@ def _unigram(fields, tokens, skipped):
     space, edge = SPACE.encode(), pre_tokenizers.SEPARATOR
     before, at_start, after = [], [], []
     parts = _parts(fields["pre_tokenizer"], "pretokenizers")
+    cut = named_pieces.cut(fields)
+    kept_out = cut is not None and cut in parts[-1:]
+    parts = parts[:-1] if kept_out else parts
     kinds = [part["type"] for part in parts]
     _only("pre_tokenizer", kinds, [], ["Metaspace"], ["WhitespaceSplit", "Metaspace"])
     apart = len(parts) == 2
@@ -169,6 +174,16 @@ def _unigram(fields, tokens, skipped):
         raise ValueError("pre_tokenizer.split false in a Sequence")
     for decoder in _parts(fields["decoder"], "decoders"):
         _only("decoder", decoder["type"], "Metaspace", "Replace")
+    if cut is not None and not kept_out:
+        raise ValueError(
+            f"special tokens that text becomes, {named_pieces.names(fields)[:3]}; "
+            "zoo.text.importers.named_pieces.keep_out prevents it"
+        )
+    for group in named_pieces.groups(named_pieces.names(fields)):
+        for first in sorted({name[0] for name in group}):
+            rest = "|".join(re.escape(n[1:]) for n in group if n[0] == first)
+            found = f"({re.escape(first)})({rest})"
+            after.append((found, rb"\1" + edge + rb"\2"))
     family = unigram.Unigram(fields, before, at_start, after, tokens, skipped)
     return normalizers.read(_parts(fields["normalizer"], "normalizers")), family
 

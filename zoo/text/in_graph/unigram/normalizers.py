@@ -12,6 +12,7 @@ from zoo.text.in_graph.unigram import precompiled
 
 # Regular expressions that RE2 reads as Oniguruma does.
 _PATTERNS = (" {2,}", r"\A +| +\z", r"\A▁")
+_OTHERS = re.compile(r"\[\^(\\x\{[0-9a-f]{2,6}\})+\]\{2,\}")
 _FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 
 
@@ -106,7 +107,7 @@ def _step(part):
         if "String" in pattern:
             found = re.sub(r"\W", lambda m: rf"\x{{{ord(m[0]):x}}}", pattern["String"])
             return _replace([(found, _literal(part["content"]))])
-        if pattern["Regex"] in _PATTERNS:
+        if pattern["Regex"] in _PATTERNS or _OTHERS.fullmatch(pattern["Regex"]):
             return _replace([(pattern["Regex"], _literal(part["content"]))])
     raise ValueError(f"normalizer {part!r:.200}")
 
