@@ -47,7 +47,8 @@ def checked(found: Pretrained) -> Pretrained:
 
 def called(tokenizer: Any) -> Tokenizer | None:
     """Returns the tokenizer of a `Pretrained`, which may be a function."""
-    return tokenizer() if callable(tokenizer) else tokenizer
+    found: Any = tokenizer() if callable(tokenizer) else tokenizer
+    return found
 
 
 def refuse_source(config: Any, tokenizer, source_tokenizer) -> None:
