@@ -45,9 +45,10 @@ def checked(found: Pretrained) -> Pretrained:
     return found._replace(tokenizer=tokenizer, source_tokenizer=source_tokenizer)
 
 
-def called(tokenizer) -> Tokenizer | None:
+def called(tokenizer: Any) -> Tokenizer | None:
     """Returns the tokenizer of a `Pretrained`, which may be a function."""
-    return tokenizer() if callable(tokenizer) else tokenizer
+    found: Any = tokenizer() if callable(tokenizer) else tokenizer
+    return found
 
 
 def refuse_source(config: Any, tokenizer, source_tokenizer) -> None:
