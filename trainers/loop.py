@@ -58,7 +58,8 @@ def train(run: Run, path) -> Result:
     strategy_lib.set_precision(run.precision)
     start = roles_lib.start(run)
     feed = feeds.make(run, start)
-    with contextlib.closing(feed), contextlib.ExitStack() as until_end:
+    with contextlib.ExitStack() as until_end:
+        until_end.callback(feed.close)
         start = roles_lib.with_labels(start, feed.labels)
         batch_rows = run.data.batch * feed.period
         steps = run.steps or -(-run.epochs * feed.rows // batch_rows) * feed.period
