@@ -94,7 +94,8 @@ def _names(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
     """The text of each token, or the name of one that has none."""
     names = [tokenizer.decode([i], continuing=True) for i in ids]
     ends = set(tokenizer.end_ids)
+    names = [name.strip() if name.isprintable() else "" for name in names]
     return [
-        name.strip() or ("<end>" if i in ends else f"<{i}>")
+        name or ("<end>" if i in ends else f"<{i}>")
         for name, i in zip(names, ids, strict=True)
     ]

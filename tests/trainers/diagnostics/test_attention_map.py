@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import zoo
 from trainers.diagnostics import attention_map
@@ -11,6 +12,7 @@ SIZES = {"vocab_size": 300, "context": 16, "width": 16, "encoder_layers": 1}
 
 
 def test_a_picture_of_the_greedy_answer(tokenizer, tmp_path):
+    tf.keras.utils.set_random_seed(0)
     model = zoo.build("encoder_decoder", layers=1, heads=2, **SIZES)
     directory.save(tmp_path / "model", model, tokenizer)
     found = attention_map.of(str(tmp_path / "model"), "abc $a_b^ dab")
