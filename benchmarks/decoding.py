@@ -7,6 +7,11 @@ side calls `GPT2CausalLM.generate` on ids, greedy, with `jit_compile=False`. Bot
 124M parameters in float32, 16 prompt tokens and 128 new tokens. The sides run in turn,
 each in its own processes. The figure is milliseconds per step: the best repetition of a
 process, and the median over processes.
+
+    python -m benchmarks.decoding --beams=4
+
+Compares `zoo.decode.generate` with so many beams and with 1, greedy, on the same model
+and prompt. Both sides write 128 tokens.
 """
 
 import json
@@ -21,7 +26,10 @@ from absl import app, flags
 
 _BATCH = flags.DEFINE_integer("batch", 1, "Rows.")
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "Processes of each side.")
-_SIDE = flags.DEFINE_enum("side", None, ["export", "ours", "theirs"], "Runs one side.")
+_SIDE = flags.DEFINE_enum(
+    "side", None, ["export", "ours", "theirs", "search"], "Runs one side."
+)
+_BEAMS = flags.DEFINE_integer("beams", 0, "Of a search; 0 compares with KerasHub.")
 _FOLDER = flags.DEFINE_string("folder", None, "Of the exported model.")
 
 _PROMPT, _NEW, _REPEAT = 16, 128, 2
@@ -30,10 +38,18 @@ _PROMPT, _NEW, _REPEAT = 16, 128, 2
 def main(argv):
     del argv
     if _SIDE.value:
+        sides = {"export": export, "ours": ours, "theirs": theirs, "search": search}
+        print(json.dumps(sides[_SIDE.value]()))
+        return
+    if _BEAMS.value:
+        times = {1: [], _BEAMS.value: []}
+        for _ in range(_ROUNDS.value):
+            for beams, own in times.items():
+                own.append(_run("search", "", beams) * 1e3)
+        greedy, several = (statistics.median(own) for own in times.values())
         print(
-            json.dumps(
-                {"export": export, "ours": ours, "theirs": theirs}[_SIDE.value]()
-            )
+            f"GPT-2 124M, batch {_BATCH.value}: greedy {greedy:.2f} ms a step, "
+            f"{_BEAMS.value} beams {several:.2f} ms, ratio {several / greedy:.2f}"
         )
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -50,24 +66,20 @@ def main(argv):
     )
 
 
-def _run(side, folder):
+def _run(side, folder, beams=0):
     command = [sys.executable, "-m", "benchmarks.decoding", f"--side={side}"]
-    command += [f"--batch={_BATCH.value}", f"--folder={folder}"]
+    command += [f"--batch={_BATCH.value}", f"--folder={folder}", f"--beams={beams}"]
     out = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(out.stdout.splitlines()[-1])
 
 
-def export():
+def _model():
     import keras
 
     from zoo import models
-    from zoo.data import sources
-    from zoo.directory import GenerationConfig, Loaded
-    from zoo.saved_model import writer
-    from zoo.text import tokenizer
 
     keras.utils.set_random_seed(1)
-    model = models.build(
+    return models.build(
         "transformer_lm",
         vocab_size=50257,
         context=1024,
@@ -75,6 +87,15 @@ def export():
         layers=12,
         heads=12,
     )
+
+
+def export():
+    from zoo.data import sources
+    from zoo.directory import GenerationConfig, Loaded
+    from zoo.saved_model import writer
+    from zoo.text import tokenizer
+
+    model = _model()
     tokens = tokenizer.train(sources.documents("kjv", "test"), 2048)
     writer.write(_FOLDER.value, Loaded(model, tokens, GenerationConfig()))
     prompt = sources.documents("kjv", "test")[0]
@@ -95,6 +116,27 @@ def ours():
             assert counts == [_NEW] * _BATCH.value, counts
 
         return _best(call)
+
+
+def search():
+    from zoo.data import sources
+    from zoo.decode import generate
+    from zoo.generation_config import GenerationConfig
+    from zoo.text import tokenizer
+
+    documents = sources.documents("kjv", "test")
+    model, tokens = _model(), tokenizer.train(documents, 2048)
+    prompts = [tokens.encode(documents[0])[:_PROMPT]] * _BATCH.value
+    tokens.end_ids = []  # each answer has all 128 tokens
+    knobs = GenerationConfig(max_new_tokens=_NEW, beams=_BEAMS.value)
+
+    def call():
+        counts = [
+            len(answer.tokens) for answer in generate(model, tokens, prompts, knobs)
+        ]
+        assert counts == [_NEW] * _BATCH.value, counts
+
+    return _best(call)
 
 
 def theirs():
