@@ -12,7 +12,8 @@ a step adds to the weights:
     logits                twice the 1,024 rows that the head makes at a time
 
 The factors were fitted to the peaks of four Transformers and an LSTM, and meet them
-within 5 %. Of other models only gradients and slots are counted.
+within 5 %. Of other models only gradients and slots are counted. An encoder-decoder
+counts the layers of both sides; of attention to the source, that of a recurrent one.
 """
 
 import math
@@ -72,7 +73,10 @@ def activations(config, batch: int, length: int, precision: str) -> int:
         layer = 18 * width + (6.5 if size("gated") else 4.5) * mlp
         layer += 0.75 * size("heads") * length
     tokens = batch * length
-    numbers = tokens * size("layers") * layer
+    numbers = tokens * (size("layers") + size("encoder_layers")) * layer
+    if config.task == "seq2seq" and size("units"):
+        # two directions, the decoder, and the tanh of each pair of positions
+        numbers = tokens * ((2 * size("layers") + 1) * layer + size("units") * length)
     if answers_tokens:
         numbers += 2 * min(tokens, _HEAD_ROWS) * size("vocab_size")
     return int(numbers * (2 if precision == "bfloat16" else 4))

@@ -11,7 +11,7 @@ from trainers import loop, memory, roles
 from trainers.feeds import text
 from trainers.objectives import LanguageModel
 from trainers.run import Data, Optimizer, Run
-from zoo import directory, models
+from zoo import directory, models, registry
 from zoo.models import transformer_lm
 from zoo.text import tokenizer as tokenizers
 
@@ -127,6 +127,18 @@ def test_the_estimate_meets_what_was_measured():
         found = memory.activations(config, batch, length, "float32") / 2**20
         assert found == pytest.approx(measured, rel=0.05)
     assert memory.activations(config, 8, 512, "bfloat16") < found * 2**20 / 1.9
+
+
+def test_the_estimate_counts_both_sides_of_an_encoder_decoder():
+    def estimate(name, **fields):
+        config = registry.config(name, vocab_size=1, **fields)
+        return memory.activations(config, 8, 64, "float32") - 2 * 8 * 64 * 4
+
+    one = estimate("encoder_decoder", layers=1, encoder_layers=1)
+    assert estimate("encoder_decoder", layers=3, encoder_layers=5) == 4 * one
+    lstm = estimate("lstm_lm", units=256, layers=1)
+    found = estimate("recurrent_encoder_decoder", units=256, layers=1)
+    assert found == 3 * lstm + 8 * 64 * 64 * 256 * 4
 
 
 def test_free_memory_is_known():

@@ -141,10 +141,10 @@ class RecurrentEncoderDecoder(Seq2Seq):
         """The input of the head: [B, T, D]; see `Seq2Seq.features`."""
         self.check_inputs(tokens_BT, source)
         lengths_B = self.lengths(source) if source_lengths is None else source_lengths
-        *of_source, state = self._encode(source, lengths_B, training)
+        values_BSC, keys_BSA, state = self._encode(source, lengths_B, training)
 
         def attend(h_BU):
-            return self.alignment.call(h_BU, *of_source, lengths_B, training)
+            return self.alignment.call(h_BU, values_BSC, keys_BSA, lengths_B, training)
 
         x_TBD = self.embedding.call(tf.transpose(tokens_BT))
         x_TBD = self.dropout(x_TBD, training=training)

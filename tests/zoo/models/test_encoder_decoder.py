@@ -47,7 +47,7 @@ LENGTHS = tf.constant([9, 4, 1])
 
 
 def ids(shape, seed, limit):
-    return tf.random.stateless_uniform(shape, [seed, 1], 0, limit, tf.int32)
+    return tf.random.stateless_uniform(shape, (seed, 1), 0, limit, tf.int32)
 
 
 SOURCE, TARGET = ids([3, 9], 0, SOURCE_V), ids([3, 6], 1, V)
@@ -57,7 +57,7 @@ SOURCE, TARGET = ids([3, 9], 0, SOURCE_V), ids([3, 6], 1, V)
 def model(request):
     made = models.build("encoder_decoder", **{**SMALL, **STYLES[request.param]})
     for i, v in enumerate(made.trainable_weights):
-        noise = tf.random.stateless_normal(v.shape, [i, 7], stddev=0.2)
+        noise = tf.random.stateless_normal(v.shape, (i, 7), stddev=0.2)
         v.assign(tf.convert_to_tensor(v.value) + noise)
     return made
 

@@ -19,7 +19,7 @@ LENGTHS = tf.constant([9, 4, 1])
 
 
 def ids(shape, seed, limit):
-    return tf.random.stateless_uniform(shape, [seed, 1], 0, limit, tf.int32)
+    return tf.random.stateless_uniform(shape, (seed, 1), 0, limit, tf.int32)
 
 
 SOURCE, TARGET = ids([3, 9], 0, SOURCE_V), ids([3, 6], 1, V)
@@ -30,7 +30,7 @@ def build(style, **fields):
         "recurrent_encoder_decoder", **{**SMALL, **STYLES[style], **fields}
     )
     for i, v in enumerate(made.trainable_weights):
-        noise = tf.random.stateless_normal(v.shape, [i, 7], stddev=0.3)
+        noise = tf.random.stateless_normal(v.shape, (i, 7), stddev=0.3)
         v.assign(tf.convert_to_tensor(v.value) + noise)
     return made
 
@@ -199,6 +199,7 @@ def test_it_is_saved_and_loaded(model, tmp_path):
         directory.load(tmp_path / "m").model,
         keras.saving.load_model(tmp_path / "m.keras"),
     ):
+        assert isinstance(again, type(model))
         assert again.config == model.config
         np.testing.assert_array_equal(logits_of(again), logits_of(model))
 
