@@ -47,11 +47,11 @@ def main(argv):
     if (_ATTENTION.value is None) != (_MODEL.value is None):
         raise ValueError("--attention, --model: give both or none.")
     if _ATTENTION.value is not None:
-        attention_map.draw(_MODEL.value, _ATTENTION.value, output)
+        attention_map.draw(str(_MODEL.value), _ATTENTION.value, output)
         print(output)
         return
     runs = {}
-    for workdir in _WORKDIR.value:
+    for workdir in _WORKDIR.value or ():
         path = pathlib.Path(workdir) / "metrics.jsonl"
         try:
             runs[pathlib.Path(workdir).name] = metrics_file.read(path)
