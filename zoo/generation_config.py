@@ -258,6 +258,8 @@ class GenerationConfig:
             fields.setdefault("temperature", 1.0)
             if "top_k" not in value:
                 fields["top_k"] = _TRANSFORMERS_TOP_K
+            # transformers then samples beams; here such a directory samples answers
+            fields.update(beams=1, num_return_sequences=1)
         try:
             return from_fields(cls, fields, "generation")
         except ValueError as error:

@@ -227,7 +227,7 @@ class Seq2SeqGenerator(tf.Module):
                 count,
                 count > 0,
                 numbers,
-                numbers[..., 0],
+                tf.zeros((B, K)),
             )
 
         def several():

@@ -1,6 +1,7 @@
 """Unigram tokenizers: text without added tokens to pieces, and back."""
 
 import json
+from typing import Any
 
 import tensorflow as tf
 import tokenizers
@@ -112,11 +113,12 @@ class Unigram(tf.Module):
 
     def _joined(self, point_N, start_Q, end_Q, token_Q, unknown_Q):
         """Makes a run of unknown characters one token, or the tokens of its bytes."""
-        before_Q = ragged_ops.before(unknown_Q, False)
+        before_Q: Any = ragged_ops.before(unknown_Q, False)
+        behind_Q: Any = ragged_ops.behind(unknown_Q, False)
         if self._byte_ids is None:
             return ragged_ops.keep(~(unknown_Q & before_Q), token_Q)[0]
         # The text of the unknown token itself is that token where it stands alone.
-        alone_Q = ~before_Q & ~ragged_ops.behind(unknown_Q, False) & (end_Q > start_Q)
+        alone_Q = ~before_Q & ~behind_Q & (end_Q > start_Q)
         bytes_Q = unknown_Q & ~alone_Q
         limit_Q = tf.where(bytes_Q, end_Q, start_Q) + 1
         taken = ragged_ops.ranges(start_Q, limit_Q)

@@ -31,4 +31,4 @@ class Points(tf.Module):
     def __call__(self, point_N: tf.Tensor) -> tf.Tensor:
         """The number of each character, int32 [N]."""
         start_N = tf.gather(self._start, point_N // _PAGE)
-        return tf.gather(self._values, start_N + point_N % _PAGE)
+        return tf.gather(self._values, start_N + tf.math.floormod(point_N, _PAGE))

@@ -14,6 +14,7 @@ Example: the map has keys for "①", "²", and for "A" with an acute accent.
 
 import base64
 import itertools
+from typing import Any
 
 import tensorflow as tf
 
@@ -98,6 +99,7 @@ class Precompiled(tf.Module):
         points_BN = tf.strings.unicode_decode(text_B, "UTF-8")
         point_N, row_N = points_BN.values, ragged_ops.row_of_each(points_BN)
         number_N = self._single(point_N)
+        assert self._graphemes is not None
         first_N = self._graphemes(point_N, row_N)
         number_N, dropped_N = tf.cond(
             tf.reduce_all(first_N),
@@ -122,7 +124,7 @@ class Precompiled(tf.Module):
         short_C = tf.math.segment_sum(bytes_N, cluster_N) <= _SHORT
         places = tf.range(tf.size(point_N))
         (at_C,) = ragged_ops.keep(first_N, places)
-        behind_N = ragged_ops.behind(first_N, True)
+        behind_N: Any = ragged_ops.behind(first_N, True)
         second_N = ragged_ops.behind(point_N, 0)
         key_N = tf.cast(point_N, tf.int64) * POINTS + tf.cast(second_N, tf.int64)
         # a pair is a key only where its first character is none
