@@ -179,6 +179,7 @@ def test_shares_of_words():
     assert bootstrap.ratio(overlap.lengths(["a b", "c"], ["a", "b c d"])) == 0.75
 
 
+@pytest.mark.long
 def test_answers_of_a_search_are_measured(tokenizer, tmp_path, commands):
     """With beams from the command line; and a model's default gives way to them."""
     path, output = tmp_path / "rows.jsonl", tmp_path / "found.json"

@@ -49,6 +49,7 @@ def run(tokenizer, tmp_path_factory):
     )
 
 
+@pytest.mark.long
 def test_a_stop_changes_no_bit_and_the_command_says_the_same(run, tmp_path):
     loop.train(run, tmp_path / "whole")
     loop.train(dataclasses.replace(run, steps=2), tmp_path / "parts")

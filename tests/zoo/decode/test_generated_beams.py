@@ -5,6 +5,7 @@ import math
 import pathlib
 
 import golden_beams
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,6 +17,7 @@ from zoo.directory.pretrained import Pretrained
 from zoo.generation_config import SEARCH, GenerationConfig
 
 GOLDEN = pathlib.Path(__file__).with_name("golden") / "beams.json"
+SEED = 4  # of weights whose answers differ in length
 V, ENDS = 12, [3, 4, 11]
 PROMPTS = [[5, 9, 4, 7], [8], [10, 6]]
 SMALL = {"vocab_size": V, "context": 16, "width": 16, "layers": 1}
@@ -39,6 +41,7 @@ class Ids:
 
 
 def built(name):
+    keras.utils.set_random_seed(SEED)
     model = models.build(name, **SMALL, **MODELS[name])
     for i, v in enumerate(model.trainable_weights):
         noise = tf.random.stateless_normal(v.shape, [i, 3], stddev=0.5)
@@ -141,7 +144,8 @@ def test_rules_hold_without_a_search():
     )
     (answer,) = generate(model, tokenizer, [[5]], bound)
     assert answer.tokens[0] == 2 and answer.tokens[-1] == 11
-    assert len({5, *answer.tokens}) == 7
+    # the forced last token may stand there twice, the others may not
+    assert len({5, *answer.tokens[:-1]}) == 6
     assert plain.tokens[0] not in answer.tokens[1:]
 
 
