@@ -206,6 +206,7 @@ def test_a_batch_without_targets_has_no_loss():
 # ---- runs ----
 
 
+@pytest.mark.long
 def test_hidden_tokens_are_learnt(corpus, tmp_path):
     result = loop.train(run_of(corpus, steps=60, accumulate=2), tmp_path / "w")
     lines = (tmp_path / "w/metrics.jsonl").read_text().splitlines()

@@ -294,6 +294,7 @@ def test_what_is_refused(fields, words, start, prompts, tmp_path):
     assert not (tmp_path / "w").exists()
 
 
+@pytest.mark.long
 def test_two_devices_learn_what_one_learns(start, prompts, tmp_path, commands):
     """Answers are sampled once; the Batches are split."""
     done = commands("tests/trainers/rollout_replicas.py", start, prompts, tmp_path)

@@ -9,6 +9,8 @@ from zoo.directory import GenerationConfig
 from zoo.saved_model import checker, writer
 from zoo.saved_model.checker import c_api
 
+pytestmark = pytest.mark.long  # the export and its first answers take a minute
+
 SOURCES = ["the sea was calm", "a", "and the evening and the morning", "of of of of"]
 NEW = 6
 
@@ -133,7 +135,6 @@ def test_bad_requests(session, knobs, words):
         session.run("generate", {"text": ["a"], **knobs})
 
 
-@pytest.mark.long
 def test_the_check_passes(folder):
     report = checker.check(str(folder), calls=0)
     assert report.ok, report.failures()

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from zoo.decode import generate
 from zoo.directory import GenerationConfig
-from zoo.generation_config import row_seed
+from zoo.generation_config import KNOBS, row_seed
 from zoo.saved_model.checker import growth
 from zoo.saved_model.checker.c_api import Error
 
@@ -82,7 +82,8 @@ def test_answers_are_those_of_zoo_generate(served, family, case):
     if family != "transformer_lm" and not knobs["stop"]:
         knobs["stop"] = ("never there",)  # `generate` is traced with stops, or without
     wanted = generate(model, tokenizer, PROMPTS, GenerationConfig(**knobs))
-    every = dataclasses.asdict(GenerationConfig(**knobs))  # also against other defaults
+    given = dataclasses.asdict(GenerationConfig(**knobs))  # also against other defaults
+    every = {knob.name: given[knob.name] for knob in KNOBS}
     every = {name: [value] * len(rows) for name, value in every.items()}
     every["seed"] = [row_seed(every["seed"][0], row) for row in rows]
     every["stop"] = [list(knobs["stop"]) or [""]] * len(rows)
@@ -151,7 +152,8 @@ def test_a_broken_character_is_not_the_stop_string(plain):
 @pytest.mark.parametrize("family", ["transformer_lm", "gru_lm"])
 def test_inputs_left_out_take_the_values_of_the_generation_config(served, family):
     one = served(family)
-    said = dataclasses.asdict(one.loaded.generation)
+    given = dataclasses.asdict(one.loaded.generation)
+    said = {knob.name: given[knob.name] for knob in KNOBS}
     stop = list(said.pop("stop")) or [""]
     every = {name: [value] for name, value in said.items()}
     wanted = one.run("generate", prompt=PROMPTS, stop=[stop], **every)

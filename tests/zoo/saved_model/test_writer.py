@@ -1,6 +1,5 @@
 """The folder of a version: its number, its files, and nothing after a failure."""
 
-import dataclasses
 import json
 import pathlib
 import re
@@ -15,6 +14,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from zoo import models
 from zoo.directory import GenerationConfig, Loaded
+from zoo.generation_config import KNOBS
 from zoo.saved_model import request_examples, writer
 from zoo.saved_model.checker import c_api, examples
 from zoo.saved_model.signatures.language_model import TextGenerator
@@ -241,7 +241,8 @@ def test_signature_json_is_what_the_graph_says(served, family):
         }
         assert set(defaults) == set(signature.defaults)
     inputs, said = described["generate"]["inputs"], one.loaded.generation
-    wanted = dataclasses.asdict(said) | {"stop": list(said.stop) or [""]}
+    wanted = {knob.name: getattr(said, knob.name) for knob in KNOBS}
+    wanted["stop"] = list(said.stop) or [""]
     for name, value in wanted.items():
         default = inputs[name]["default"]
         assert default == (value if name == "stop" else pytest.approx(value, rel=1e-6))

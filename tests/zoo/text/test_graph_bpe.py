@@ -63,6 +63,7 @@ def check(seed):
     return bool(pair.graph._family._pairs._ordered is not None)
 
 
+@pytest.mark.long
 def test_words_of_few_letters():
     assert sum(check(seed) for seed in range(12)) > 1
 
