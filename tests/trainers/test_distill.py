@@ -110,6 +110,7 @@ def test_rows_have_weights(teacher, tmp_path):
     assert result.step == 2 and np.isfinite(result.metrics["divergence"])
 
 
+@pytest.mark.long
 def test_a_stop_changes_no_bit(corpus, teacher, tmp_path):
     run = run_of(corpus, teacher)
     loop.train(run, tmp_path / "whole")

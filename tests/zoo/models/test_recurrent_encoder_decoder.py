@@ -162,6 +162,7 @@ def test_it_learns_to_copy():
     assert found[0] > 3 and found[-1] < 1, found[::10]
 
 
+@pytest.mark.long
 def test_dropout_and_bfloat16(float32):
     made = build("gru", dropout=0.3)
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -176,6 +177,7 @@ def test_dropout_and_bfloat16(float32):
     assert np.isfinite(found).all() and found[-1] < found[0]
 
 
+@pytest.mark.long
 def test_adapters_learn_and_merge():
     made = build("gru")
     before = made.get_weights()

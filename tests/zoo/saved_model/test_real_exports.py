@@ -64,6 +64,7 @@ def test_chat(chatting, smollm2):
     assert ids[-1] == smollm2.tokenizer.end_id
 
 
+@pytest.mark.long
 def test_the_rendered_chat_as_a_prompt(chatting, smollm2):
     """What spells a special token in a prompt is plain text: no turn ends there."""
     prompt = rendering.render(

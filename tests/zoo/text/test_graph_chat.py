@@ -200,6 +200,7 @@ ODD = """
 CONTENTS = ["a {}<x>", "{}<x>", "a|b|c", "a#b#c", "a%b%c", "xyaaxy", "b", "c", "", "|"]
 
 
+@pytest.mark.long
 def test_all_steps_and_tests():
     made, chat = built(ODD)
     for first, second in itertools.product(CONTENTS, repeat=2):
