@@ -235,6 +235,8 @@ class GenerationConfig:
 
         As in transformers, `do_sample` is false by default, and samples from the 50
         likeliest tokens if the file has no `top_k`. A `top_k` of null is off.
+        A file that samples and has several beams gives one beam: nothing here samples
+        beams.
 
         Raises:
           ValueError: a field has a wrong type or value; `where` is in the message.
@@ -258,7 +260,6 @@ class GenerationConfig:
             fields.setdefault("temperature", 1.0)
             if "top_k" not in value:
                 fields["top_k"] = _TRANSFORMERS_TOP_K
-            # transformers then samples beams; here such a directory samples answers
             fields.update(beams=1, num_return_sequences=1)
         try:
             return from_fields(cls, fields, "generation")

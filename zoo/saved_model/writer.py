@@ -144,6 +144,9 @@ def _module(loaded, batch, capacity, most_new_tokens, date_string) -> Module:
         )
         if loaded.tokenizer.chat_template and module.no_chat:
             logging.warning("no signature chat: %s", module.no_chat)
+        for knob in SEARCH:
+            if getattr(loaded.generation, knob.name) != knob.default:
+                logging.warning("%s: signatures of %s ignore it", knob.name, name)
     for knob in KNOBS:
         given = getattr(loaded.generation, knob.name)
         used = getattr(module.generation, knob.name)

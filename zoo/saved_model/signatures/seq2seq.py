@@ -63,9 +63,8 @@ class Seq2SeqGenerator(tf.Module):
         self.source_tokenizer = self.target_tokenizer
         if source.json != tokenizer.json:
             self.source_tokenizer = graph_tokenizer.build(source.json)
-        decode = self._decode
         self._parts = SharedParts(
-            model, self.source_tokenizer.encode, decode, Search.specs()
+            model, self.source_tokenizer.encode, self._decode, Search.specs()
         )
         self._frame = framing.frame(source, model.config)
         self._target_frame = framing.frame(tokenizer, model.config)
