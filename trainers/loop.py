@@ -75,15 +75,6 @@ def train(run: Run, path) -> Result:
         feed.prepare(roles)
         with workdir.writing(folder):
             feed.cache(roles, folder)
-        step_of = make_step(
-            strategy,
-            roles,
-            run.objective,
-            optimizer,
-            variables,
-            run.accumulate,
-            run.clip_norm,
-        )
 
         # ---- where an earlier process stopped ----
         changing = roles_lib.changing(run, roles, variables)
@@ -99,6 +90,16 @@ def train(run: Run, path) -> Result:
             return Result(first, state.last)
         state.done = False  # a finished run may get more steps
         batches = strategy_lib.distribute(strategy, feed.train(first, roles))
+        step_of = make_step(
+            strategy,
+            roles,
+            run.objective,
+            optimizer,
+            variables,
+            run.accumulate,
+            run.clip_norm,
+            getattr(batches, "element_spec", None),  # a generator has none
+        )
 
         def write_checkpoint(step):
             place = folder / "checkpoints"

@@ -9,7 +9,7 @@ a step adds to the weights:
                           with a gate) + 0.75 H T numbers, where D is the width, M that
                           of the MLP, H the heads and T the window; of a recurrent layer
                           25 for each unit
-    logits                twice the 1,024 rows that the head makes at a time
+    logits                twice the rows that the head makes at a time
 
 The factors were fitted to the peaks of four Transformers and an LSTM, and meet them
 within 5 %. Of other models only gradients and slots are counted. An encoder-decoder
@@ -23,9 +23,9 @@ import re
 import tensorflow as tf
 
 from trainers.run import Run
+from zoo.layers import cross_entropy, head_chunks
 
 _SLOTS = {"adam": 2, "adamw": 2, "muon": 1, "sgd": 0}
-_HEAD_ROWS = 1024  # zoo.layers.cross_entropy
 _CGROUP = pathlib.Path("/sys/fs/cgroup")
 
 
@@ -78,7 +78,8 @@ def activations(config, batch: int, length: int, precision: str) -> int:
         # two directions, the decoder, and the tanh of each pair of positions
         numbers = tokens * ((2 * size("layers") + 1) * layer + size("units") * length)
     if answers_tokens:
-        numbers += 2 * min(tokens, _HEAD_ROWS) * size("vocab_size")
+        rows = head_chunks.limited(cross_entropy.CHUNK, size("vocab_size"))
+        numbers += 2 * min(tokens, rows) * size("vocab_size")
     return int(numbers * (2 if precision == "bfloat16" else 4))
 
 

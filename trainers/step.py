@@ -12,7 +12,14 @@ from trainers.objectives.loss import Loss, Mean
 
 
 def make_step(
-    strategy, roles, objective, optimizer, variables, accumulate=1, clip_norm=0.0
+    strategy,
+    roles,
+    objective,
+    optimizer,
+    variables,
+    accumulate=1,
+    clip_norm=0.0,
+    batch_spec=None,
 ):
     """Compiles the Step.
 
@@ -24,6 +31,8 @@ def make_step(
       variables: the Keras variables that learn, each once.
       accumulate: into how many parts each replica's share of a batch is cut.
       clip_norm: the largest global norm; 0 is off.
+      batch_spec: the types and shapes of all Batches, so that one trace serves Batches
+        of many lengths; None traces each shape.
 
     Returns:
       `step(batch) -> metrics`, each a `Mean` of float32 scalars: loss (with the
@@ -99,7 +108,9 @@ def make_step(
         # Keras sums over replicas once more
         optimizer.apply([g / replicas for g in grads], variables)
 
-    @tf.function(autograph=False)
+    signature = None if batch_spec is None else [batch_spec]
+
+    @tf.function(autograph=False, input_signature=signature)
     def step(batch):
         grads, metrics = strategy.run(replica_sums, (batch,))
         metrics = {

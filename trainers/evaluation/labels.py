@@ -47,8 +47,8 @@ def make_answers():
     a weight.
     """
 
-    @tf.function(autograph=False, reduce_retracing=True)
-    def answers_of(model, batch):
+    @tf.function(autograph=False)
+    def traced(model, batch):
         label, there = batch["label"], batch["weights"] > 0
         row = batch["row"]
         y = model(batch["tokens"], batch["lengths"], training=False)
@@ -63,6 +63,7 @@ def make_answers():
         return (*found, tf.exp(logp_NC)) if model.config.task == "classify" else found
 
     def answers(model, dataset) -> Answers:
+        answers_of = traced.get_concrete_function(model, dataset.element_spec)
         parts = [[x.numpy() for x in answers_of(model, batch)] for batch in dataset]
         joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
         if not joined or not len(joined[0]):

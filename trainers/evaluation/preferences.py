@@ -30,7 +30,7 @@ def make_groups(values_of):
     """
 
     @tf.function(autograph=False)
-    def computed(model, batch):
+    def traced(model, batch):
         return values_of(model, batch)
 
     def groups(model, rows, batch: int) -> np.ndarray:
@@ -43,6 +43,7 @@ def make_groups(values_of):
             batch,
             {"number": numbers_E},
         )
+        computed = traced.get_concrete_function(model, dataset.element_spec)
         size = int(np.diff(rows.groups).max())
         found_EG = np.full((len(numbers_E), size), np.nan, np.float32)
         for part in dataset:

@@ -44,14 +44,15 @@ def make_ranking() -> Callable[[Any, tf.data.Dataset], Ranking]:
     """
 
     @tf.function(autograph=False)
-    def embedded(model, tokens_BGT, lengths_BG):
-        return embed_groups(model, tokens_BGT, lengths_BG)
+    def traced(model, batch):
+        return embed_groups(model, batch["tokens"], batch["lengths"])
 
     def ranking(model, dataset) -> Ranking:
         places: dict[bytes, int] = {}  # of a text among the candidates
         anchors, candidates, wanted = [], [], []
+        embedded = traced.get_concrete_function(model, dataset.element_spec)
         for batch in dataset:
-            x_BGD = embedded(model, batch["tokens"], batch["lengths"]).numpy()
+            x_BGD = embedded(model, batch).numpy()
             tokens_BGT, lengths_BG = batch["tokens"].numpy(), batch["lengths"].numpy()
             for row, lengths_G in enumerate(lengths_BG):
                 for text in range(1, np.count_nonzero(lengths_G)):

@@ -35,15 +35,15 @@ def make_evaluate(objective):
       has a weight.
     """
 
-    # a trace for each shape: with an unknown number of rows, the head of a language
-    # model would make all its logits at once
     @tf.function(autograph=False)
-    def sums_of(roles, batch):
+    def traced(roles, batch):
         loss = objective.loss(roles, batch, training=False)
         return {"loss": (loss.sum, loss.weight), **loss.metrics}
 
     def evaluate(roles, dataset, size: int = 0) -> dict[str, float]:
         totals: dict[str, list[float]] = {}
+        # one trace for batches of all lengths
+        sums_of = traced.get_concrete_function(roles, dataset.element_spec)
         for batch in dataset:
             for name, (total, weight) in sums_of(roles, batch).items():
                 sums = totals.setdefault(name, [0.0, 0.0])
@@ -75,7 +75,7 @@ def row_sums(model: Any, dataset: tf.data.Dataset) -> np.ndarray:
     """
     softcap = getattr(model.config, "logit_softcap", 0.0)
 
-    @tf.function(autograph=False)
+    @tf.function(autograph=False, input_signature=[dataset.element_spec])
     def sums_of(batch):
         x_ND = features(model, batch, False)
         rows, length = tf.unstack(tf.shape(batch["tokens"]))
@@ -115,7 +115,7 @@ def row_divergences(first: Any, second: Any, dataset: tf.data.Dataset) -> np.nda
     """
     models = first, second
 
-    @tf.function(autograph=False)
+    @tf.function(autograph=False, input_signature=[dataset.element_spec])
     def sums_of(batch):
         x_BTD, y_BTD = (m.features(batch["tokens"], training=False) for m in models)
         student, teacher = map(_head, models)
@@ -160,7 +160,7 @@ def guess_sums(model: Any, dataset: tf.data.Dataset) -> np.ndarray:
       many of them are the model's likeliest token; and how many there are.
     """
 
-    @tf.function(autograph=False)
+    @tf.function(autograph=False, input_signature=[dataset.element_spec])
     def sums_of(batch):
         rows, length = tf.unstack(tf.shape(batch["weights"], tf.int64))
         # few tokens are hidden, so only these meet the head

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from zoo.layers import head_chunks
 
-_CHUNK = 1024  # rows; 32 MB of float32 logits at a vocabulary of 8192
+CHUNK = 1024  # rows of logits at a time, or fewer: `head_chunks.limited`
 
 
 def linear_cross_entropy(
@@ -41,7 +41,8 @@ def linear_cross_entropy(
             chunk = x_ND[part], targets_N[part], weights_N[part]
             return _chunk(*chunk, weight, bias_V, *options)
 
-        total, grads_of = head_chunks.sums(of, x_ND, weight_VD, _CHUNK)
+        chunk = head_chunks.limited(CHUNK, weight_VD.shape[0])
+        total, grads_of = head_chunks.sums(of, x_ND, weight_VD, chunk)
 
         def backward(dy):
             dx, dweight, dbias = grads_of()

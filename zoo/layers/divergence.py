@@ -95,7 +95,8 @@ def linear_distillation(
             dweight = tf.cast(tf.matmul(dlogits, x, transpose_a=True), tf.float32)
             return sums, tf.matmul(dlogits, weight), dweight, dbias
 
-        sums, grads_of = head_chunks.sums(of, x_ND, weight_VD, _CHUNK, tf.zeros(3))
+        chunk = head_chunks.limited(_CHUNK, 2 * weight_VD.shape[0])
+        sums, grads_of = head_chunks.sums(of, x_ND, weight_VD, chunk, tf.zeros(3))
 
         def backward(dy):
             dx, dweight, dbias = grads_of()

@@ -4,6 +4,13 @@ from typing import Any
 
 import tensorflow as tf
 
+_NUMBERS = 2**24  # logits of a chunk: 64 MB in float32
+
+
+def limited(rows: int, vocab_size: int) -> int:
+    """The most rows of a chunk: `rows`, or fewer where a vocabulary is large."""
+    return max(1, min(rows, _NUMBERS // vocab_size))
+
 
 def sums(of, x_ND, weight_VD, chunk: int, losses: Any = 0.0):
     """The losses of all rows, and a function that returns their gradients.
@@ -39,17 +46,18 @@ def _unrolled(of, rows, chunk, losses):
 
 
 def _loop(of, x_ND, weight_VD, chunk, losses):
-    """As `_unrolled`, for an unknown number of rows: a loop for each pass.
+    """As `_unrolled`, for an unknown number of rows.
 
-    A loop cannot drop results that nobody reads. So the forward loop computes the loss
-    alone, and the backward loop computes each chunk again.
+    TensorFlow drops the gradients from the loop of a graph that does not read them.
     """
 
-    def body(_, part, total):
-        return (total + of(part)[0],)
+    def body(i, part, total, *grads):
+        loss, *of_part = of(part)
+        return total + loss, *_added(i, grads, of_part)
 
-    (total,) = _looped(body, x_ND, chunk, (losses,))
-    return total, lambda: gradients(lambda part: of(part)[1:], x_ND, weight_VD, chunk)
+    start = losses, *_no_gradients(x_ND, weight_VD, chunk)
+    total, dx, dweight, dbias = _looped(body, x_ND, chunk, start)
+    return total, lambda: (dx.concat(), dweight, dbias)
 
 
 def rows(of, x_ND, chunk: int, outputs: int) -> tuple[tf.Tensor, ...]:
@@ -86,14 +94,24 @@ def gradients(of, x_ND, weight_VD, chunk: int):
     if x_ND.shape[0] is not None:
         return _unrolled(lambda p: (0.0, *of(p)), x_ND.shape[0], chunk, 0.0)[1]()
 
-    def body(i, part, dx, dweight, dbias):
-        dx_i, dweight_i, dbias_i = of(part)
-        return dx.write(i, dx_i), dweight + dweight_i, dbias + dbias_i
+    def body(i, part, *grads):
+        return _added(i, grads, of(part))
 
-    dx = _array(x_ND.dtype, _chunks(x_ND, chunk), (None, x_ND.shape[1]))
-    start = dx, tf.zeros_like(weight_VD), tf.zeros(weight_VD.shape[0])
+    start = _no_gradients(x_ND, weight_VD, chunk)
     dx, dweight, dbias = _looped(body, x_ND, chunk, start)
     return dx.concat(), dweight, dbias
+
+
+def _no_gradients(x_ND, weight_VD, chunk):
+    """The gradients of x, weight and bias before the first part."""
+    dx = _array(x_ND.dtype, _chunks(x_ND, chunk), (None, x_ND.shape[1]))
+    return dx, tf.zeros_like(weight_VD), tf.zeros(weight_VD.shape[0])
+
+
+def _added(i, grads, of_part):
+    """The gradients with those of part i."""
+    (dx, dweight, dbias), (dx_i, dweight_i, dbias_i) = grads, of_part
+    return dx.write(i, dx_i), dweight + dweight_i, dbias + dbias_i
 
 
 def _parts(rows, chunk):

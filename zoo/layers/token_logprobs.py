@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from zoo.layers import head_chunks
 
-_CHUNK = 1024  # rows; 32 MB of float32 logits at a vocabulary of 8192
+_CHUNK = 1024  # rows of logits at a time, or fewer: `head_chunks.limited`
 
 
 def token_logprobs(
@@ -37,6 +37,7 @@ def token_logprobs(
     """
     has_bias = bias_V is not None
     dtype = x_ND.dtype
+    chunk = head_chunks.limited(_CHUNK, weight_VD.shape[0])
 
     @tf.custom_gradient
     def both_of(x_ND, weight_VD, bias_V):
@@ -70,10 +71,10 @@ def token_logprobs(
                 dweight = tf.matmul(dlogits, x_ND[part], transpose_a=True)
                 return tf.matmul(dlogits, weight), tf.cast(dweight, tf.float32), dbias
 
-            dx, dweight, dbias = head_chunks.gradients(of, x_ND, weight_VD, _CHUNK)
+            dx, dweight, dbias = head_chunks.gradients(of, x_ND, weight_VD, chunk)
             return dx, dweight, dbias if has_bias else tf.zeros(())
 
-        return head_chunks.rows(forward, x_ND, _CHUNK, 2), backward
+        return head_chunks.rows(forward, x_ND, chunk, 2), backward
 
     both: Any = both_of(x_ND, weight_VD, bias_V if has_bias else tf.zeros(()))
     return both

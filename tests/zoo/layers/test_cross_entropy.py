@@ -46,7 +46,7 @@ def value_and_grads(f, given, **options):
 @pytest.mark.parametrize("softcap", [0.0, 2.0])
 @pytest.mark.parametrize("bias", [False, True])
 def test_is_the_plain_loss(bias, softcap, smoothing, chunk, monkeypatch):
-    monkeypatch.setattr(cross_entropy, "_CHUNK", chunk)
+    monkeypatch.setattr(cross_entropy, "CHUNK", chunk)
     options = {"softcap": softcap, "smoothing": smoothing}
     loss, grads = value_and_grads(ours, inputs(bias), **options)
     wanted, wanted_grads = value_and_grads(plain, inputs(bias), **options)
@@ -79,7 +79,7 @@ def of_unknown_rows(bias, **options):
 @pytest.mark.parametrize("rows", [N, 7, 1])
 @pytest.mark.parametrize("bias", [False, True])
 def test_an_unknown_number_of_rows_gives_the_same_in_chunks(bias, rows, monkeypatch):
-    monkeypatch.setattr(cross_entropy, "_CHUNK", 4)
+    monkeypatch.setattr(cross_entropy, "CHUNK", 4)
     options = {"softcap": 2.0, "smoothing": 0.1}
     given = [inputs(bias)[0][:rows], *inputs(bias)[1:]]
     graph = of_unknown_rows(bias, **options)
