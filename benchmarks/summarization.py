@@ -33,6 +33,7 @@ _TARGET = flags.DEFINE_string("target", "summary", "The field of the summary.")
 _CONFIG = flags.DEFINE_string("config", "summarize", "The name of a file of configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "A folder for the data and the run.")
 _STEPS = flags.DEFINE_integer("steps", 0, "Of training; 0 is the config's number.")
+_PRECISION = flags.DEFINE_string("precision", "", "Instead of the config's.")
 _LIMIT = flags.DEFINE_integer("limit", 0, "Test pairs, the first; 0 is all.")
 
 
@@ -58,6 +59,7 @@ def main(argv):
     run = importlib.import_module(f"configs.{_CONFIG.value}").get_config()
     run.data.source, run.data.valid = specs["train"], specs["valid"]
     run.steps = _STEPS.value or run.steps
+    run.precision = _PRECISION.value or run.precision
     began = time.perf_counter()
     result = loop.train(run, folder / "run")
     seconds = time.perf_counter() - began

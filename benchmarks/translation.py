@@ -36,6 +36,7 @@ _TARGET = flags.DEFINE_string("target", "de", "The field of the target.")
 _CONFIG = flags.DEFINE_string("config", "translate", "The name of a file of configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "A folder for the data and the run.")
 _STEPS = flags.DEFINE_integer("steps", 0, "Of training; 0 is the config's number.")
+_PRECISION = flags.DEFINE_string("precision", "", "Instead of the config's.")
 _LIMIT = flags.DEFINE_integer("limit", 0, "Test pairs, the first; 0 is all.")
 _BEAMS = flags.DEFINE_list("beams", ["1", "4"], "Widths of the beam search.")
 
@@ -92,6 +93,7 @@ def train(specs, folder):
     run = importlib.import_module(f"configs.{_CONFIG.value}").get_config()
     run.data.source, run.data.valid = specs["train"], specs["valid"]
     run.steps = _STEPS.value or run.steps
+    run.precision = _PRECISION.value or run.precision
     began = time.perf_counter()
     result = loop.train(run, folder / "run")
     seconds = time.perf_counter() - began

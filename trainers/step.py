@@ -70,18 +70,19 @@ def make_step(
         else:
             parts = {k: tf.stack(tf.split(x, accumulate)) for k, x in batch.items()}
 
+            @tf.function(autograph=False)
             def part(i):
                 return gradients({k: x[i] for k, x in parts.items()})
 
-            # a loop, or all parts' activations would live at the same time; it would
-            # also start beside the first part, since only the additions need its sums
-            first = part(0)
-            with tf.control_dependencies(tf.nest.flatten(first)):
-                start = tf.identity(1)
+            # a loop, or the activations of all parts would live at the same time
+            of_part = part.get_concrete_function(tf.TensorSpec((), tf.int32))
+            zeros = tf.nest.map_structure(
+                lambda x: tf.zeros(x.shape, x.dtype), of_part.structured_outputs
+            )
             _, sums = tf.while_loop(
                 lambda i, _: i < accumulate,
-                lambda i, sums: (i + 1, add(sums, part(i))),
-                (start, first),
+                lambda i, sums: (i + 1, add(sums, of_part(i))),
+                (0, zeros),
                 parallel_iterations=1,
             )
         if replicas > 1:

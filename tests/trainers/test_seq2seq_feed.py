@@ -11,7 +11,6 @@ from trainers.objectives import LanguageModel
 from trainers.roles import Start
 from trainers.run import Data, Run
 from zoo.data import batches
-from zoo.data.batches.seq2seq import widths
 from zoo.metrics import bootstrap, overlap
 from zoo.models.encoder_decoder_config import Config
 from zoo.text import tokenizer as tokenizers
@@ -98,17 +97,24 @@ def test_evaluation_has_every_pair_once():
     assert sum(weight) == sum(lengths[1::2] - 1)
 
 
-def test_few_pairs_of_widths_hold_all_rows():
+def test_a_side_is_as_wide_as_its_longest_row_needs():
     rng = np.random.default_rng(0)
-    source = rng.integers(1, 200, 3000)
-    target = np.maximum(source * rng.uniform(0.5, 1.5, 3000), 1).astype(int)
-    found = widths(source, target)
-    assert (found.source_W[found.pair_R] >= source).all()
-    assert (found.target_W[found.pair_R] >= target).all()
-    assert len(found.source_W) <= 9
-    # most rows stay in the width of their source
-    own = np.searchsorted(found.source_W, source)
-    assert (found.pair_R == own).mean() > 0.85
+    source = rng.integers(1, 61, 500)
+    target = np.maximum(source * rng.uniform(0.5, 1.5, 500), 1).astype(int)
+    starts = np.cumsum([0, *np.stack([source, target + 1], 1).ravel()])
+    tokens = np.ones(starts[-1], np.int32)
+    widths = set()
+    for batch in taken(batches.seq2seq_batches(tokens, starts, 16, 0), 32):
+        there = batch["weights"].any(1)
+        for name, lengths, longest in (
+            ("source", batch["source_lengths"], source.max()),
+            ("tokens", batch["lengths"], target.max()),
+        ):
+            width = batch[name].shape[1]
+            assert 0 <= width - lengths[there].max() < 8
+            assert width % 8 == 0 or width == longest
+        widths.add((batch["source"].shape[1], batch["tokens"].shape[1]))
+    assert len(widths) > 8
 
 
 def test_a_cut_source_keeps_its_end_and_a_cut_target_has_none(tokenizer, tmp_path):

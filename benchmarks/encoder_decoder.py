@@ -1,0 +1,193 @@
+"""An encoder-decoder, compared with transformers on torch: training and decoding.
+
+    python -m benchmarks.encoder_decoder --peer_python=PYTHON
+
+The model has Marian's layout: post-norm, one table, 3 + 3 blocks of width 256, and a
+vocabulary of 8192. It is random, and both sides read the same model directory. PYTHON
+has torch and transformers. The works are:
+
+    train   a step with AdamW on 32 pairs of 48 tokens; the losses of all steps must
+            agree within 1e-3
+    8x1     greedy decoding of 8 sources
+    1x4     beam search with 4 beams of one source, and so on
+
+Each decoding writes 128 tokens, and both sides must write the same ones. The sides run
+in turn, each work in its own process. Seconds are those of a step: the median of a
+process in training, the best repetition in decoding. The ratio is that of the medians
+of the processes.
+"""
+
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from absl import app, flags
+
+_PEER = flags.DEFINE_string("peer_python", sys.executable, "It has transformers.")
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "Processes of each side.")
+_WORKS = flags.DEFINE_list(
+    "works", ["train", "1x1", "8x1", "1x4"], "train, or rows x beams."
+)
+_SIDE = flags.DEFINE_string("side", "", "Runs one work of ours, or `write`.")
+_FOLDER = flags.DEFINE_string("folder", "", "Where a side finds and leaves files.")
+
+_MODEL = {"vocab_size": 8192, "context": 256, "width": 256, "heads": 4}
+_MODEL |= {"encoder_layers": 3, "layers": 3, "positions": "sinusoidal"}
+_MODEL |= {"norm_place": "post", "norm_epsilon": 1e-5, "activation": "silu"}
+_MODEL |= {"scaled_embedding": True, "head_bias": True, "start_id": 1}
+_SETTINGS = {"rate": 1e-3, "steps": 12, "untimed": 2, "new": 128, "repeat": 3}
+_SETTINGS |= {"start": 1, "padding": 0}
+_ROWS, _LENGTH = 32, 48
+
+
+def main(argv):
+    del argv
+    if _SIDE.value:
+        folder = pathlib.Path(_FOLDER.value)
+        sides = {"write": write, "train": train}
+        if _SIDE.value in sides:
+            print(json.dumps(sides[_SIDE.value](folder)))
+        else:
+            print(json.dumps(decode(folder, *map(int, _SIDE.value.split("x")))))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        _run(_own("write", folder))
+        for work in _WORKS.value:
+            compare(work, folder)
+
+
+def compare(work, folder):
+    """Runs the sides of a work in turn and prints their ratio."""
+    peer = str(pathlib.Path(__file__).with_name("encoder_decoder_peer.py"))
+    sides = {"ours": _own(work, folder), "theirs": [_PEER.value, peer, folder, work]}
+    seconds = {side: [] for side in sides}
+    for _ in range(_ROUNDS.value):
+        found = {side: _run(command) for side, command in sides.items()}
+        for side, result in found.items():
+            seconds[side].append(result["seconds"])
+        ours, theirs = found.values()
+        if work == "train":
+            pairs = zip(ours["losses"], theirs["losses"], strict=True)
+            worst = max(abs(a - b) for a, b in pairs)
+            same = worst <= 1e-3
+        else:
+            same = ours["answers"] == theirs["answers"]
+        if not same:
+            raise SystemExit(f"{work}: the sides differ: {ours} and {theirs}")
+    a, b = (1e3 * statistics.median(times) for times in seconds.values())
+    print(
+        f"{work:6} ours {a:8.2f}, transformers {b:8.2f} ms a step, ratio {b / a:.2f}",
+        flush=True,
+    )
+
+
+def _own(side, folder):
+    """The command of a work of ours."""
+    command = [sys.executable, "-m", "benchmarks.encoder_decoder", f"--side={side}"]
+    return [*command, f"--folder={folder}"]
+
+
+def _run(command):
+    """The result that a process prints as its last line."""
+    out = subprocess.run(command, capture_output=True, text=True)
+    if out.returncode:
+        raise SystemExit(out.stderr[-3000:])
+    return json.loads(out.stdout.splitlines()[-1])
+
+
+def write(folder):
+    """Leaves the model, the batch and the settings for both sides."""
+    import keras
+    import numpy as np
+
+    from zoo import directory, models
+
+    keras.utils.set_random_seed(0)
+    model = models.build("encoder_decoder", **_MODEL)
+    random = np.random.default_rng(0)
+    for variable in model.weights:  # sharper, so that no two tokens are equally likely
+        if variable.name == "bias":
+            variable.assign(random.normal(0, 0.5, variable.shape))
+    directory.save(folder / "model", model)
+    source, target = random.integers(4, _MODEL["vocab_size"], (2, _ROWS, _LENGTH))
+    start = np.full((_ROWS, 1), _SETTINGS["start"])
+    tokens = np.concatenate([start, target[:, :-1]], 1)
+    np.savez(folder / "batch.npz", source=source, tokens=tokens, targets=target)
+    (folder / "settings.json").write_text(json.dumps(_SETTINGS))
+    return {}
+
+
+def train(folder):
+    """Our training step."""
+    import numpy as np
+    import tensorflow as tf
+
+    from trainers import optimizers
+    from trainers.objectives import LanguageModel
+    from trainers.run import Optimizer
+    from trainers.step import make_step
+    from zoo import directory
+
+    model = directory.load(folder / "model").model
+    variables = model.trainable_variables
+    rate = _SETTINGS["rate"]
+    options = Optimizer(lr=rate, decay="constant", weight_decay=0.0, beta_2=0.999)
+    optimizer = optimizers.build(options, 1, variables)
+    step = make_step(
+        tf.distribute.get_strategy(),
+        {"policy": model},
+        LanguageModel(),
+        optimizer,
+        variables,
+    )
+    batch = {
+        name: tf.constant(x.astype(np.int32))
+        for name, x in np.load(folder / "batch.npz").items()
+    }
+    lengths = tf.fill([_ROWS], _LENGTH)
+    batch |= {"source_lengths": lengths, "lengths": lengths}
+    batch["weights"] = tf.ones((_ROWS, _LENGTH))
+    losses, times = [], []
+    for _ in range(_SETTINGS["steps"]):
+        began = time.perf_counter()
+        losses.append(float(step(batch)["loss"]))
+        times.append(time.perf_counter() - began)
+    seconds = statistics.median(times[_SETTINGS["untimed"] :])
+    return {"seconds": seconds, "losses": losses}
+
+
+def decode(folder, rows, beams):
+    """Our greedy decoding or beam search, by the loop that exports contain."""
+    import numpy as np
+
+    from zoo import directory
+    from zoo.data import sources
+    from zoo.decode import generate
+    from zoo.generation_config import GenerationConfig
+    from zoo.text import tokenizer
+
+    model = directory.load(folder / "model").model
+    tokens = tokenizer.train(sources.documents("kjv", "train"), _MODEL["vocab_size"])
+    tokens.end_ids = []  # each answer has all tokens
+    source = np.load(folder / "batch.npz")["source"][:rows].tolist()
+    new = _SETTINGS["new"]
+    knobs = GenerationConfig(max_new_tokens=new, beams=beams)
+
+    def call():
+        return generate(model, tokens, source, knobs)
+
+    answers = [answer.tokens for answer in call()]
+    times = []
+    for _ in range(_SETTINGS["repeat"]):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return {"seconds": min(times) / new, "answers": answers}
+
+
+if __name__ == "__main__":
+    app.run(main)
