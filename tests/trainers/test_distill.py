@@ -15,6 +15,7 @@ from zoo import directory
 from zoo.models import transformer_lm
 from zoo.text import tokenizer as tokenizers
 
+LONG = pytest.mark.long
 SIZES = dict(vocab_size=300, context=16, width=16, layers=1, heads=2)
 
 
@@ -45,7 +46,10 @@ def run_of(corpus, teacher, objective=None, **fields):
     return Run(objective=objective, **{**usual, **fields})
 
 
-@pytest.mark.parametrize("kind", ["forward_kl", "reverse_kl", "jsd"])
+@pytest.mark.parametrize(
+    "kind",
+    ["forward_kl", *(pytest.param(k, marks=LONG) for k in ("reverse_kl", "jsd"))],
+)
 def test_a_student_comes_near_its_teacher(kind, corpus, teacher, tmp_path):
     objective = Distill(teacher=str(teacher), divergence=kind, alpha=1.0)
     run = run_of(corpus, teacher, objective, steps=30, eval_every=30, save_every=0)

@@ -62,7 +62,7 @@ def whole(commands, corpus, tmp_path_factory):
     return workdir, (digest, losses)
 
 
-@pytest.mark.parametrize("at", [5, 20])
+@pytest.mark.parametrize("at", [5, pytest.param(20, marks=pytest.mark.long)])
 def test_kill_9(commands, corpus, tmp_path, whole, at):
     workdir = tmp_path / "w"
     pid = commands.start("trainers.train", *arguments(corpus, workdir))

@@ -15,6 +15,7 @@ from trainers.run import Data, Optimizer, Run
 from zoo import directory
 from zoo.models import bag_of_words, dense_net, headed, text_encoder
 
+LONG = pytest.mark.long
 ENCODER = dict(vocab_size=300, context=24, width=16, layers=1, heads=2)
 BAG = dict(vocab_size=300, context=24, ngrams=1)
 
@@ -83,7 +84,14 @@ def run_of(place, kind, **data):
     )
 
 
-@pytest.mark.parametrize("kind", ["classify", "regress", "tag", "pairs", "masked"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "classify",
+        "tag",
+        *(pytest.param(k, marks=LONG) for k in ("regress", "pairs", "masked")),
+    ],
+)
 def test_a_stop_changes_no_bit(kind, place, tmp_path, capsys):
     changes = ("token_dropout=0.2",) if kind == "classify" else ()
     run = run_of(place, kind, augment=changes)

@@ -1,4 +1,7 @@
-"""What the Step computes on one and on two devices: prints JSON for test_step.py."""
+"""What the Step computes on one and on two devices: prints JSON for test_step.py.
+
+python tests/trainers/two_devices.py FOLDER CASE...
+"""
 
 import json
 import sys
@@ -28,10 +31,12 @@ from zoo import lora, registry  # noqa: E402
 from zoo.lora_config import Lora  # noqa: E402
 from zoo.models import dense_net, transformer_lm, value_model  # noqa: E402
 
-PARTS = ((1, 1), (1, 4), (2, 1), (2, 2))  # replicas, accumulate
-# each compilation takes seconds, and both ways to cut at once are the hardest case
-PARTS_OF = dict.fromkeys(("dpo", "grpo", "ppo"), ((1, 1), (2, 2))) | {
-    "kto": ((1, 1), (2, 1))  # which takes no accumulation
+# replicas, accumulate: each compilation takes seconds, and both ways to cut at once are
+# the hardest case
+PARTS = ((1, 1), (2, 2))
+PARTS_OF = {
+    "lm": ((1, 1), (1, 4), (2, 1), (2, 2)),
+    "kto": ((1, 1), (2, 1)),  # which takes no accumulation
 }
 STEPS = 3
 rng = np.random.default_rng(0)
@@ -224,10 +229,14 @@ if __name__ == "__main__":
     import pathlib
 
     result = {
-        name: {f"{r} x {a}": numbers(*case, r, a) for r, a in PARTS_OF.get(name, PARTS)}
-        for name, case in CASES.items()
+        name: {
+            f"{r} x {a}": numbers(*CASES[name], r, a)
+            for r, a in PARTS_OF.get(name, PARTS)
+        }
+        for name in sys.argv[2:]
     }
-    result["masks"] = masks()
-    result["rows at once"] = rows_at_once()
-    result["resumed"] = trained(pathlib.Path(sys.argv[1]) / "two", 2)
+    if "lm" in result:
+        result["masks"] = masks()
+        result["rows at once"] = rows_at_once()
+        result["resumed"] = trained(pathlib.Path(sys.argv[1]) / "two", 2)
     print(json.dumps(result))

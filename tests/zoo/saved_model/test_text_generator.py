@@ -16,6 +16,7 @@ from zoo.saved_model.checker import growth
 from zoo.saved_model.checker.c_api import Error
 
 PROMPTS = ["", "abc", "dcab bed ab", "é cab\n\0 gh"]
+LONG = pytest.mark.long
 FAMILIES = ["transformer_lm", "lstm_lm", "gru_lm", "rnn_lm"]
 HOT = {"temperature": 1.1, "seed": 3}
 CASES = {
@@ -74,7 +75,9 @@ def log_softmax(model, ids):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family", [*FAMILIES[:2], *(pytest.param(f, marks=LONG) for f in FAMILIES[2:])]
+)
 def test_answers_are_those_of_zoo_generate(served, family, case):
     one, rows = served(family), range(len(PROMPTS))
     model, tokenizer, _ = one.loaded
