@@ -9,10 +9,8 @@ has in the mean. ROUGE is rouge-score's, with intervals of 1,000 bootstrap resam
 95 %.
 """
 
-import importlib
 import pathlib
 import re
-import time
 
 from absl import flags
 
@@ -20,7 +18,6 @@ from zoo import command
 
 with command.quiet_imports():
     from benchmarks import text_pairs
-    from trainers import loop
     from trainers.evaluation import seq2seq
     from trainers.evaluation.request import Request
     from trainers.run_flags import run_app
@@ -56,15 +53,8 @@ def main(argv):
     whole = [first(pair["source"], 10**6) for pair in test]
     for name, given in (("first sentence, cut", texts), ("first sentence", whole)):
         text_pairs.show(name, text_pairs.scored(_NAMES, given, test), _NAMES)
-    run = importlib.import_module(f"configs.{_CONFIG.value}").get_config()
-    run.data.source, run.data.valid = specs["train"], specs["valid"]
-    run.steps = _STEPS.value or run.steps
-    run.precision = _PRECISION.value or run.precision
-    began = time.perf_counter()
-    result = loop.train(run, folder / "run")
-    seconds = time.perf_counter() - began
-    print(f"{result.step} steps, {seconds:.0f} s of this process", flush=True)
-    if result.interrupted:
+    options = _STEPS.value, _PRECISION.value
+    if text_pairs.train(str(_CONFIG.value), specs, folder, *options).interrupted:
         return
     loaded = directory.load(folder / "run" / "model")
     request = Request(

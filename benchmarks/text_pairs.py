@@ -1,9 +1,12 @@
-"""What the benchmarks of translation and of summarization share: data and scores."""
+"""What the benchmarks of translation and of summarization share."""
 
 import hashlib
+import importlib
 import json
+import time
 from collections.abc import Sequence
 
+from trainers import loop
 from trainers.evaluation import answers
 from trainers.evaluation.measured import Measured
 from zoo.data import sources
@@ -56,6 +59,27 @@ def write(folder, parts) -> dict[str, str]:
         path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), "utf-8")
         specs[name] = f"jsonl:{path}"
     return specs
+
+
+def train(config: str, specs: dict[str, str], folder, steps: int, precision: str):
+    """Trains a config of configs/ on the training part; returns the Result.
+
+    Args:
+      config: the name of its file.
+      specs: the sources of data by name.
+      folder: its sub-folder "run" becomes the workdir.
+      steps: 0 is the config's number.
+      precision: "" is the config's.
+    """
+    run = importlib.import_module(f"configs.{config}").get_config()
+    run.data.source, run.data.valid = specs["train"], specs["valid"]
+    run.steps = steps or run.steps
+    run.precision = precision or run.precision
+    began = time.perf_counter()
+    result = loop.train(run, folder / "run")
+    seconds = time.perf_counter() - began
+    print(f"{result.step} steps, {seconds:.0f} s of this process", flush=True)
+    return result
 
 
 def scored(

@@ -11,7 +11,6 @@ command goes on where training stopped. A source that is too long is cut. BLEU a
 are sacrebleu's, with intervals of 1,000 bootstrap resamples at 95 %.
 """
 
-import importlib
 import pathlib
 import time
 
@@ -23,7 +22,6 @@ with command.quiet_imports():
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     from benchmarks import text_pairs
-    from trainers import loop
     from trainers.evaluation import seq2seq
     from trainers.evaluation.request import Request
     from trainers.run_flags import run_app
@@ -57,7 +55,8 @@ def main(argv):
     specs = text_pairs.write(folder, parts)
     texts = nearest(parts["train"], test)
     text_pairs.show("nearest sentence", text_pairs.scored(_NAMES, texts, test), _NAMES)
-    if train(specs, folder).interrupted:
+    options = _STEPS.value, _PRECISION.value
+    if text_pairs.train(str(_CONFIG.value), specs, folder, *options).interrupted:
         return
     loaded = directory.load(folder / "run" / "model")
     for beams in map(int, _BEAMS.value):
@@ -86,19 +85,6 @@ def nearest(train, test) -> list[str]:
         near_NR = test_NV[first : first + 256] @ train_RV.T
         found += near_NR.toarray().argmax(1).tolist()
     return [train[i]["target"] for i in found]
-
-
-def train(specs, folder):
-    """Trains the config on the training part; returns the Result."""
-    run = importlib.import_module(f"configs.{_CONFIG.value}").get_config()
-    run.data.source, run.data.valid = specs["train"], specs["valid"]
-    run.steps = _STEPS.value or run.steps
-    run.precision = _PRECISION.value or run.precision
-    began = time.perf_counter()
-    result = loop.train(run, folder / "run")
-    seconds = time.perf_counter() - began
-    print(f"{result.step} steps, {seconds:.0f} s of this process", flush=True)
-    return result
 
 
 if __name__ == "__main__":
