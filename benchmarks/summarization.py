@@ -31,6 +31,7 @@ _CONFIG = flags.DEFINE_string("config", "summarize", "The name of a file of conf
 _WORKDIR = flags.DEFINE_string("workdir", None, "A folder for the data and the run.")
 _STEPS = flags.DEFINE_integer("steps", 0, "Of training; 0 is the config's number.")
 _PRECISION = flags.DEFINE_string("precision", "", "Instead of the config's.")
+_LENGTH = flags.DEFINE_integer("length", 0, "Tokens of a document; 0 is all.")
 _LIMIT = flags.DEFINE_integer("limit", 0, "Test pairs, the first; 0 is all.")
 
 
@@ -53,7 +54,7 @@ def main(argv):
     whole = [first(pair["source"], 10**6) for pair in test]
     for name, given in (("first sentence, cut", texts), ("first sentence", whole)):
         text_pairs.show(name, text_pairs.scored(_NAMES, given, test), _NAMES)
-    options = _STEPS.value, _PRECISION.value
+    options = _STEPS.value, _PRECISION.value, _LENGTH.value
     if text_pairs.train(str(_CONFIG.value), specs, folder, *options).interrupted:
         return
     loaded = directory.load(folder / "run" / "model")
@@ -62,6 +63,7 @@ def main(argv):
         format="seq2seq",
         too_long="cut",
         metrics=_NAMES,
+        length=_LENGTH.value,
         knobs={"max_new_tokens": loaded.model.config.context},
     )
     measures = seq2seq.evaluate(loaded, request).measures

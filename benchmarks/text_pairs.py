@@ -61,7 +61,14 @@ def write(folder, parts) -> dict[str, str]:
     return specs
 
 
-def train(config: str, specs: dict[str, str], folder, steps: int, precision: str):
+def train(
+    config: str,
+    specs: dict[str, str],
+    folder,
+    steps: int = 0,
+    precision: str = "",
+    length: int = 0,
+):
     """Trains a config of configs/ on the training part; returns the Result.
 
     Args:
@@ -70,10 +77,12 @@ def train(config: str, specs: dict[str, str], folder, steps: int, precision: str
       folder: its sub-folder "run" becomes the workdir.
       steps: 0 is the config's number.
       precision: "" is the config's.
+      length: the most tokens of a text; 0 is the config's.
     """
     run = importlib.import_module(f"configs.{config}").get_config()
     run.data.source, run.data.valid = specs["train"], specs["valid"]
     run.steps = steps or run.steps
+    run.data.length = length or run.data.length
     run.precision = precision or run.precision
     began = time.perf_counter()
     result = loop.train(run, folder / "run")
