@@ -7,7 +7,6 @@
 Core TensorFlow operations only, no XLA, no Python, no state; see docs/serving.md.
 """
 
-import functools
 import inspect
 import os
 import pathlib
@@ -180,13 +179,14 @@ def _examples(module: Module, loaded) -> dict:
 def _save(module: Module, loaded, folder, batch, report) -> None:
     """Writes every file of a version."""
     parts = module.signatures()
-    functions = {}
+    traced, signatures = {}, {}
     for name, (method, specs, defaults) in parts.items():
-        line = f"tracing the signature {name}"
-        traced = functools.partial(report, line)
-        functions[name] = _function(method, specs, defaults, traced)
+        report(f"tracing the signature {name}")
+        traced[name] = _traced(method, specs)
+        signatures[name] = _with_defaults(traced[name], specs, defaults)
+    report("writing the graph and the weights")
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(module, os.fspath(folder), functions, options)
+    tf.saved_model.save(module, os.fspath(folder), signatures, options)
     examples = _examples(module, loaded)
     about = {knob.name: knob.about() for knob in KNOBS + SEARCH}
     described = {}
@@ -204,21 +204,29 @@ def _save(module: Module, loaded, folder, batch, report) -> None:
     extra.mkdir()
     files.write_json(extra / "signature.json", {"format": 1, "signatures": described})
     sizes = 1, min(8, batch or 8)
-    report("loading the graph again")
-    served = tf.saved_model.load(os.fspath(folder)).signatures
-    serving_files.write(folder, described, served, sizes, not batch, report)
+    serving_files.write(folder, described, traced, sizes, not batch, report)
 
 
-def _function(method, specs, defaults, traced):
+def _traced(method, specs):
+    """The graph of a signature, which answers to tensors by name."""
+
+    def call(*values):
+        return method(**dict(zip(specs, values, strict=True)))
+
+    named = [tf.TensorSpec(s.shape, s.dtype, name) for name, s in specs.items()]
+    function = tf.function(call, input_signature=named, autograph=False)
+    return function.get_concrete_function()
+
+
+def _with_defaults(traced, specs, defaults):
     """A tf.function whose inputs have their names, and defaults for gRPC.
 
-    `tf.saved_model.save` traces it, and calls `traced` by this.
-    TensorFlow stores the default of a Python parameter if that default is a tensor.
+    TensorFlow stores the default of a Python parameter if that default is a tensor. It
+    traces a tf.function for itself: so this one only calls the graph that there is.
     """
 
     def call(*values):
-        traced()
-        return method(**dict(zip(specs, values, strict=True)))
+        return traced(*values)
 
     parameters = [
         inspect.Parameter(
