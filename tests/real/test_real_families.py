@@ -9,7 +9,6 @@ helpers/real_reference.py. Packages that cannot be fetched skip their families.
 
 import json
 import re
-import types
 from typing import Any, NamedTuple
 
 import numpy as np
