@@ -49,7 +49,8 @@ def main(argv):
     for row, text in enumerate(texts):
         answer = {name: values[row] for name, values in rows.items()}
         if _TEXT.value is None:
-            print(("" if _CHAT.value else text) + answer["text"].decode())
+            for found in _texts(answer):
+                print(("" if _CHAT.value else text) + found)
         else:
             print(*_lines(signature, text, answer), sep="\n")
 
@@ -90,10 +91,15 @@ def _request(session, texts) -> tuple[str, dict[str, Any]]:
     return signature, {**inputs, **knobs}
 
 
+def _texts(answer: dict[str, Any]) -> list[str]:
+    """The texts of an answer: several of a search."""
+    return [text.decode() for text in answer.get("texts", [answer["text"]])]
+
+
 def _lines(signature: str, text: str, answer: dict[str, Any]) -> Iterator[str]:
     """The answer to one text, in lines."""
     if signature == "generate":
-        yield from (found.decode() for found in answer["texts"])
+        yield from _texts(answer)
     elif signature == "classify":
         yield f"{answer['label'].decode()} {answer['probability']:.4f}"
     elif signature == "regress":

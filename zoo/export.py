@@ -6,6 +6,7 @@ import sys
 from absl import flags
 
 from zoo import command
+from zoo.generation_config import MOST_BEAMS
 
 _MODEL = flags.DEFINE_string("model", None, "A model directory.", required=True)
 _OUTPUT = flags.DEFINE_string(
@@ -26,6 +27,15 @@ _MOST_NEW_TOKENS = flags.DEFINE_integer(
     0,
     "The largest max_new_tokens of a request; 0 is the context.",
     lower_bound=0,
+)
+_BEAMS = flags.DEFINE_integer(
+    "beams",
+    None,
+    "The most beams of a request; 0 leaves search out. By default that of "
+    "generation_config.json for a language model, where it is above 1, and "
+    f"{MOST_BEAMS} for an encoder-decoder.",
+    lower_bound=0,
+    upper_bound=MOST_BEAMS,
 )
 _DATE = flags.DEFINE_string(
     "date_string",
@@ -58,6 +68,7 @@ def main(argv):
         _MOST_NEW_TOKENS.value,
         _DATE.value,
         report,
+        _BEAMS.value,
     )
     print(folder)
 

@@ -196,17 +196,20 @@ class GenerationConfig:
                 f"{self.beams} of beams allowed."
             )
 
-    def fitted(self, room: int, vocab_size: int) -> "GenerationConfig":
+    def fitted(
+        self, room: int, vocab_size: int, beams: int = MOST_BEAMS
+    ) -> "GenerationConfig":
         """A copy whose numbers a model has room for.
 
         Args:
-          room: the most new tokens.
-          vocab_size: the largest top_k.
+          room, vocab_size, beams: the largest max_new_tokens, top_k and beams.
         """
         return dataclasses.replace(
             self,
             max_new_tokens=min(self.max_new_tokens, room),
             top_k=min(self.top_k, vocab_size),
+            beams=min(self.beams, beams),
+            num_return_sequences=min(self.num_return_sequences, beams),
         )
 
     def to_json(self, end_id: int | None) -> dict[str, Any]:

@@ -77,6 +77,16 @@ def test_sampling_without_top_k_is_that_of_transformers():
     assert GenerationConfig.from_json(written, "x").top_k == 0
 
 
+def test_a_file_that_samples_beams_gives_one_beam():
+    file = {"num_beams": 4, "num_return_sequences": 2, "temperature": 0.7}
+    sampled = GenerationConfig.from_json({"do_sample": True, **file}, "x")
+    assert (sampled.beams, sampled.num_return_sequences) == (1, 1)
+    assert sampled.temperature == 0.7
+    searched = GenerationConfig.from_json({"do_sample": False, **file}, "x")
+    assert (searched.beams, searched.num_return_sequences) == (4, 2)
+    assert searched.temperature == 0
+
+
 def test_row_seeds_differ_and_fit_64_bits():
     seeds = [0, 1, 2, 5, -1, 2**63 - 1, -(2**63)]
     rows = [row_seed(seed, row) for seed in seeds for row in range(300)]

@@ -67,6 +67,7 @@ def beam_decode(
     new_tokens=None,
     stop=None,
     rules=None,
+    started=None,
 ):
     """Searches the likeliest answers of each row.
 
@@ -83,6 +84,7 @@ def beam_decode(
       new_tokens: N, at least the largest limit; by default the largest limit.
       stop: `Stops` of the rows, or None.
       rules: `Rules` of the rows. Its n-grams are those of `search`.
+      started: what `model.start` gave for a capacity of T + N, or None to call it.
 
     Returns:
       `Found`.
@@ -90,7 +92,7 @@ def beam_decode(
     N = tf.reduce_max(knobs.max_new_tokens) if new_tokens is None else new_tokens
     B, T = tf.unstack(tf.shape(tokens_BT))
     K = tf.reduce_max(search.beams)
-    logits_BV, state = model.start(tokens_BT, lengths_B, T + N)
+    logits_BV, state = started or model.start(tokens_BT, lengths_B, T + N)
     V = min(vocab_size or logits_BV.shape[-1], logits_BV.shape[-1])
     # so many candidates have K that go on, even if every beam has ended in every way
     times = max(2, 1 + len(end_ids))
@@ -187,10 +189,16 @@ def beam_decode(
             for i, x in enumerate(state)
         ]
 
-    def body(i, token_R, beams, found, done_B, *state):
-        logits_RV, state = model.step(token_R, list(state), True)
-        *loop, (to, source) = pick(i, logits_RV, beams, found, done_B)
-        return i + 1, *loop, *move(state, to, source)
+    def body(i, logits_RV, beams, found, done_B, *state):
+        token_R, beams, found, done_B, places = pick(i, logits_RV, beams, found, done_B)
+
+        def step():
+            logits_RV, after = model.step(token_R, move(state, *places), True)
+            return logits_RV, *after
+
+        goes_on = (i + 1 < N) & ~tf.reduce_all(done_B)
+        after = tf.cond(goes_on, step, lambda: (logits_RV, *state))
+        return i + 1, after[0], beams, found, done_B, *after[1:]
 
     beams, found = _nothing(B, K, N, has_BK)
     # only the first beam goes on from the prompt: K equal beams would stay equal
@@ -202,12 +210,9 @@ def beam_decode(
     ]
     logits_RV = tf.repeat(logits_BV, K, 0)
     done_B = tf.zeros((B,), tf.bool)
-    *loop, (to, source) = pick(tf.constant(0), logits_RV, beams, found, done_B)
-    loop = (tf.constant(1), *loop, *move(state, to, source))
+    loop = (tf.constant(0), logits_RV, beams, found, done_B, *state)
     loop = tf.while_loop(
-        lambda i, token_R, beams, found, done_B, *state: (
-            (i < N) & ~tf.reduce_all(done_B)
-        ),
+        lambda i, *loop: (i < N) & ~tf.reduce_all(loop[3]),
         body,
         loop,
         shape_invariants=tf.nest.map_structure(_any_size, loop),

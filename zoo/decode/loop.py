@@ -48,6 +48,7 @@ def decode(
     samples=1,
     sampled_logprobs=False,
     rules=None,
+    started=None,
 ):
     """Continues each row until its end token, a stop, or its limit.
 
@@ -71,6 +72,7 @@ def decode(
       sampled_logprobs: whether to compute them; they cost a softmax for each token,
         and with top-k or top-p also a sort.
       rules: the `Rules` of the answers, one row for each; None is none.
+      started: what `model.start` gave for a capacity of T + N, or None to call it.
 
     Returns:
       `Decoded`.
@@ -83,7 +85,7 @@ def decode(
         sampled, lambda: sampling.uniforms(knobs.seed, N), lambda: tf.zeros((B, N))
     )
     penalised = tf.reduce_any(knobs.repetition_penalty != 1)
-    logits_BV, state = model.start(tokens_BT, lengths_B, T + N)
+    logits_BV, state = started or model.start(tokens_BT, lengths_B, T + N)
     logits_BV = _repeated(logits_BV, samples)
     state = [_repeated(x, samples) if len(x.shape) else x for x in state]
     V = min(vocab_size or logits_BV.shape[-1], logits_BV.shape[-1])

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from zoo.generation_config import SEARCH, GenerationConfig
+from zoo.generation_config import SEARCH, GenerationConfig, Knob, Range
 
 
 class Search(NamedTuple):
@@ -31,3 +31,11 @@ class Search(NamedTuple):
             tf.constant(getattr(generation, knob.name), knob.dtype) for knob in SEARCH
         )
         return cls(*(tf.fill([rows], value) for value in values))
+
+
+def searching(beams: int) -> tuple[Knob, ...]:
+    """The knobs of a search with so many beams at most; none of 0 beams."""
+    if not beams:
+        return ()
+    few = {name: Range(1, beams) for name in ("beams", "num_return_sequences")}
+    return tuple(knob._replace(range=few.get(knob.name, knob.range)) for knob in SEARCH)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from zoo.decode.sampling import Knobs
 from zoo.decode.search import Search
-from zoo.generation_config import KNOBS, NUMBERS, SEARCH, GenerationConfig
+from zoo.generation_config import NUMBERS, GenerationConfig, Knob
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 
 MOST_STOPS, _MOST_STOP_BYTES = 8, 256  # stop strings of a row, bytes of one
@@ -19,30 +19,19 @@ _MOST_SHOWN = 200  # bytes of a text in a message
 MOST_BYTES = 2**20  # of one text: a longer one is an error, not a long wait
 # of a text, or of a prompt and its answer, where the model sets no limit
 MOST_TOKENS = 2**16
-SPECS = {
-    knob.name: tf.TensorSpec([None] if knob.range else [None, None], knob.dtype)
-    for knob in KNOBS
-}
-SEARCH_SPECS = {knob.name: tf.TensorSpec([None], knob.dtype) for knob in SEARCH}
 
 
-def defaults(generation: GenerationConfig) -> dict[str, tf.Tensor]:
-    """The default of each knob, one row each, which gRPC callers may leave out."""
-    tensors = _defaults(NUMBERS, generation)
-    return {**tensors, "stop": tf.constant([list(generation.stop) or [""]])}
+def spec(knob: Knob) -> tf.TensorSpec:
+    """The spec of a knob as an input."""
+    return tf.TensorSpec([None] if knob.range else [None, None], knob.dtype)
 
 
-def search_defaults(generation: GenerationConfig) -> dict[str, tf.Tensor]:
-    """The default of each knob of beam search, as `defaults`."""
-    return _defaults(SEARCH, generation)
-
-
-def _defaults(table, generation) -> dict[str, tf.Tensor]:
-    """The default of each knob of a table, [1]."""
-    return {
-        knob.name: tf.constant([getattr(generation, knob.name)], knob.dtype)
-        for knob in table
-    }
+def default(knob: Knob, generation: GenerationConfig) -> tf.Tensor:
+    """A knob's value for all rows, which gRPC callers may leave out."""
+    value = getattr(generation, knob.name)
+    if not knob.range:  # strings, of which there may be none
+        value = list(value) or [""]
+    return tf.constant([value], knob.dtype)
 
 
 def checked(given: dict[str, Any], rows, vocab_size: int, most: int) -> Knobs:
@@ -58,15 +47,16 @@ def checked(given: dict[str, Any], rows, vocab_size: int, most: int) -> Knobs:
     return Knobs(**_checked(NUMBERS, given, rows, high))
 
 
-def searched(given: dict[str, Any], rows, temperature_B) -> Search:
+def searched(table, given: dict[str, Any], rows, temperature_B) -> Search:
     """The knobs of beam search, one value a row, each in its range.
 
     Args:
+      table: of `generation_config.searching`.
       given: as for `checked`.
       rows: B.
       temperature_B: of `checked`; a row with several beams has 0.
     """
-    values = _checked(SEARCH, given, rows, {})
+    values = _checked(table, given, rows, {})
     count_B, beams_B = values["num_return_sequences"], values["beams"]
     values["num_return_sequences"] = require(
         count_B <= beams_B, "num_return_sequences", count_B, "at most beams allowed"

@@ -7,7 +7,6 @@
 Core TensorFlow operations only, no XLA, no Python, no state; see docs/serving.md.
 """
 
-import functools
 import inspect
 import os
 import pathlib
@@ -18,8 +17,9 @@ import tensorflow as tf
 from absl import logging
 
 from zoo import files, registry
+from zoo.decode.search import searching
 from zoo.directory import Loaded
-from zoo.generation_config import KNOBS, SEARCH
+from zoo.generation_config import KNOBS, MOST_BEAMS, SEARCH
 from zoo.saved_model import request_examples, serving_files
 from zoo.saved_model.checker.graph import Graph
 from zoo.saved_model.signatures.classifier import Classifier
@@ -59,6 +59,7 @@ def write(
     most_new_tokens: int = 0,
     date_string: str = "",
     report: Callable[[str], None] = lambda line: None,
+    beams: int | None = None,
 ) -> pathlib.Path:
     """Exports a model.
 
@@ -73,15 +74,20 @@ def write(
       date_string: the default date of `chat`, for a chat template that writes a date;
         "" is today, as the template writes it.
       report: gets a line at each stage of the export.
+      beams: the most beams of a request; 0 leaves search out. By default those of the
+        GenerationConfig for a language model, 0 if that is 1; and 64 for an
+        encoder-decoder.
 
     Returns:
       The folder of the version.
 
     Raises:
-      ValueError: the version exists already, or the model or its tokenizer cannot be
-        exported.
+      ValueError: the version exists already, the model or its tokenizer cannot be
+        exported, or `beams` is not allowed.
       OSError: the folder cannot be written, or the disk is full.
     """
+    if beams is not None and not 0 <= beams <= MOST_BEAMS:
+        raise ValueError(f"beams: {beams}, 0 to {MOST_BEAMS} allowed.")
     base = pathlib.Path(base)
     if base.exists() and not base.is_dir():
         raise ValueError(f"{base}: is a file; a folder for versions allowed.")
@@ -90,10 +96,12 @@ def write(
     files.refuse_full(folder)
     _check_disk(base, loaded.model)
     report("building the tokenizer and the signatures")
-    module = _module(loaded, batch, capacity, most_new_tokens, date_string)
+    if beams is None:
+        beams = _beams(loaded)
+    module = _module(loaded, batch, capacity, most_new_tokens, date_string, beams)
     with files.staged(folder) as new:
         try:
-            _save(module, loaded, new, batch, report)
+            _save(module, loaded, new, batch, beams, report)
         except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as e:
             raise OSError(f"{base}: {e.message.splitlines()[0]}") from None
     return folder
@@ -111,7 +119,17 @@ def _check_disk(base: pathlib.Path, model) -> None:
         raise OSError(f"{there}: {free:,} bytes are free, an export needs {needed:,}.")
 
 
-def _module(loaded, batch, capacity, most_new_tokens, date_string) -> Module:
+def _beams(loaded) -> int:
+    """The most beams of a request by default; 0 is no search.
+
+    A search makes an export longer, and its first answers slower.
+    """
+    if loaded.model.config.task == "seq2seq":
+        return MOST_BEAMS
+    return loaded.generation.beams if loaded.generation.beams > 1 else 0
+
+
+def _module(loaded, batch, capacity, most_new_tokens, date_string, beams) -> Module:
     """The signatures of a model, by its task."""
     config = loaded.model.config
     name = registry.name_of(config)
@@ -131,6 +149,7 @@ def _module(loaded, batch, capacity, most_new_tokens, date_string) -> Module:
             batch,
             most_new_tokens,
             loaded.source_tokenizer,
+            beams,
         )
     else:
         module = TextGenerator(
@@ -141,20 +160,34 @@ def _module(loaded, batch, capacity, most_new_tokens, date_string) -> Module:
             capacity,
             most_new_tokens,
             date_string,
+            beams,
         )
         if loaded.tokenizer.chat_template and module.no_chat:
             logging.warning("no signature chat: %s", module.no_chat)
-        for knob in SEARCH:
-            if getattr(loaded.generation, knob.name) != knob.default:
-                logging.warning("%s: signatures of %s ignore it", knob.name, name)
-    for knob in KNOBS:
-        given = getattr(loaded.generation, knob.name)
-        used = getattr(module.generation, knob.name)
-        if given != used:
-            logging.warning(
-                "%s: %s does not fit, the default is %s", knob.name, given, used
-            )
+    _warn(loaded.generation, module.generation, beams)
     return module
+
+
+def _warn(given, used, beams) -> None:
+    """Says which knobs of the directory the signatures change or do not have."""
+    table = KNOBS + searching(beams)
+    for knob in table:
+        before, after = getattr(given, knob.name), getattr(used, knob.name)
+        if before != after:
+            logging.warning(
+                "%s: %s does not fit, the default is %s", knob.name, before, after
+            )
+    ignored = [
+        f"{knob.name} {getattr(given, knob.name)}"
+        for knob in SEARCH
+        if not beams and getattr(given, knob.name) != knob.default
+    ]
+    if ignored:
+        logging.warning(
+            "without search the signatures ignore %s; --beams=%s puts it in",
+            ", ".join(ignored),
+            given.beams,
+        )
 
 
 def _examples(module: Module, loaded) -> dict:
@@ -177,18 +210,19 @@ def _examples(module: Module, loaded) -> dict:
     )
 
 
-def _save(module: Module, loaded, folder, batch, report) -> None:
+def _save(module: Module, loaded, folder, batch, beams, report) -> None:
     """Writes every file of a version."""
     parts = module.signatures()
-    functions = {}
+    traced, signatures = {}, {}
     for name, (method, specs, defaults) in parts.items():
-        line = f"tracing the signature {name}"
-        traced = functools.partial(report, line)
-        functions[name] = _function(method, specs, defaults, traced)
+        report(f"tracing the signature {name}")
+        traced[name] = _traced(method, specs)
+        signatures[name] = _with_defaults(traced[name], specs, defaults)
+    report("writing the graph and the weights")
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(module, os.fspath(folder), functions, options)
+    tf.saved_model.save(module, os.fspath(folder), signatures, options)
     examples = _examples(module, loaded)
-    about = {knob.name: knob.about() for knob in KNOBS + SEARCH}
+    about = {knob.name: knob.about() for knob in KNOBS + searching(beams)}
     described = {}
     for name, signature in Graph(os.fspath(folder)).signatures.items():
         inputs = {key: _describe(info) for key, info in signature.inputs.items()}
@@ -204,21 +238,29 @@ def _save(module: Module, loaded, folder, batch, report) -> None:
     extra.mkdir()
     files.write_json(extra / "signature.json", {"format": 1, "signatures": described})
     sizes = 1, min(8, batch or 8)
-    report("loading the graph again")
-    served = tf.saved_model.load(os.fspath(folder)).signatures
-    serving_files.write(folder, described, served, sizes, not batch, report)
+    serving_files.write(folder, described, traced, sizes, not batch, report)
 
 
-def _function(method, specs, defaults, traced):
+def _traced(method, specs):
+    """The graph of a signature, which answers to tensors by name."""
+
+    def call(*values):
+        return method(**dict(zip(specs, values, strict=True)))
+
+    named = [tf.TensorSpec(s.shape, s.dtype, name) for name, s in specs.items()]
+    function = tf.function(call, input_signature=named, autograph=False)
+    return function.get_concrete_function()
+
+
+def _with_defaults(traced, specs, defaults):
     """A tf.function whose inputs have their names, and defaults for gRPC.
 
-    `tf.saved_model.save` traces it, and calls `traced` by this.
-    TensorFlow stores the default of a Python parameter if that default is a tensor.
+    TensorFlow stores the default of a Python parameter if that default is a tensor. It
+    traces a tf.function for itself: so this one only calls the graph that there is.
     """
 
     def call(*values):
-        traced()
-        return method(**dict(zip(specs, values, strict=True)))
+        return traced(*values)
 
     parameters = [
         inspect.Parameter(

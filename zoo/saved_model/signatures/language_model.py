@@ -10,11 +10,9 @@ import functools
 
 import tensorflow as tf
 
-from zoo.decode import loop
-from zoo.decode.sampling import Knobs
-from zoo.decode.stop_strings import Stops
 from zoo.saved_model import chat_template, scoring, token_rows
 from zoo.saved_model import request_checks as checks
+from zoo.saved_model.answers import Answers
 from zoo.saved_model.batching import Batching
 from zoo.saved_model.shared_parts import SharedParts
 from zoo.saved_model.token_rows import lengths as lengths_of
@@ -40,6 +38,7 @@ class TextGenerator(tf.Module):
       most_new_tokens: the largest max_new_tokens of a request; 0 is the limit.
       date_string: the default date of `chat`, for a chat template that writes a date;
         "" is today, as the template writes it.
+      beams: the most beams of a request; 0 leaves search out.
 
     Attributes:
       no_chat: why there is no signature `chat`; "" where there is one.
@@ -60,22 +59,32 @@ class TextGenerator(tf.Module):
         capacity=1024,
         most_new_tokens=0,
         date_string="",
+        beams=0,
     ):
         super().__init__()
         self.weights = [v.value for v in model.weights]
         graph = self.graph_tokenizer = graph_tokenizer.build(tokenizer.json)
-        self._parts = SharedParts(model, graph.encode, self._decode)
+        self._parts = SharedParts(model, graph.encode)
         self._frame = framing.frame(tokenizer, model.config)
-        self._end_ids = tuple(tokenizer.end_ids)
         self._vocab_size = min(tokenizer.vocab_size, model.config.vocab_size)
         self.limit = model.limit or checks.MOST_TOKENS
         self.capacity = min(capacity, self.limit)
-        self._most = min(most_new_tokens or self.limit, self.limit)
+        most, size = min(most_new_tokens or self.limit, self.limit), self._vocab_size
         # a default that fills the context leaves half of it to the prompt
         fills = generation.max_new_tokens >= self.limit
         room = max(self.limit // 2, 1) if fills else self.limit
-        self.generation = generation.fitted(min(room, self._most), self._vocab_size)
+        self.generation = generation.fitted(min(room, most), size, max(beams, 1))
         self._batching = Batching(batch)
+        self._answering = Answers(
+            model,
+            graph,
+            tokenizer.end_ids,
+            size,
+            self.generation,
+            most,
+            beams,
+            self._batching,
+        )
         self._date_string = date_string
         self.graph_chat, self.no_chat = chat_template.build(
             tokenizer, self.graph_tokenizer
@@ -83,11 +92,10 @@ class TextGenerator(tf.Module):
 
     def signatures(self) -> dict:
         """Name to (function, specs of its inputs, defaults of its inputs)."""
-        knobs = checks.defaults(self.generation)
-        specs = checks.SPECS
+        specs, knobs = self._answering.specs, self._answering.defaults
 
         def serving_default(prompt):
-            return {"text": self.generate(prompt, fit=True, **knobs)["text"]}
+            return {"text": self.generate(prompt, fit=True)["text"]}
 
         state = self._state_specs()
         return {
@@ -122,7 +130,7 @@ class TextGenerator(tf.Module):
         Args:
           prompt: string [B].
           fit: whether max_new_tokens shrinks to the room behind each prompt.
-          **given: the knobs.
+          **given: the knobs; without any the defaults.
         """
         ids, continuing_B = self._prompts("prompt", prompt), prompt != ""
         return self._answers("prompt", ids, continuing_B, given, fit)
@@ -197,46 +205,16 @@ class TextGenerator(tf.Module):
         return {"logits": logits_BV, **_named(state)}
 
     def _answers(self, name, ids, continuing_B, given, fit=False):
-        """Continues tokens by the loop; `name` is the input that messages name."""
-        rows, lengths_B = ids.nrows(tf.int32), lengths_of(ids)
-        knobs = checks.checked(given, rows, self._vocab_size, self._most)
-        stop_BS = checks.stops(given["stop"], rows)
-        limit_B = knobs.max_new_tokens
+        """Continues tokens; `name` is the input that messages name."""
+        request = self._answering.request(given, ids.nrows(tf.int32))
+        lengths_B, limit_B = lengths_of(ids), request.knobs.max_new_tokens
         if fit:
             limit_B = tf.clip_by_value(self.limit - lengths_B, 1, limit_B)
         ids, limit_B = self._within(
             name, lengths_B + limit_B, "tokens with max_new_tokens", (ids, limit_B)
         )
-        knobs = knobs._replace(max_new_tokens=limit_B)
-        inputs = [ids, continuing_B, stop_BS, *knobs]
-        out = self._batching(self._parts.decode, inputs, limit_B)
-        N = tf.reduce_max(limit_B)  # another row of a merged batch may have more
-        for key in ("tokens", "token_logprobs"):
-            out[key] = out[key][:, :N]
-        return out
-
-    def _decode(self, ids, continuing_B, stop_BS, *knobs):
-        """The outputs of `generate` for checked inputs."""
-        stops = Stops(stop_BS, self.graph_tokenizer.token_bytes)
-        out = loop.decode(
-            self._parts.model,
-            ids.to_tensor(),
-            lengths_of(ids),
-            Knobs(*knobs),
-            self._end_ids,
-            self._vocab_size,
-            stop=stops,
-        )
-        tokens = token_rows.ragged(out.tokens, out.num_tokens)
-        text_B = self.graph_tokenizer.decode(tokens, continuing_B)
-        return {
-            "text": stops.cut(text_B, out.tokens, out.num_tokens),
-            "num_tokens": out.num_tokens,
-            "finish_reason": tf.where(out.stopped, "stop", "length"),
-            "logprob": tf.reduce_sum(out.logprobs, -1),
-            "tokens": out.tokens,
-            "token_logprobs": out.logprobs,
-        }
+        knobs = request.knobs._replace(max_new_tokens=limit_B)
+        return self._answering(ids, continuing_B, request._replace(knobs=knobs))
 
     def _score(self, ids, left_B):
         """The outputs of `score` for prompts of `left_B` tokens and completions."""
