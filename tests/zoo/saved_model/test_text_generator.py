@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from zoo.decode import generate
 from zoo.directory import GenerationConfig
-from zoo.generation_config import KNOBS, row_seed
+from zoo.generation_config import KNOBS
+from zoo.row_seeds import row_seed
 from zoo.saved_model.checker import growth
 from zoo.saved_model.checker.c_api import Error
 

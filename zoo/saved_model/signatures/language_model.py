@@ -11,6 +11,7 @@ import functools
 import tensorflow as tf
 
 from zoo.decode import loop
+from zoo.decode.rules import Rules
 from zoo.decode.sampling import Knobs
 from zoo.decode.stop_strings import Stops
 from zoo.saved_model import chat_template, scoring, token_rows
@@ -226,6 +227,7 @@ class TextGenerator(tf.Module):
             self._end_ids,
             self._vocab_size,
             stop=stops,
+            rules=Rules.of(self.generation, self._end_ids),
         )
         tokens = token_rows.ragged(out.tokens, out.num_tokens)
         text_B = self.graph_tokenizer.decode(tokens, continuing_B)
