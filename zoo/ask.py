@@ -12,7 +12,8 @@ from typing import Any
 from absl import flags
 
 from zoo import command
-from zoo.generation_config import SEARCH, row_seed
+from zoo.generation_config import SEARCH
+from zoo.row_seeds import row_seed
 from zoo.saved_model.checker import c_api
 
 _TASKS = ("classify", "regress", "tag", "fill_mask", "embed")

@@ -6,6 +6,7 @@ Those of beam search stand in `SEARCH`, and have the tensors [B] of all numbers.
 """
 
 import dataclasses
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -16,16 +17,14 @@ _TRANSFORMERS_TOP_K = 50  # of a file with `do_sample` and without `top_k`
 MOST_BEAMS = 64  # the memory of a search grows with its beams
 # the values of `early_stopping` in a generation_config.json, by their number here
 _EARLY_STOPPING = (False, True, "never")
-# field here -> name in a generation_config.json
-_TRANSFORMERS_NAMES = {
-    "beams": "num_beams",
-    "length_penalty": "length_penalty",
-    "early_stopping": "early_stopping",
-    "num_return_sequences": "num_return_sequences",
-    "no_repeat_ngram": "no_repeat_ngram_size",
-    "forced_bos_token_id": "forced_bos_token_id",
-    "forced_eos_token_id": "forced_eos_token_id",
-    "bad_words_ids": "bad_words_ids",
+# field here -> name in a generation_config.json, of what is left out at its default
+_TRANSFORMERS_NAMES = {"beams": "num_beams", "no_repeat_ngram": "no_repeat_ngram_size"}
+_TRANSFORMERS_NAMES |= {
+    name: name
+    for name in """
+    length_penalty early_stopping num_return_sequences min_length min_new_tokens
+    forced_bos_token_id forced_eos_token_id bad_words_ids
+    """.split()
 }
 
 
@@ -81,16 +80,15 @@ class Knob(NamedTuple):
         return f"{self.help} Allowed: {self.range}." if self.range else self.help
 
 
-def _knob(default: Any, dtype: str, range: Range | None, help: str) -> Any:
-    """A field of `GenerationConfig` that is a knob."""
+def _field(kind: str, default: Any, dtype: str, range: Range | None, help: str) -> Any:
+    """A field of `GenerationConfig` in a table of a kind."""
     metadata = {"dtype": dtype, "range": range, "help": help}
-    return dataclasses.field(default=default, metadata={"knob": metadata})
+    return dataclasses.field(default=default, metadata={kind: metadata})
 
 
-def _search(default: Any, dtype: str, range: Range, help: str) -> Any:
-    """A field of `GenerationConfig` that is a knob of beam search."""
-    metadata = {"dtype": dtype, "range": range, "help": help}
-    return dataclasses.field(default=default, metadata={"search": metadata})
+_knob = functools.partial(_field, "knob")
+_search = functools.partial(_field, "search")
+_length = functools.partial(_field, "length")
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -165,6 +163,12 @@ class GenerationConfig:
     no_repeat_ngram: int = _search(
         0, "int32", Range(0, INT32), "No n-gram of this size twice; 0 is off."
     )
+    min_length: int = _length(
+        0, "int32", Range(0, INT32), "Tokens of prompt and answer before an end token."
+    )
+    min_new_tokens: int = _length(
+        0, "int32", Range(0, INT32), "Tokens of an answer before an end token."
+    )
     forced_bos_token_id: int = -1
     forced_eos_token_id: tuple[int, ...] = ()
     bad_words_ids: tuple[tuple[int, ...], ...] = ()
@@ -179,7 +183,7 @@ class GenerationConfig:
                 f"bad_words_ids: {self.bad_words_ids}, sequences of at least one id "
                 "from 0 on allowed."
             )
-        for knob in NUMBERS + SEARCH:
+        for knob in NUMBERS + SEARCH + _LENGTHS:
             value = getattr(self, knob.name)
             if not knob.range.holds(value):
                 raise ValueError(f"{knob.name}: {value}, {knob.range} allowed.")
@@ -233,16 +237,25 @@ class GenerationConfig:
         return {"do_sample": not greedy, "eos_token_id": end_id, **value}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any], where: str) -> "GenerationConfig":
+    def from_json(
+        cls, value: dict[str, Any], where: str, first: int = 0
+    ) -> "GenerationConfig":
         """Reads the knobs of a generation_config.json; other fields are ignored.
+
+        Args:
+          value: the content of the file.
+          where: the start of error messages.
+          first: the tokens before every answer: 1 of a model that reads a source. Then
+            `max_length` gives max_new_tokens, if the file has none. 0: they differ, and
+            `max_length` is ignored.
 
         As in transformers, `do_sample` is false by default, and samples from the 50
         likeliest tokens if the file has no `top_k`. A `top_k` of null is off.
         A file that samples and has several beams gives one beam: nothing here samples
-        beams.
+        beams. `min_new_tokens` replaces `min_length`.
 
         Raises:
-          ValueError: a field has a wrong type or value; `where` is in the message.
+          ValueError: a field has a wrong type or value.
         """
         names = {f.name: f.name for f in dataclasses.fields(cls)} | _TRANSFORMERS_NAMES
         fields = {k: value[v] for k, v in names.items() if value.get(v) is not None}
@@ -252,6 +265,15 @@ class GenerationConfig:
                 f'{where}: early_stopping: {early!r}, false, true or "never" allowed.'
             )
         fields["early_stopping"] = _EARLY_STOPPING.index(early)
+        longest = value.get("max_length")
+        if first and longest is not None and "max_new_tokens" not in fields:
+            if type(longest) is not int or longest <= first:
+                raise ValueError(
+                    f"{where}: max_length: {longest!r}, integers above {first} allowed."
+                )
+            fields["max_new_tokens"] = longest - first
+        if "min_new_tokens" in fields:
+            fields.pop("min_length", None)
         forced = fields.get("forced_eos_token_id")
         if isinstance(forced, int):
             fields["forced_eos_token_id"] = [forced]
@@ -270,31 +292,6 @@ class GenerationConfig:
             raise ValueError(f"{where}: {error}") from None
 
 
-def row_seed(seed: int, row: int) -> int:
-    """The seed of a row of a batch for which one seed is given.
-
-    Row 0 has the seed itself, and other rows a hash of the seed and the row: SplitMix64
-    (Steele et al. 2014). With seed + row, batches of near seeds would share answers.
-
-    Returns:
-      An integer of 64 bits, with a sign.
-    """
-    if row == 0:
-        return seed
-    mask = 2**64 - 1
-    x = (_mixed(seed & mask) + row * 0x9E3779B97F4A7C15) & mask
-    x = _mixed(x)
-    return x - 2**64 if x > INT64 else x
-
-
-def _mixed(x: int) -> int:
-    """SplitMix64's permutation of the integers of 64 bits."""
-    mask = 2**64 - 1
-    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & mask
-    x = (x ^ x >> 27) * 0x94D049BB133111EB & mask
-    return x ^ x >> 31
-
-
 def _table(kind: str) -> tuple[Knob, ...]:
     """The knobs of a kind, in the order of the fields."""
     return tuple(
@@ -307,12 +304,14 @@ def _table(kind: str) -> tuple[Knob, ...]:
 KNOBS = _table("knob")
 NUMBERS = tuple(knob for knob in KNOBS if knob.range)
 SEARCH = _table("search")
+_LENGTHS = _table("length")  # rules of a directory, and not of a request
 
 
 def _document():
     """Lists the knobs in the docstring, where `help` shows them."""
     text = GenerationConfig.__doc__ or ""  # python -OO drops it
-    about = "".join(f"      {knob.name}: {knob.about()}\n" for knob in KNOBS + SEARCH)
+    table = KNOBS + SEARCH + _LENGTHS
+    about = "".join(f"      {knob.name}: {knob.about()}\n" for knob in table)
     GenerationConfig.__doc__ = f"{text.rstrip()}\n{about}"
 
 

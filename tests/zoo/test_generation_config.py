@@ -7,7 +7,8 @@ import re
 import pytest
 
 from zoo.decode.sampling import Knobs
-from zoo.generation_config import KNOBS, NUMBERS, GenerationConfig, row_seed
+from zoo.generation_config import KNOBS, NUMBERS, GenerationConfig
+from zoo.row_seeds import row_seed
 
 ROOT = pathlib.Path(__file__).parents[2]
 

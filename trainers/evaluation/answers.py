@@ -24,8 +24,9 @@ from zoo.decode import generate
 from zoo.decode.generate import Generated
 from zoo.directory import Loaded
 from zoo.fields import suggest
-from zoo.generation_config import GenerationConfig, row_seed
+from zoo.generation_config import GenerationConfig
 from zoo.metrics import generation, question_answering
+from zoo.row_seeds import row_seed
 
 NAMES = (
     "exact_match",

@@ -15,7 +15,8 @@ from zoo.decode.rules import Rules
 from zoo.decode.sampling import Knobs
 from zoo.decode.search import Search
 from zoo.decode.stop_strings import Stops
-from zoo.generation_config import GenerationConfig, row_seed
+from zoo.generation_config import GenerationConfig
+from zoo.row_seeds import row_seed
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 from zoo.text.tokenizer import Tokenizer
 

@@ -1,8 +1,8 @@
 """What an answer must contain and must not contain: n-grams, bad words, forced tokens.
 
 The rules and their order are those of the logits processors of Hugging Face
-transformers: the repetition penalty, n-grams, bad words, the forced first token and the
-forced last one.
+transformers: the repetition penalty, n-grams, bad words, the least length, the forced
+first token and the forced last one.
 
 Sources: Keskar et al. 2019 (repetition penalty, arXiv:1909.05858); Paulus et al. 2017
 (no n-gram twice, arXiv:1705.04304).
@@ -100,12 +100,18 @@ class Rules(NamedTuple):
       forced_eos_token_id: the tokens of which one is the last that max_new_tokens
         allows; may be empty.
       bad_words_ids: sequences of tokens that no answer completes.
+      end_ids: the tokens that end an answer.
+      min_length: the tokens of a row's history before one of `end_ids` is allowed.
+      min_new_tokens: the tokens of an answer before that.
     """
 
     no_repeat_ngram: Any = None
     forced_bos_token_id: int = -1
     forced_eos_token_id: tuple[int, ...] = ()
     bad_words_ids: tuple[tuple[int, ...], ...] = ()
+    end_ids: tuple[int, ...] = ()
+    min_length: int = 0
+    min_new_tokens: int = 0
 
     @classmethod
     def of(cls, generation: GenerationConfig, end_ids, no_repeat_ngram=None) -> "Rules":
@@ -116,6 +122,9 @@ class Rules(NamedTuple):
             generation.forced_bos_token_id,
             generation.forced_eos_token_id,
             tuple(w for w in words if w not in {(i,) for i in end_ids}),
+            tuple(end_ids),
+            generation.min_length,
+            generation.min_new_tokens,
         )
 
     def repeated(self, times) -> "Rules":
@@ -150,6 +159,11 @@ class Rules(NamedTuple):
             ends_R1 = self._begun(word[:-1], history)
             one_V = tf.one_hot(word[-1], V, True, False)
             scores_RV = _without(scores_RV, one_V[None] & ends_R1)
+        if self.end_ids and (self.min_length or self.min_new_tokens):
+            early_R = history.total() < self.min_length
+            early_R |= history.count < self.min_new_tokens
+            ends_V = _some(self.end_ids, V)
+            scores_RV = _without(scores_RV, ends_V[None] & early_R[:, None])
         if self.forced_bos_token_id >= 0:
             first_R = history.total() == 1
             only_V = _only("forced_bos_token_id", (self.forced_bos_token_id,), V)
@@ -205,5 +219,9 @@ def _only(name, tokens, V):
     for token in tokens:
         if not 0 <= token < V:
             raise ValueError(f"{name}: {token}, 0 to {V - 1} allowed.")
-    some_V = tf.reduce_any(tf.one_hot(tokens, V, True, False), 0)
-    return tf.where(some_V, 0.0, float("-inf"))
+    return tf.where(_some(tokens, V), 0.0, float("-inf"))
+
+
+def _some(tokens, V):
+    """Which tokens are among some, bool [V]; those from V on are left out."""
+    return tf.reduce_any(tf.one_hot(tokens, V, True, False), 0)

@@ -219,6 +219,10 @@ def _tokenizer(source, revision) -> tuple[Tokenizer | None, int | None]:
     if kind == "adapter":
         found, rows = _tokenizer(*adapters.base_of(path))
         return folder.read_tokenizer(path) or found, rows
+    if kind == "gguf":
+        from zoo.directory.gguf import reader as gguf
+
+        return gguf.read_tokenizer(path), None
     if kind == "keras":
         if path.suffix == ".keras":
             return None, None

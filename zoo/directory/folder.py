@@ -46,8 +46,9 @@ def read(folder: pathlib.Path) -> Pretrained:
         raise
     shapes = getattr(tensors, "shapes", {})
     settings = _optional(folder, GENERATION)
-    defaults, where = settings, folder / GENERATION
+    defaults, where, first = settings, folder / GENERATION, 0
     if config.get("model_type") in list(hf.SEQ2SEQ):
+        first = 1  # an answer follows the start token
         if not os.path.lexists(where):  # older files have the defaults here
             defaults, where = config, path
         start = settings.get("decoder_start_token_id")
@@ -61,7 +62,7 @@ def read(folder: pathlib.Path) -> Pretrained:
             stacklevel=3,
         )
     checksums.warn(folder, (GENERATION, *sides.FILES))
-    generation = GenerationConfig.from_json(defaults, str(where))
+    generation = GenerationConfig.from_json(defaults, str(where), first)
     tokenizers = _tokenizers_reader(folder, config, settings)
     return Pretrained(
         str(folder),

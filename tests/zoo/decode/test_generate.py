@@ -10,7 +10,7 @@ from zoo import models
 from zoo.decode import generate, loop, sampling
 from zoo.decode.sampling import Knobs
 from zoo.directory import GenerationConfig
-from zoo.generation_config import row_seed
+from zoo.row_seeds import row_seed
 
 V, END = 7, 6
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from zoo import registry
 from zoo.decode import generate
 from zoo.directory import GenerationConfig, Loaded
-from zoo.generation_config import row_seed
+from zoo.row_seeds import row_seed
 from zoo.saved_model.checker import c_api
 from zoo.saved_model.signatures.language_model import TextGenerator
 from zoo.text import tokenizer as tokenizers

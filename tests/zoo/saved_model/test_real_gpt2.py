@@ -16,7 +16,7 @@ import safetensors.numpy
 import zoo
 from zoo.decode import generate
 from zoo.directory import GenerationConfig
-from zoo.generation_config import row_seed
+from zoo.row_seeds import row_seed
 from zoo.saved_model.checker import c_api
 
 PROMPT = "Once upon a time"

@@ -11,9 +11,12 @@ import tensorflow as tf
 
 from zoo.decode import generate
 from zoo.directory import GenerationConfig
-from zoo.generation_config import KNOBS, row_seed
+from zoo.generation_config import KNOBS
+from zoo.row_seeds import row_seed
+from zoo.saved_model import request_checks
 from zoo.saved_model.checker import growth
 from zoo.saved_model.checker.c_api import Error
+from zoo.saved_model.signatures.language_model import TextGenerator
 
 PROMPTS = ["", "abc", "dcab bed ab", "é cab\n\0 gh"]
 LONG = pytest.mark.long
@@ -108,6 +111,25 @@ def test_answers_are_those_of_zoo_generate(served, family, case):
         assert answer.text in (text, text + "\ufffd")
     reasons = {answer.finish_reason for answer in wanted}
     assert reasons >= {"stop"} if case == "stops" else "length" in reasons
+
+
+@pytest.mark.long
+def test_an_export_keeps_the_rules_of_its_directory(plain):
+    model, tokenizer, _ = plain.loaded
+    free = GenerationConfig(max_new_tokens=8)
+    first = [a.tokens[0] for a in generate(model, tokenizer, PROMPTS, free)]
+    rules = GenerationConfig(
+        max_new_tokens=8,
+        min_new_tokens=8,
+        bad_words_ids=tuple((token,) for token in {*first} - {tokenizer.end_id}),
+        forced_eos_token_id=(tokenizer.end_id,),
+    )
+    wanted = [a.tokens for a in generate(model, tokenizer, PROMPTS, rules)]
+    module = TextGenerator(model, tokenizer, rules)
+    got = module.generate(tf.constant(PROMPTS), **request_checks.defaults(rules))
+    assert got["tokens"].numpy().tolist() == wanted
+    assert {tokens[-1] for tokens in wanted} == {tokenizer.end_id}
+    assert not {*first} & {token for tokens in wanted for token in tokens[:-1]}
 
 
 def test_answers_are_those_of_the_command(plain, commands):

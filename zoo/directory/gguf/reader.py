@@ -14,6 +14,7 @@ from zoo.directory.gguf.fields import Fields
 from zoo.directory.pretrained import Pretrained, Tensors
 from zoo.fields import suggest
 from zoo.generation_config import GenerationConfig
+from zoo.text.tokenizer import Tokenizer
 
 # Fields that change what a model computes, and that no Config has. Each may only have
 # the value with which it changes nothing.
@@ -82,6 +83,16 @@ def read(path) -> Pretrained:
     tokenizer = functools.partial(gguf_tokenizer.read, file.fields, file.where)
     tensors = Tensors(shapes, tensor, file.release)
     return Pretrained(file.where, config, tensors, tokenizer, GenerationConfig())
+
+
+def read_tokenizer(path) -> Tokenizer:
+    """Reads the tokenizer of a file, whose architecture may be any.
+
+    Raises:
+      ValueError: the file is broken, or has no tokenizer or one that is unknown.
+    """
+    file = gguf_file.read(path)
+    return gguf_tokenizer.read(file.fields, file.where)
 
 
 def _hf_name(name, known, where) -> str | None:

@@ -1,8 +1,9 @@
 """Builds the tokenizer of a GGUF file with the `tokenizers` library.
 
 A file has the tokens, their types, the ids of some, the chat template, and either
-merges (byte-level BPE) or scores (SentencePiece's BPE). For the rule that splits a text
-into words, a file only has a name; see `byte_level_presets`.
+merges (byte-level BPE) or scores (SentencePiece's BPE, and its Unigram for T5). For the
+rule that splits a text into words, a file of byte-level BPE only has a name; see
+`byte_level_presets`.
 """
 
 from typing import Any
@@ -12,7 +13,13 @@ import tokenizers
 from tokenizers import normalizers
 
 from zoo.fields import suggest
-from zoo.text.importers import byte_level_presets, sentencepiece
+from zoo.text.importers import (
+    byte_level_presets,
+    named_pieces,
+    sentencepiece,
+    unigram,
+)
+from zoo.text.in_graph.unigram import charsmap
 from zoo.text.tokenizer import Tokenizer
 
 _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 2, 3, 4, 5, 6
@@ -56,6 +63,7 @@ def read(fields: dict[str, Any], where: str) -> Tokenizer:
                 added = tokenizers.AddedToken(token, normalized=False, special=control)
                 engine.add_tokens([added])
         sentencepiece.add_start_and_end(engine, settings, start=False)
+        named_pieces.keep_out(engine)
         return Tokenizer(engine.to_str(pretty=True), settings)
     except ValueError:
         raise
@@ -154,18 +162,13 @@ def _usual_words(fields) -> str | None:
 
 def _sentencepiece(fields, tokens, kinds, settings, where):
     """Builds SentencePiece's BPE from scores."""
-    scores = _get(fields, "scores", np.ndarray, where)
-    if scores.shape != (len(scores),) or len(scores) < len(tokens):
-        raise ValueError(
-            f"{where}: tokenizer.ggml.scores has {len(scores)} numbers for "
-            f"{len(tokens)} tokens."
-        )
+    scores = _scores(fields, tokens, where)
     if "tokenizer.ggml.add_bos_token" not in fields:
         settings["add_bos_token"] = True  # llama.cpp's default
     unknown = [t for t, kind in zip(tokens, kinds, strict=True) if kind == _UNKNOWN]
     engine = sentencepiece.pipeline(
         tokens,
-        scores[: len(tokens)].tolist(),
+        scores,
         unknown[0] if unknown else None,
         byte_fallback=_BYTE in kinds,
         prefix_space=_get(fields, "add_space_prefix", bool, where, True),
@@ -177,4 +180,48 @@ def _sentencepiece(fields, tokens, kinds, settings, where):
     return engine
 
 
-_MODELS = {"gpt2": _byte_level, "llama": _sentencepiece}
+def _unigram(fields, tokens, kinds, settings, where):
+    """Builds SentencePiece's Unigram of T5 from scores.
+
+    A file has no names of T5's <extra_id_0> and so on, only unused tokens.
+    """
+    for name in ("add_space_prefix", "remove_extra_whitespaces"):
+        if not _get(fields, name, bool, where, True):
+            raise ValueError(
+                f"{where}: tokenizer.ggml.{name} False; True allowed with the model t5."
+            )
+    if _UNKNOWN not in kinds:
+        raise ValueError(
+            f"{where}: tokenizer.ggml.token_type has no unknown token ({_UNKNOWN})."
+        )
+    none = np.zeros(0, np.uint8)
+    content = _get(fields, "precompiled_charsmap", np.ndarray, where, none).tobytes()
+    try:
+        if content:
+            charsmap.read(content)
+    except ValueError as error:
+        raise ValueError(f"{where}: tokenizer.ggml.{error}.") from None
+    # llama.cpp's defaults
+    settings["eos_token"] = settings["eos_token"] or dict(enumerate(tokens)).get(1)
+    if "tokenizer.ggml.add_eos_token" not in fields:
+        settings["add_eos_token"] = True
+    return unigram.pipeline(
+        list(zip(tokens, _scores(fields, tokens, where), strict=True)),
+        kinds.index(_UNKNOWN),
+        content,
+        byte_fallback=_BYTE in kinds,
+    )
+
+
+def _scores(fields, tokens, where) -> list[float]:
+    """Returns the score of each token."""
+    scores = _get(fields, "scores", np.ndarray, where)
+    if scores.shape != (len(scores),) or len(scores) < len(tokens):
+        raise ValueError(
+            f"{where}: tokenizer.ggml.scores has {len(scores)} numbers for "
+            f"{len(tokens)} tokens."
+        )
+    return scores[: len(tokens)].tolist()
+
+
+_MODELS = {"gpt2": _byte_level, "llama": _sentencepiece, "t5": _unigram}

@@ -24,7 +24,9 @@ from zoo.text.tokenizer import END, Tokenizer
 
 H5 = "tf_model.h5"
 HPARAMS = "hparams.json"
+# The first level of a PyTorch name. That of an encoder-decoder has no fixed one.
 _ROOTS = {"gpt2": "transformer", "bert": "bert", "roberta": "roberta"}
+_ROOTS |= dict.fromkeys(["t5", "mt5", "bart", "marian"])
 _ENDS = {"kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias"}
 _MODEL = re.compile(r"tf_\w+_for_")  # the scope of a model with a head
 _VOCABULARY, _MERGES = "encoder.json", "vocab.bpe"
@@ -59,14 +61,13 @@ def h5(folder: pathlib.Path, family) -> Tensors:
       ValueError: the file is broken, has another family, or has a tensor twice.
     """
     path = files.inside(folder, H5)
-    root = _ROOTS.get(family) if isinstance(family, str) else None
-    if root is None:
+    if not isinstance(family, str) or family not in _ROOTS:
         raise ValueError(
             f"{path}: model_type {family!r}; allowed with {H5}: {', '.join(_ROOTS)}."
         )
     arrays = {}
     for name, array in h5_file.arrays(path, str(path)).items():
-        hf_name, transposed = _hf_name(name, root)
+        hf_name, transposed = _hf_name(name, _ROOTS[family])
         shape = array.shape
         if family == "gpt2" and len(shape) == 2 and hf_name.endswith(".bias"):
             shape = shape[1:] if shape[0] == 1 else shape  # a bias of Conv1D
@@ -86,16 +87,32 @@ def _hf_name(path, root) -> tuple[str, bool]:
     """Returns the name in a PyTorch file, and whether it has the matrix transposed."""
     # "mlm___cls" is the name of a layer and the name of its attribute.
     parts = re.sub(r":\d+$", "", path).replace("_._", "/").split("/")
-    heads = [i for i, part in enumerate(parts) if "___" in part]
-    models = [i + 1 for i, part in enumerate(parts) if _MODEL.match(part)]
-    starts = heads[-1:] or models[-1:]
-    if root in parts:
-        starts = [len(parts) - 1 - parts[::-1].index(root)]
-    parts = parts[starts[0] :] if starts else parts
+    parts = _seq2seq(parts) if root is None else parts[_start(parts, root) :]
     parts[0] = parts[0].rpartition("___")[2]
     transposed = parts[-1] == "kernel"
     parts[-1] = _ENDS.get(parts[-1], parts[-1])
     return ".".join(parts), transposed
+
+
+def _start(parts, root) -> int:
+    """Returns the level of a path at which the name in a PyTorch file begins."""
+    if root in parts:
+        return len(parts) - 1 - parts[::-1].index(root)
+    heads = [i for i, part in enumerate(parts) if "___" in part]
+    models = [i + 1 for i, part in enumerate(parts) if _MODEL.match(part)]
+    return (heads[-1:] or models[-1:] or [0])[0]
+
+
+def _seq2seq(parts) -> list[str]:
+    """Returns the levels of a PyTorch name of an encoder-decoder.
+
+    A path begins with the group of a layer and the scope of the model.
+    """
+    group, *parts = parts
+    parts = parts[1:] or parts
+    if parts[0] == "shared" and group in ("encoder", "decoder"):
+        return [group, "embed_tokens", *parts[1:]]  # T5's stacks repeat the table
+    return parts
 
 
 # ------------------------------------------------------------------ GPT-2's files

@@ -6,6 +6,7 @@ The pipelines are those that transformers 5 makes of the same files. Kudo 2018
 
 import os
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import tokenizers
@@ -59,7 +60,6 @@ def read(path: str, family: str, settings: dict[str, Any]) -> tokenizers.Tokeniz
     for name in names:
         if name not in ids:
             raise ValueError(f"{path}: a file of {family} without the piece {name!r}.")
-    engine = _engine(pieces, ids["<unk>"])
     steps = []
     if family == "AlbertTokenizer":
         steps += [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
@@ -67,14 +67,8 @@ def read(path: str, family: str, settings: dict[str, Any]) -> tokenizers.Tokeniz
             steps += [normalizers.NFKD(), normalizers.StripAccents()]
         if settings.get("do_lower_case", True):
             steps.append(normalizers.Lowercase())
-    if proto.normalizer_spec.precompiled_charsmap:
-        charsmap = proto.normalizer_spec.precompiled_charsmap
-        steps.append(normalizers.Precompiled(charsmap))
-    if steps:
-        engine.normalizer = steps[0] if len(steps) == 1 else normalizers.Sequence(steps)
-    engine.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
-    )
+    charsmap = proto.normalizer_spec.precompiled_charsmap
+    engine = pipeline(pieces, ids["<unk>"], charsmap, steps)
     kinds = {piece.piece: piece.type for piece in proto.pieces}
     more = [n for n in ids if kinds.get(n) == _CONTROL and n not in names]
     _add(engine, [*names, *extra, *(n for n in more if n not in _MASKS.values())])
@@ -88,6 +82,32 @@ def read(path: str, family: str, settings: dict[str, Any]) -> tokenizers.Tokeniz
         )
     _frame(engine, around)
     named_pieces.keep_out(engine)
+    return engine
+
+
+def pipeline(
+    pieces: list[tuple[str, float]],
+    unknown: int,
+    charsmap: bytes,
+    before: Sequence[normalizers.Normalizer] = (),
+    byte_fallback: bool = False,
+) -> tokenizers.Tokenizer:
+    """Builds a tokenizer without special tokens, that drops extra spaces.
+
+    Args:
+      pieces: all pieces and their scores, by id.
+      unknown: the id of unknown characters.
+      charsmap: SentencePiece's precompiled_charsmap; empty for none.
+      before: normalizers in front of the charsmap.
+      byte_fallback: whether an unknown character becomes the pieces of its bytes.
+    """
+    engine = _engine(pieces, unknown, byte_fallback)
+    steps = [*before, *([normalizers.Precompiled(charsmap)] if charsmap else [])]
+    if steps:
+        engine.normalizer = steps[0] if len(steps) == 1 else normalizers.Sequence(steps)
+    engine.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
+    )
     return engine
 
 
@@ -201,9 +221,9 @@ def _parse(path):
     return proto
 
 
-def _engine(pieces, unknown):
+def _engine(pieces, unknown, byte_fallback=False):
     """A tokenizer with the decoder of all families."""
-    engine = tokenizers.Tokenizer(models.Unigram(pieces, unknown, False))
+    engine = tokenizers.Tokenizer(models.Unigram(pieces, unknown, byte_fallback))
     engine.decoder = decoders.Metaspace()
     return engine
 

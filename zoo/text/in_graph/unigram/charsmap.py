@@ -67,10 +67,10 @@ def _keys(units):
     bytes_ = np.arange(1, 256)
     nodes = [(b"", int(offset[0]))]
     for key, base in nodes:
+        if base | 255 >= len(values):  # where `tokenizers` would read out of bounds
+            raise ValueError("its array leads outside itself")
         places = base ^ bytes_
-        inside = places < len(values)
-        places, labels = places[inside], bytes_[inside]
-        for place in places[label[places] == labels].tolist():
+        for place in places[label[places] == bytes_].tolist():
             child = place ^ int(offset[place])
             below = key + bytes([int(label[place])])
             if values[place] >> 8 & 1:
@@ -83,5 +83,7 @@ def _keys(units):
 
 def _text(texts, at):
     """The replacement at a place."""
+    if at >= len(texts):
+        raise ValueError("a replacement is outside")
     end = texts.find(b"\0", at)
     return texts[at : end if end >= 0 else None]
