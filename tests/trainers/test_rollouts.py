@@ -138,12 +138,16 @@ def ending(folder):
     return model, rows
 
 
+def whole_run(start, prompts):
+    options = {"kl_target": 0.1, "temperature": 0.7, "top_k": 50}
+    return run_of(start, prompts, objective=options, eval_every=4, best="+reward")
+
+
 @pytest.fixture(scope="module")
 def whole(start, prompts, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "w"
     objectives.BY_NAME["reinforce"] = Reinforce
-    options = {"kl_target": 0.1, "temperature": 0.7, "top_k": 50}
-    run = run_of(start, prompts, objective=options, eval_every=4, best="+reward")
+    run = whole_run(start, prompts)
     loop.train(run, folder)
     return run, folder
 
@@ -157,10 +161,12 @@ def test_the_first_ratio_is_exactly_1(whole):
     assert rows[0]["rollout/kl"] == 0 and rows[4]["rollout/kl"] != 0
 
 
-def test_a_signal_waits_for_the_boundary_and_changes_no_bit(
-    whole, tmp_path, monkeypatch
+def test_neither_a_signal_nor_kills_change_a_bit(
+    whole, start, prompts, tmp_path, monkeypatch, commands
 ):
+    """A signal waits for the end of a rollout. A kill loses what follows a save."""
     run, folder = whole
+    workdir = tmp_path / "w"
     original, asked = feeds.rollouts.Rollouts.metrics, []
 
     def interrupted(self):
@@ -171,10 +177,17 @@ def test_a_signal_waits_for_the_boundary_and_changes_no_bit(
 
     with monkeypatch.context() as patch:
         patch.setattr(feeds.rollouts.Rollouts, "metrics", interrupted)
-        result = loop.train(run, tmp_path / "w")
+        result = loop.train(run, workdir)
     assert (result.step, result.interrupted) == (4, signal.SIGTERM)
-    loop.train(run, tmp_path / "w")
-    assert ending(tmp_path / "w") == ending(folder)
+    for where, last in (("rollout", 4), ("save", 8)):
+        program = "tests/trainers/rollout_killed.py"
+        done = commands(program, start, prompts, workdir, where)
+        assert done.code == -signal.SIGKILL, done.out
+        assert lines(workdir)[-1]["step"] == last
+        saved = [path.name for path in (workdir / "checkpoints").iterdir()]
+        assert "00000004" in saved and "00000008" not in saved
+    loop.train(run, workdir)
+    assert ending(workdir) == ending(folder)
 
 
 def test_what_is_logged(whole):
