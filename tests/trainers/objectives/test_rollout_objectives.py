@@ -417,6 +417,7 @@ def test_top_p_of_everything_is_no_filter():
         (GRPO, {"aggregation": "mean"}, "objective.aggregation: 'mean'"),
         (GRPO, {"scale": "std"}, "objective.scale: 'std'"),
         (GRPO, {"delta": 1.1}, "objective.delta: 1.1, 0 or above"),
+        (GRPO, {"max_rounds": 0}, "objective.max_rounds: 0"),
         (PPO, {"gamma": 1.5}, "objective.gamma: 1.5"),
         (PPO, {"clip": 1.0}, "objective.clip: 1.0"),
         (PPO, {"kl_target": 1.0, "kl_coefficient": 0.0}, "kl_coefficient: 0, but"),
