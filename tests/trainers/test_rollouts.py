@@ -138,7 +138,7 @@ def ending(folder):
 
 
 def whole_run(start, prompts):
-    options = {"kl_target": 0.1, "temperature": 0.7, "top_k": 50}
+    options = {"kl_target": 0.1, "temperature": 0.7, "top_k": 50, "missing_end": -0.25}
     return run_of(start, prompts, objective=options, eval_every=4, best="+reward")
 
 
@@ -193,7 +193,9 @@ def test_what_is_logged(whole):
     rows = lines(whole[1])
     first = rows[0]
     parts = first["rollout/reward/contains"] + 0.5 * first["rollout/reward/length"]
-    assert first["rollout/reward"] == pytest.approx(parts)
+    endless = first["rollout/missing_end"]
+    assert endless > 0
+    assert first["rollout/reward"] == pytest.approx(parts - 0.25 * endless)
     assert 0 < first["rollout/length"] <= 6 and first["rollout/entropy"] > 0
     assert all(rows[step]["rollout/decoding_error"] < 1e-5 for step in (0, 4))
     assert first["rollout/kl_coefficient"] == 0.5
