@@ -54,6 +54,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from exact_gradients import sampled_gradient, sampled_wanted
 from known_optima import as_batch, score
 
 from trainers import optimizers
@@ -344,50 +345,13 @@ def test_adam_has_its_epsilon_where_tensorflow_puts_it():
 # ---- the distribution that was sampled ----
 
 
-def exact(logits, rewards, temperature, top_k):
-    """The gradient of the mean reward under the sampled distribution, float64."""
-    order = np.argsort(-logits)
-    kept = np.zeros(len(logits), bool)
-    kept[order[: top_k or len(logits)]] = True
-    q = np.where(kept, np.exp(logits / temperature), 0)
-    q /= q.sum()
-    return q, q * (rewards - q @ rewards) / temperature
-
-
-class OneToken:
-    """A model whose logits are a variable."""
-
-    config = None
-
-    def __init__(self, logits):
-        self.z = tf.Variable(logits[None], dtype=tf.float32)
-
-    def head(self):
-        return tf.eye(self.z.shape[1]), None
-
-    def logits(self, x_ND):
-        return x_ND
-
-
-def found_gradient(logits, rewards, q, objective):
-    """The same by the loss of all tokens, each with its probability."""
-    model, size = OneToken(logits), len(logits)
-    with tf.GradientTape() as tape:
-        x_ND = tf.repeat(model.z, size, 0)
-        targets = tf.range(size)[:, None]
-        logp, _ = grpo.sampled_logprobs(model, x_ND, targets, objective)
-        ratio = tf.exp(logp - tf.stop_gradient(logp))
-        total = tf.reduce_sum(ratio[:, 0] * tf.constant(q * rewards, tf.float32))
-    return tape.gradient(total, model.z).numpy()[0]
-
-
 @pytest.mark.parametrize("temperature, top_k", [(1.0, 0), (0.6, 0), (1.7, 3)])
 def test_the_gradient_is_that_of_what_was_sampled(temperature, top_k, monkeypatch):
     rng = np.random.default_rng(0)
     logits, rewards = rng.normal(size=8), rng.normal(size=8)
     objective = GRPO(temperature=temperature, top_k=top_k)
-    q, wanted = exact(logits, rewards, temperature, top_k)
-    found = found_gradient(logits, rewards, q, objective)
+    q, wanted = sampled_wanted(logits, rewards, temperature, top_k)
+    found = sampled_gradient(logits, rewards, q, objective)
     np.testing.assert_allclose(found, wanted, atol=1e-6)
     if temperature != 1:  # the mistake: log-probabilities at temperature 1
 
@@ -395,7 +359,7 @@ def test_the_gradient_is_that_of_what_was_sampled(temperature, top_k, monkeypatc
             return grpo.of_features(model, x_ND, targets_BT)
 
         monkeypatch.setattr(grpo, "sampled_logprobs", unsampled)
-        found = found_gradient(logits, rewards, q, objective)
+        found = sampled_gradient(logits, rewards, q, objective)
         assert np.abs(found - wanted).max() > 0.01
 
 
