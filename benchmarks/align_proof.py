@@ -8,15 +8,17 @@ distance of both. The numbers are:
 
     bandit, tree    the mean reward less beta times the divergence; the distance is the
                     total variation. A row "critic" has the value of the prompt.
-    preferences     the loss, with the total variation; the gap between two answers; or
-                    the best answer's score, with the largest difference of all scores
+    preferences     the probability of the strongest answer, with the total variation;
+                    its score, with the largest difference of all scores; the gap
+                    between two answers; or the loss
     gradients       a sum over logits, with the largest difference of all of them
 
 The last column is the largest distance that a right method may have, or behind a > the
-smallest one of a known mistake, which must miss. A mistake has "(mistake)" in its name.
+smallest one of what must miss: a known mistake, with "(mistake)" in its name, or a
+method beside the optimum of the other divergence.
+
 The command fails where a row does not hold. `hinge`, `kto` and `orpo` are not here:
-without a bound on their probabilities they have no optimum in closed form, and are
-compared with TRL in the tests.
+their optimum is not finite, or has no closed form. The tests compare them with TRL.
 """
 
 import pathlib

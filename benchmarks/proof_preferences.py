@@ -9,6 +9,7 @@ import tempfile
 from unittest import mock
 
 import numpy as np
+from scipy.special import softmax
 
 from trainers.losses import bradley_terry, preference
 from trainers.objectives import DPO, Reward
@@ -35,14 +36,14 @@ def preferences(table):
     table.head("preferences")
     even = pairs.counts_of(pairs.STRENGTHS)
     flipped = pairs.counts_of(pairs.STRENGTHS, flips=1)
-    least = pairs.entropy(even)
 
     def population(name, objective, counts, bound, miss=False, **fields):
         result, model = trained(objective, counts, **fields)
-        apart = pairs.distance(pairs.logprobs(model), pairs.gibbs())
-        wanted = least if counts is even else math.nan
-        reached = result.metrics["loss"] if counts is even else math.nan
-        table.row(name, "Gibbs", wanted, reached, apart, bound, miss)
+        best, found = pairs.gibbs(), pairs.logprobs(model)
+        strongest = (float(softmax(x)[-1]) for x in (best, found))
+        apart = pairs.distance(found, best)
+        table.row(name, "Gibbs", *strongest, apart, bound, miss)
+        return result.metrics["loss"]
 
     def scores(name, objective, wanted, scale, miss=False):
         _, model = trained(objective, even)
@@ -60,7 +61,8 @@ def preferences(table):
 
     squares = pairs.least_squares(even, 1 / (2 * pairs.BETA))
     beta, sizes = pairs.BETA, pairs.lengths()
-    population("sigmoid", DPO(beta=beta), even, 1e-3)
+    loss, least = population("sigmoid", DPO(beta=beta), even, 1e-3), pairs.entropy(even)
+    table.row("sigmoid", "least loss", least, loss, abs(loss - least), 1e-5)
     robust = DPO(kind="robust", beta=beta, label_smoothing=0.25)
     population("robust, 1/4 swapped", robust, flipped, 1e-3, steps=400)
     population("sigmoid, swapped (mistake)", DPO(beta=beta), flipped, MISSED, miss=True)
