@@ -5,11 +5,12 @@
 FOLDER has gsm8k_train.jsonl.xz and gsm8k_test.jsonl.xz (`question`, `answer`), and
 gsm8k_solution_preferences.jsonl.xz (`id`, `prompt`, `chosen`, `rejected`). The stages:
 
-    sft         a Transformer of 4 layers, made here, learns the answers as a chat
+    sft         a Transformer of 4 layers, made here, learns short answers as chats, and
+                the calculations of all answers
     dpo         learns the pairs from there; a fifth of the ids is the test set
     reward      so does a reward model
-    ppo, grpo   learn one reward from there: the share of annotations such as
-                <<48/2=24>> that are right, with "#### NUMBER" as the last line
+    ppo, grpo   learn a reward from there: 0.2 for "#### NUMBER" as the last line, and
+                0.8 times the share of annotations such as <<48/2=24>> that are right
     best_of_4   takes the best of 4 answers of sft by that reward
     compare     ppo and grpo against sft, on sampled answers to the same prompts
     serve       exports grpo, checks the export, and asks it a test question
@@ -17,13 +18,14 @@ gsm8k_solution_preferences.jsonl.xz (`id`, `prompt`, `chosen`, `rejected`). The 
 
 A stage whose figures stand in OUTPUT/figures.json is not run again; a run that was
 stopped goes on. The last stage writes OUTPUT/story.md. Prompts of evaluation are the
-first test questions. The preferences are about test questions too, so nothing that
-learns from prompts begins from `dpo` or `reward`.
+first test questions with a short answer (`story_data`). The preferences are about test
+questions too, so nothing that learns from prompts begins from `dpo` or `reward`.
 
-Success is a reward of 1. "right answer" is the share of right numbers behind ####: no
-part of the reward. "trivial" annotations have an operand 0 or 1, no operator, or stand
-in the answer before. Intervals are of 1,000 bootstrap resamples at 95 %, of the
-questions. --quick runs each stage for a few steps, to see that all of them work.
+Success is a reward of 1. "true" is the share of annotations that are right; "right
+answer" that of right numbers behind ####, which is no part of the reward. "trivial"
+annotations have an operand 0 or 1, no operator, or stand in the answer before.
+Intervals are of 1,000 bootstrap resamples at 95 %, of the questions. --quick runs each
+stage for a few steps, to see that all of them work.
 """
 
 import json
@@ -271,12 +273,14 @@ def accuracy(margins_E, ids_E) -> dict[str, float]:
 def greedy(found: list[rewarded.Answered]) -> dict[str, Any]:
     """The figures of one answer to each prompt."""
     parts_NP = np.concatenate([answered.parts_NP for answered in found])
-    reward_N, right_N, trivial_N = parts_NP.T
+    _, true_N, right_N, trivial_N = parts_NP.T
+    reward_N = np.concatenate([answered.reward_N for answered in found])
     samples = [answered.samples[0] for answered in found]
     return {
         "prompts": len(found),
         "success": measured(reward_N >= 1),
         "reward": measured(reward_N),
+        "true": measured(true_N),
         "right": measured(right_N),
         "trivial": measured(trivial_N),
         "annotations": measured([s.answer.count("<<") for s in samples]),

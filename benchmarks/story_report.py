@@ -14,18 +14,19 @@ def page(kept: dict[str, Any]) -> str:
 
 def _greedy(kept) -> list[str]:
     """Greedy answers to the test prompts."""
-    names = ("success", "reward", "right", "trivial", "annotations", "tokens", "ended")
+    names = ("success", "reward", "true", "right", "trivial", "annotations")
+    names += ("tokens", "ended")
     lines = [
         f"Greedy answers to {kept['sft']['prompts']} test questions:",
         "",
-        "| model | success | reward | right answer | trivial annotations "
-        "| annotations | tokens | ended | steps | minutes |",
-        "|" + "---|" * 10,
+        "| model | success | reward | true annotations | right answer "
+        "| trivial annotations | annotations | tokens | ended | steps | minutes |",
+        "|" + "---|" * 11,
     ]
     for name, title in _POLICIES.items():
         found = kept[name]
-        cells = [_interval(found[measure]) for measure in names[:4]]
-        cells += [f"{found[measure]['value']:.2f}" for measure in names[4:]]
+        cells = [_interval(found[measure]) for measure in names[:5]]
+        cells += [f"{found[measure]['value']:.2f}" for measure in names[5:]]
         minutes = f"{found['training_seconds'] / 60:.1f}"
         cells += [str(found["steps"]), minutes]
         lines.append(_row(title, *cells))

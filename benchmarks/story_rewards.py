@@ -1,4 +1,4 @@
-"""The reward of `benchmarks.align_story`: is the arithmetic of a solution right?
+"""The rewards of `benchmarks.align_story`: is the arithmetic of a solution right?
 
 The solutions of GSM8K (Cobbe et al. 2021, arXiv:2110.14168) have annotations of a
 calculator, such as <<48/2=24>>. This module imports no TensorFlow, so that the workers
@@ -25,15 +25,20 @@ _STEPS = {
 
 @rewards.register("annotations")
 def annotations(sample: rewards.Sample) -> float:
-    """The share of right annotations; 0 without any, or without a number at the end.
+    """The share of right annotations, 0 without any. What is no arithmetic is wrong.
 
-    The last line is "#### NUMBER". An annotation that cannot be read is wrong.
+    An answer without an end gets it too: a model that is seldom right needs a reward
+    that also pays part of the way.
     """
-    answer = sample.answer.rstrip()
-    found = _ANNOTATION.findall(answer)
-    if not found or not _END.fullmatch(answer.rpartition("\n")[2]):
-        return 0.0
-    return sum(map(right, found)) / len(found)
+    found = texts(sample.answer)
+    return sum(map(right, found)) / len(found) if found else 0.0
+
+
+@rewards.register("ending")
+def ending(sample: rewards.Sample) -> float:
+    """1 where the last line is "#### NUMBER"."""
+    last = sample.answer.rstrip().rpartition("\n")[2]
+    return float(_END.fullmatch(last) is not None)
 
 
 @rewards.register("trivial")
@@ -43,12 +48,17 @@ def trivial(sample: rewards.Sample) -> float:
     Such ones have no operator, an operand 0 or 1 of a single operation, or stand in the
     answer before.
     """
-    found = _ANNOTATION.findall(sample.answer)
+    found = texts(sample.answer)
     easy = [
         text in found[:number] or not re.search(r"\d\s*[-+*/]", text) or _idle(text)
         for number, text in enumerate(found)
     ]
     return sum(easy) / len(found) if found else 0.0
+
+
+def texts(answer: str) -> list[str]:
+    """The texts of the annotations of an answer, such as 48/2=24."""
+    return _ANNOTATION.findall(answer)
 
 
 def right(text: str) -> bool:

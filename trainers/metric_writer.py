@@ -36,6 +36,7 @@ _ABOUT = {
     "rollout/missing_end": "The share of answers without an end token.",
     "rollout/reward": "The mean reward of sampled answers.",
     "rollout/reward_std": "The standard deviation of the rewards of a rollout.",
+    "rollout/rounds": "How often a rollout sampled to find prompts of unequal rewards.",
     "rows_per_second": "Rows of training, without evaluation and checkpoints.",
     "skipped": "The share of steps that changed nothing: no weight, or not finite.",
     "spearman": "The correlation of the ranks of labels and answers, -1 to 1.",

@@ -32,17 +32,18 @@ def test_an_annotation_is_a_true_equation(text, right):
 
 
 @pytest.mark.parametrize(
-    "answer, reward, trivial",
+    "answer, annotations, ending, trivial",
     [
-        ("<<2+2=4>>4\n<<4*3=13>>13\n#### 13", 0.5, 0.0),
-        ("<<2+2=4>>4\n#### 4", 1.0, 0.0),
-        ("<<2+2=4>>4\n#### four", 0.0, 0.0),
-        ("<<2+2=4>>4\n#### 4\nand more", 0.0, 0.0),
-        ("No annotation.\n#### 4", 0.0, 0.0),
-        ("<<4=4>>\n<<4*1=4>>\n<<2+2=4>>\n<<2+2=4>>\n#### 4", 1.0, 0.75),
+        ("<<2+2=4>>4\n<<4*3=13>>13\n#### 13", 0.5, 1.0, 0.0),
+        ("<<2+2=4>>4\n#### 4", 1.0, 1.0, 0.0),
+        ("<<2+2=4>>4\n#### four", 1.0, 0.0, 0.0),
+        ("<<2+2=4>>4\n#### 4\nand more", 1.0, 0.0, 0.0),
+        ("No annotation.\n#### 4", 0.0, 1.0, 0.0),
+        ("<<4=4>>\n<<4*1=4>>\n<<2+2=4>>\n<<2+2=4>>\n#### 4", 1.0, 1.0, 0.75),
     ],
 )
-def test_the_reward_of_an_answer(answer, reward, trivial):
+def test_the_rewards_of_an_answer(answer, annotations, ending, trivial):
     sample = Sample("", answer, [1], True, {}, 0)
-    assert story_rewards.annotations(sample) == reward
+    assert story_rewards.annotations(sample) == annotations
+    assert story_rewards.ending(sample) == ending
     assert story_rewards.trivial(sample) == trivial

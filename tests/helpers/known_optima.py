@@ -99,6 +99,14 @@ def forward_optimum(reference, problem, beta):
     return dict(zip(reference, beta * p / (level - r), strict=True))
 
 
+def worth(policy, reference, problem, beta, kind="reverse"):
+    """The mean reward less beta times the divergence, which an optimum has the most."""
+    reward = sum(p * problem.rewards[a] for a, p in policy.items())
+    over, under = (policy, reference) if kind == "reverse" else (reference, policy)
+    apart = sum(p * np.log(p / under[a]) for a, p in over.items() if p > 0)
+    return float(reward - beta * apart)
+
+
 def distance(left, right):
     """The total variation of two distributions of answers."""
     return sum(abs(left[a] - right[a]) for a in left) / 2

@@ -9,6 +9,7 @@ _pb: Any = layout_pb2  # its messages are made when it is imported
 _REWARDS = {
     "Reward": ("reward", "reward_std", "reward/.+"),
     "Groups without variance": ("groups_without_variance",),
+    "Rounds of sampling": ("rounds",),
 }
 _DIVERGENCE = {
     "KL to the reference": ("kl", "kl_loss"),

@@ -57,8 +57,11 @@ class GRPO(RolloutOptions):
         adapters), or a model directory.
       mask_truncated: whether answers without an end token teach nothing; their rewards
         stay in the means of their groups. No divergence holds what teaches nothing.
-      dynamic_sampling: whether answers to prompts whose rewards are all equal are left
-        out of the means. They are not replaced by others, and no divergence holds them.
+      dynamic_sampling: whether a rollout asks more prompts in the place of those whose
+        rewards are all equal. Such answers that are left are not in the means, and no
+        divergence holds them.
+      max_rounds: how often a rollout with `dynamic_sampling` samples at most; each
+        round asks as many prompts as the first. 1 only leaves answers out.
     """
 
     name: ClassVar[str] = "grpo"
@@ -76,12 +79,14 @@ class GRPO(RolloutOptions):
     reference: str = "start"
     mask_truncated: bool = False
     dynamic_sampling: bool = False
+    max_rounds: int = 3
 
     def __post_init__(self):
         RolloutOptions.__post_init__(self)
         one_of("objective.aggregation", self.aggregation, AGGREGATIONS)
         check_groups(self.samples, self._scale)
         check_fraction("objective.clip_low", self.clip_low)
+        at_least("objective.max_rounds", self.max_rounds, 1)
         for field in ("clip_high", "delta", "kl_coefficient"):
             at_least(f"objective.{field}", getattr(self, field), 0)
         if self.delta and self.delta <= 1 + self._clip_high:
@@ -96,6 +101,11 @@ class GRPO(RolloutOptions):
                 f"objective.kl_coefficient: {self.kl_coefficient}, 0 allowed where "
                 "objective.kl is 'none'."
             )
+
+    @property
+    def rounds(self) -> int:
+        """How often a rollout samples at most."""
+        return self.max_rounds if self.dynamic_sampling else 1
 
     @property
     def needs(self) -> dict[str, str]:

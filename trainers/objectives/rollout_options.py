@@ -61,3 +61,8 @@ class RolloutOptions:
     def period(self) -> int:
         """The optimizer steps of one rollout."""
         return self.epochs * self.minibatches
+
+    @property
+    def rounds(self) -> int:
+        """How often a rollout samples at most."""
+        return 1

@@ -15,9 +15,8 @@ def tensors(answers: Answers, longest: int) -> dict[str, np.ndarray]:
 
     Returns:
       `tokens`, `targets` int32 [N, T]; `lengths` int32 [N]; `weights` float32 [N, T], 1
-      where the target is a token of the answer; `sampled_logprobs` float32 [N, T]: by
-      the decoding loop, after temperature, top-k and top-p; `ended` bool [N]. T is the
-      smallest bucket that holds the longest row, so that few shapes are compiled.
+      where the target is a token of the answer; `ended` bool [N]. T is the smallest
+      bucket that holds the longest row, so that few shapes are compiled.
     """
     samples = answers.samples
     sizes = [len(sample.tokens) - 1 for sample in samples]
@@ -32,7 +31,6 @@ def tensors(answers: Answers, longest: int) -> dict[str, np.ndarray]:
         "targets": targets,
         "lengths": np.array(sizes, np.int32),
         "weights": placed(np.ones_like(answers.logprobs), answers, width),
-        "sampled_logprobs": placed(answers.sampled_logprobs, answers, width),
         "ended": answers.ended,
     }
 

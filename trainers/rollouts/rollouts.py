@@ -4,6 +4,7 @@ prompts -> answers -> rewards -> log-probabilities and values -> advantages
         -> for each epoch an order of the rows -> Batches
 """
 
+import contextlib
 import itertools
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ import tensorflow as tf
 
 from trainers import rewards as rewards_lib
 from trainers.objectives.loss import Mean
-from trainers.rollouts import batching, plan
+from trainers.rollouts import batching, plan, rounds
 from trainers.rollouts.prompts import Prompt
 from trainers.rollouts.sampling import Answers, Sampler
 from trainers.rollouts.scoring import Scorer
@@ -124,9 +125,11 @@ class Rollouts:
         answers, `rollout/reward/NAME` the mean of each part before its weight; `length`
         the tokens of an answer with its end; `missing_end` the share of answers without
         an end, `groups_without_variance` that of prompts whose answers have equal
-        rewards; `kl` the sum over an answer of log policy - log reference; `entropy`
-        nats a token; `decoding_error` the mean difference of the log-probabilities of
-        decoding and of training; and `*_seconds` the time of a rollout's parts.
+        rewards; `rounds` how often it sampled, if it may more than once. All these are
+        of all rounds. Of the answers that are learnt are `kl`, the sum over an answer
+        of log policy - log reference; `entropy`, in nats a token; `decoding_error`, the
+        mean difference of the log-probabilities of decoding and of training; and
+        `*_seconds` is the time of a rollout's parts.
         """
         measured, self._measured = self._measured, {}
         return measured
@@ -170,22 +173,27 @@ class Rollouts:
     def _rollout(self, number, sampler, scorer) -> dict[str, np.ndarray]:
         """All rows of one rollout, [N, ...]."""
         o, rows = self._objective, self._rows
-        clock = [time.perf_counter()]
-        asked = plan.prompts(self._seed, number, rows // o.samples, len(self._prompts))
-        prompts = [self._prompts[i] for i in asked]
-        answers = sampler(prompts, plan.seeds(self._seed, number, rows))
-        clock.append(time.perf_counter())
-        rewards_N, parts = self.score(answers)
-        clock.append(time.perf_counter())
+        spent = dict.fromkeys(("sampling", "reward", "scoring"), 0.0)
+
+        def ask(round):
+            asked = self._asked(number, round)
+            with _timed(spent, "sampling"):
+                answers = sampler(asked, plan.seeds(self._seed, number, rows, round))
+            with _timed(spent, "reward"):
+                rewards_N, parts = self.score(answers)
+            return rounds.Scored(answers, rewards_N, parts)
+
+        sampled = rounds.until_full(ask, o.samples, o.rounds)
+        answers, rewards_N, _ = sampled.learnt
         made = batching.tensors(answers, self._longest)
-        made |= scorer(made, self._order(number, 0))
-        clock.append(time.perf_counter())
+        with _timed(spent, "scoring"):
+            made |= scorer(made, self._order(number, 0))
         made["rewards"] = rewards_N.astype(np.float32)
         coefficient = float(self.kl_coefficient.value)
         found = self._advantages(
             {**made, "kl_coefficient": tf.constant(coefficient, tf.float32)}
         )
-        self._measure(answers, made, rewards_N, parts, np.diff(clock))
+        self._measure(sampled, made, spent)
         made |= {name: x.numpy() for name, x in found.items()}
         target = getattr(o, "kl_target", 0.0)
         if "reference_logprobs" in made and target:
@@ -194,37 +202,52 @@ class Rollouts:
             self.kl_coefficient.assign(adapted)
         return {k: x for k, x in made.items() if k not in _NOT_LEARNT}
 
-    def _measure(self, answers, made, rewards_N, parts, seconds) -> None:
+    def _asked(self, number, round) -> list[Prompt]:
+        """The prompts of a round of a rollout."""
+        o, total = self._objective, len(self._prompts)
+        count = self._rows // o.samples
+        if round:
+            asked = plan.more_prompts(self._seed, number, round, o.rounds, count, total)
+        else:
+            asked = plan.prompts(self._seed, number, count, total)
+        return [self._prompts[i] for i in asked]
+
+    def _measure(self, sampled, made, spent) -> None:
         """Keeps the metrics of a rollout until `metrics` is asked."""
-        o, rows = self._objective, self._rows
-        weights = made["weights"]
+        o, weights = self._objective, made["weights"]
+        answers, rewards_N, parts = sampled.every
         count = weights.sum()
-        decoded = batching.placed(answers.logprobs, answers, weights.shape[1])
+        learnt = sampled.learnt.answers
+        decoded = batching.placed(learnt.logprobs, learnt, weights.shape[1])
         means = {
             "reward": rewards_N.mean(),
             "reward_std": rewards_N.std(),
             **{name: values.mean() for name, values in parts.items()},
-            "length": count / rows,
+            "length": np.mean([len(s.tokens) - s.start for s in answers.samples]),
             "missing_end": 1 - answers.ended.mean(),
             "entropy": made["entropy"].sum() / count,
             "decoding_error": np.abs(decoded - made["own_logprobs"]).sum() / count,
-            **dict(
-                zip(
-                    ("sampling_seconds", "reward_seconds", "scoring_seconds"),
-                    seconds,
-                    strict=True,
-                )
-            ),
+            **{f"{name}_seconds": seconds for name, seconds in spent.items()},
         }
         if o.samples > 1:
-            groups = rewards_N.reshape(-1, o.samples)
-            means["groups_without_variance"] = (np.ptp(groups, axis=1) == 0).mean()
+            differing = rounds.differing(rewards_N, o.samples)
+            means["groups_without_variance"] = 1 - differing.mean()
+        if o.rounds > 1:
+            means["rounds"] = sampled.rounds
         if "reference_logprobs" in made:
             means["kl"] = _kl(made)
             means["kl_coefficient"] = self.kl_coefficient.value
         self._measured = {
             f"rollout/{name}": Mean(float(value), 1.0) for name, value in means.items()
         }
+
+
+@contextlib.contextmanager
+def _timed(spent, name) -> Iterator[None]:
+    """Adds the seconds of the block."""
+    began = time.perf_counter()
+    yield
+    spent[name] += time.perf_counter() - began
 
 
 def adapted_coefficient(

@@ -26,13 +26,11 @@ class Answers(NamedTuple):
       ended: bool [N], whether an end token ended the answer.
       logprobs: float32 [N, A], the model's own log-probability of each token of the
         answer, by the decoding loop; 0 behind the answer.
-      sampled_logprobs: float32 [N, A], likewise of the distribution that was sampled.
     """
 
     samples: list[Sample]
     ended: np.ndarray
     logprobs: np.ndarray
-    sampled_logprobs: np.ndarray
 
 
 class Sampler:
@@ -74,7 +72,6 @@ class Sampler:
                 tokenizer.vocab_size,
                 new_tokens=generation.max_new_tokens,
                 samples=samples,
-                sampled_logprobs=True,
             )
 
         self._run = run
@@ -100,9 +97,7 @@ class Sampler:
             self._sample(prompts[i // self._samples], tokens[i, : counts[i]], ended[i])
             for i in range(len(seeds))
         ]
-        return Answers(
-            samples, ended, out.logprobs.numpy(), out.sampled_logprobs.numpy()
-        )
+        return Answers(samples, ended, out.logprobs.numpy())
 
     def _sample(self, prompt, ids, ended) -> Sample:
         """One answer; its text leaves the end token out."""

@@ -2,29 +2,35 @@
 
 The details of PPO from human feedback, as published, and where each is tested:
 
-     1  heads on query and answer, a value   test_the_critic_copies_the_body (runs)
-        a token; a reward of the last token
+     1  heads on query and answer, a value   test_the_critic_copies_the_body (runs);
+        a token; a reward of the last token  test_pooling (test_headed)
      2  padding of prompts                   right-padded instead: the Decoder reads
                                              each row to its length (test_decoders)
      3  fixed lengths of 64 and 24           no: lengths are those of the data, and
                                              objective.max_new_tokens
      4  sampling behind the end, cut later   no: the loop stops at the end token, so no
                                              token behind it is sampled or learnt
-     5  no end: a fixed low reward           objective.missing_end is added
-                                             (test_rollouts)
+     5  no end: a fixed low reward           objective.missing_end is added:
+                                             test_what_is_logged (test_rollouts)
      6  one temperature everywhere           test_the_gradient_is_that_of_what_was_
                                              sampled
-     7  recipe of the reward model           configs/reward.py; not of this file
-     8  rewards of mean 0 and deviation 1    test_reward_model
+     7  recipe of the reward model           no: configs/reward.py has its own; the best
+                                             of several: test_preference_optimum
+     8  rewards of mean 0 and deviation 1    over answers of the data, as nothing has
+                                             been sampled then: test_a_reward_model_
+                                             finds_the_rewards (test_preference_optimum)
      9  critic starts at zero                test_the_first_update
     10  reward at the last token, -beta k1   test_the_reward_is_paid_at_the_last_token,
         at each                              test_what_tokens_are_paid
-    11  adaptive coefficient                 test_rollouts
+    11  adaptive coefficient                 test_what_is_logged (test_rollouts), and
+                                             test_the_coefficient_settles (test_known_
+                                             optima)
     12  whitening                            test_what_tokens_are_paid; of a whole
                                              rollout, as TRL does
     13  gamma 1, lam 0.95                    test_published_defaults
-    14  epochs, a new order in each          test_rollouts; 512 answers a batch and the
-                                             linear decay are choices of a config
+    14  epochs, a new order in each          test_every_prompt_is_asked_once_in_a_pass
+                                             (test_rollouts); 512 answers a batch and
+                                             the linear decay are choices of a config
     15  clips of 0.2, value weight 0.1       test_published_defaults; the gradient's
                                              norm is clipped too (config.clip_norm)
     16  Adam's epsilon outside of the bias   test_adam_has_its_epsilon_where_tensorflow_
@@ -34,9 +40,11 @@ The details of PPO from human feedback, as published, and where each is tested:
     19  padding is no end token              weights, not ids, say what is an answer:
                                              test_padding_changes_nothing
     20  other seeds for each rank            rollouts are drawn on one device, from a
-                                             seed for each row (test_rollouts)
+                                             seed for each row: test_every_prompt_is_
+                                             asked_once_in_a_pass (test_rollouts)
     21  advantages from the old values       test_a_shift_of_all_rewards_and_values
-    22  float32 logits                       test_token_logprobs
+    22  float32 logits                       test_bfloat16_features_give_float32_results
+                                             (test_token_logprobs)
     23  explained variance logged            test_the_first_update
 """
 
@@ -46,6 +54,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from exact_gradients import sampled_gradient, sampled_wanted
 from known_optima import as_batch, score
 
 from trainers import optimizers
@@ -336,50 +345,13 @@ def test_adam_has_its_epsilon_where_tensorflow_puts_it():
 # ---- the distribution that was sampled ----
 
 
-def exact(logits, rewards, temperature, top_k):
-    """The gradient of the mean reward under the sampled distribution, float64."""
-    order = np.argsort(-logits)
-    kept = np.zeros(len(logits), bool)
-    kept[order[: top_k or len(logits)]] = True
-    q = np.where(kept, np.exp(logits / temperature), 0)
-    q /= q.sum()
-    return q, q * (rewards - q @ rewards) / temperature
-
-
-class OneToken:
-    """A model whose logits are a variable."""
-
-    config = None
-
-    def __init__(self, logits):
-        self.z = tf.Variable(logits[None], dtype=tf.float32)
-
-    def head(self):
-        return tf.eye(self.z.shape[1]), None
-
-    def logits(self, x_ND):
-        return x_ND
-
-
-def found_gradient(logits, rewards, q, objective):
-    """The same by the loss of all tokens, each with its probability."""
-    model, size = OneToken(logits), len(logits)
-    with tf.GradientTape() as tape:
-        x_ND = tf.repeat(model.z, size, 0)
-        targets = tf.range(size)[:, None]
-        logp, _ = grpo.sampled_logprobs(model, x_ND, targets, objective)
-        ratio = tf.exp(logp - tf.stop_gradient(logp))
-        total = tf.reduce_sum(ratio[:, 0] * tf.constant(q * rewards, tf.float32))
-    return tape.gradient(total, model.z).numpy()[0]
-
-
 @pytest.mark.parametrize("temperature, top_k", [(1.0, 0), (0.6, 0), (1.7, 3)])
 def test_the_gradient_is_that_of_what_was_sampled(temperature, top_k, monkeypatch):
     rng = np.random.default_rng(0)
     logits, rewards = rng.normal(size=8), rng.normal(size=8)
     objective = GRPO(temperature=temperature, top_k=top_k)
-    q, wanted = exact(logits, rewards, temperature, top_k)
-    found = found_gradient(logits, rewards, q, objective)
+    q, wanted = sampled_wanted(logits, rewards, temperature, top_k)
+    found = sampled_gradient(logits, rewards, q, objective)
     np.testing.assert_allclose(found, wanted, atol=1e-6)
     if temperature != 1:  # the mistake: log-probabilities at temperature 1
 
@@ -387,7 +359,7 @@ def test_the_gradient_is_that_of_what_was_sampled(temperature, top_k, monkeypatc
             return grpo.of_features(model, x_ND, targets_BT)
 
         monkeypatch.setattr(grpo, "sampled_logprobs", unsampled)
-        found = found_gradient(logits, rewards, q, objective)
+        found = sampled_gradient(logits, rewards, q, objective)
         assert np.abs(found - wanted).max() > 0.01
 
 
@@ -417,6 +389,7 @@ def test_top_p_of_everything_is_no_filter():
         (GRPO, {"aggregation": "mean"}, "objective.aggregation: 'mean'"),
         (GRPO, {"scale": "std"}, "objective.scale: 'std'"),
         (GRPO, {"delta": 1.1}, "objective.delta: 1.1, 0 or above"),
+        (GRPO, {"max_rounds": 0}, "objective.max_rounds: 0"),
         (PPO, {"gamma": 1.5}, "objective.gamma: 1.5"),
         (PPO, {"clip": 1.0}, "objective.clip: 1.0"),
         (PPO, {"kl_target": 1.0, "kl_coefficient": 0.0}, "kl_coefficient: 0, but"),
