@@ -140,6 +140,8 @@ def runs(source: str) -> Iterator[tuple[str, Run]]:
             data=Data(format="classify", too_long="cut", batch=32, length=256),
             optimizer=Optimizer(lr=rate, warmup=50, final=0.0, weight_decay=0.05),
             epochs=epochs,
+            # the largest of the models
+            precision="bfloat16" if name == "encoder" else "float32",
             init_from=_ENCODER.value if name == "encoder" else "",
         )
         yield name, plain(run, source)
