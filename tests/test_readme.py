@@ -51,7 +51,13 @@ def test_pages_have_commands():
     assert sum(len(commands_of(page)) for page in PAGES) >= 6
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def marked(page):
+    """The commands of docs/serving.md take most of a minute."""
+    marks = [pytest.mark.long] if page.name == "serving.md" else []
+    return pytest.param(page, id=page.name, marks=marks)
+
+
+@pytest.mark.parametrize("page", map(marked, PAGES))
 def test_commands_of_page(page, tmp_path, commands):
     text = tmp_path / "small.txt"
     words = "the king said unto the people and they went up to the city by night"

@@ -173,6 +173,7 @@ def test_embeddings_are_learnt(name, starts, pairs, tmp_path):
     assert {"accuracy", "recall_at_1", "recall_at_5"} <= set(result.metrics)
 
 
+@pytest.mark.long
 def test_a_stop_changes_no_bit(starts, pairs, tmp_path):
     run = run_of(starts["text_encoder"], pairs)
     loop.train(run, tmp_path / "whole")

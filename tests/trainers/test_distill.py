@@ -66,6 +66,7 @@ def test_a_student_comes_near_its_teacher(kind, corpus, teacher, tmp_path):
     assert b"teacher" not in state.read_bytes()[:100_000]
 
 
+@pytest.mark.long
 def test_evaluation_is_that_of_a_language_model(corpus, teacher, tmp_path):
     values = []
     for objective in (Distill(teacher=str(teacher), temperature=3.0), LanguageModel()):

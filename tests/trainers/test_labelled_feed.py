@@ -180,7 +180,9 @@ def test_adapt_sees_the_training_rows(mails, vocabulary):
     assert idf.min() < idf.max() == pytest.approx(np.log(1 + feed.rows) + 1)
 
 
-@pytest.mark.parametrize("kind", ["classify", "tag"])
+@pytest.mark.parametrize(
+    "kind", ["classify", pytest.param("tag", marks=pytest.mark.long)]
+)
 def test_a_stop_changes_no_bit(kind, mails, sentences, vocabulary, tmp_path):
     if kind == "tag":
         body = text_encoder.Config(**ENCODER, dropout=0.2)

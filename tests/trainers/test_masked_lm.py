@@ -221,6 +221,7 @@ def test_hidden_tokens_are_learnt(corpus, tmp_path):
     assert again.metrics["loss"] < first["loss"] - 0.5
 
 
+@pytest.mark.long
 def test_a_stop_changes_no_bit(corpus, tmp_path):
     run = run_of(corpus)
     loop.train(run, tmp_path / "whole")

@@ -69,6 +69,7 @@ def test_sigmoid_norm_gives_rewards_per_token(tmp_path):
     )
 
 
+@pytest.mark.long
 def test_robust_ignores_flipped_labels_and_sigmoid_does_not(tmp_path):
     counts = counts_of(STRENGTHS, flips=1)
     robust = DPO(kind="robust", beta=BETA, label_smoothing=0.25)

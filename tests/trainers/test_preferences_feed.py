@@ -147,6 +147,7 @@ def test_adapters_off_give_the_base_bit_for_bit(name, training):
     np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.long
 def test_a_cached_reference_is_kept_and_belongs_to_its_model(
     start, source, tokenizer, tmp_path
 ):
@@ -174,6 +175,7 @@ def test_a_cached_reference_is_kept_and_belongs_to_its_model(
         loop.train(run, tmp_path / "w")
 
 
+@pytest.mark.long
 def test_kto_learns(start, source, tmp_path):
     objective = DPO(kind="kto")
     loop.train(run_of(start, source, objective, steps=5), tmp_path / "w")

@@ -98,6 +98,7 @@ def test_the_critic_copies_the_body_and_has_paths_of_its_own(start, tmp_path):
     ]
 
 
+@pytest.mark.long
 def test_adapters_of_policy_and_critic(start, tmp_path):
     """The reference is the model without its adapters; no base weight changes."""
     objective = ppo(reference="base")

@@ -269,6 +269,7 @@ def test_evaluation_is_greedy(start, prompts):
     )
 
 
+@pytest.mark.long
 def test_a_run_of_epochs_ends_with_a_rollout(start, prompts, tmp_path):
     """15 prompts x 2 samples are 15 steps of 2 rows, and a rollout has 4 steps."""
     options = {"minibatches": 4, "epochs": 1, "max_new_tokens": 2}

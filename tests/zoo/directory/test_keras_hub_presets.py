@@ -144,6 +144,7 @@ def test_what_is_refused(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not have")
+@pytest.mark.long
 def test_quantised_presets_are_refused(tmp_path, monkeypatch):
     backbone = keras_hub.models.GPT2Backbone(**GPT2)
     backbone.save_to_preset(tmp_path)
