@@ -30,8 +30,13 @@ def main(folder, work):
 
 def train(model, batch, settings):
     model.train()  # its dropout is 0
+    for stack in (model.model.encoder, model.model.decoder):
+        stack.embed_positions.weight.requires_grad_(False)  # sines do not learn
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings["rate"], eps=1e-8, weight_decay=0.0
+        [p for p in model.parameters() if p.requires_grad],
+        lr=settings["rate"],
+        eps=settings["epsilon"],
+        weight_decay=0.0,
     )
     losses, times = [], []
     mask = torch.ones_like(batch["source"])
