@@ -57,7 +57,7 @@ def marked(page):
     return pytest.param(page, id=page.name, marks=marks)
 
 
-@pytest.mark.parametrize("page", map(marked, PAGES))
+@pytest.mark.parametrize("page", [*map(marked, PAGES)])
 def test_commands_of_page(page, tmp_path, commands):
     text = tmp_path / "small.txt"
     words = "the king said unto the people and they went up to the city by night"
