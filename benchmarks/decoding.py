@@ -17,12 +17,12 @@ and prompt. Both sides write 128 tokens.
 import json
 import pathlib
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 
 from absl import app, flags
+
+from benchmarks import processes
 
 _BATCH = flags.DEFINE_integer("batch", 1, "Rows.")
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "Processes of each side.")
@@ -67,10 +67,8 @@ def main(argv):
 
 
 def _run(side, folder, beams=0):
-    command = [sys.executable, "-m", "benchmarks.decoding", f"--side={side}"]
-    command += [f"--batch={_BATCH.value}", f"--folder={folder}", f"--beams={beams}"]
-    out = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(out.stdout.splitlines()[-1])
+    flags = f"--batch={_BATCH.value}", f"--folder={folder}", f"--beams={beams}"
+    return processes.result(processes.own("decoding", side, *flags))
 
 
 def _model():

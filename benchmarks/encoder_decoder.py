@@ -20,12 +20,13 @@ of the processes.
 import json
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
 from absl import app, flags
+
+from benchmarks import processes
 
 _PEER = flags.DEFINE_string("peer_python", sys.executable, "It has transformers.")
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "Processes of each side.")
@@ -56,7 +57,8 @@ def main(argv):
             print(json.dumps(decode(folder, *map(int, _SIDE.value.split("x")))))
         return
     with tempfile.TemporaryDirectory() as folder:
-        _run(_own("write", folder))
+        place = f"--folder={folder}"
+        processes.result(processes.own("encoder_decoder", "write", place))
         for work in _WORKS.value:
             compare(work, folder)
 
@@ -64,10 +66,14 @@ def main(argv):
 def compare(work, folder):
     """Runs the sides of a work in turn and prints their ratio."""
     peer = str(pathlib.Path(__file__).with_name("encoder_decoder_peer.py"))
-    sides = {"ours": _own(work, folder), "theirs": [_PEER.value, peer, folder, work]}
+    place = f"--folder={folder}"
+    sides = {
+        "ours": processes.own("encoder_decoder", work, place),
+        "theirs": [_PEER.value, peer, folder, work],
+    }
     seconds = {side: [] for side in sides}
     for _ in range(_ROUNDS.value):
-        found = {side: _run(command) for side, command in sides.items()}
+        found = {side: processes.result(command) for side, command in sides.items()}
         for side, result in found.items():
             seconds[side].append(result["seconds"])
         ours, theirs = found.values()
@@ -84,20 +90,6 @@ def compare(work, folder):
         f"{work:6} ours {a:8.2f}, transformers {b:8.2f} ms a step, ratio {b / a:.2f}",
         flush=True,
     )
-
-
-def _own(side, folder):
-    """The command of a work of ours."""
-    command = [sys.executable, "-m", "benchmarks.encoder_decoder", f"--side={side}"]
-    return [*command, f"--folder={folder}"]
-
-
-def _run(command):
-    """The result that a process prints as its last line."""
-    out = subprocess.run(command, capture_output=True, text=True)
-    if out.returncode:
-        raise SystemExit(out.stderr[-3000:])
-    return json.loads(out.stdout.splitlines()[-1])
 
 
 def write(folder):

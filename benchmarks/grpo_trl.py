@@ -17,15 +17,15 @@ down more: run this on a quiet machine. PYTHON has torch, transformers and trl.
 """
 
 import json
-import os
 import pathlib
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 
 from absl import app, flags
+
+from benchmarks import processes
 
 _PEER = flags.DEFINE_string("peer_python", sys.executable, "It has trl.")
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "Processes of each side.")
@@ -65,12 +65,17 @@ def main(argv):
 def compare(folder):
     """Runs the sides in turn and prints the ratios."""
     peer = str(pathlib.Path(__file__).with_name("grpo_trl_peer.py"))
-    _run(_own("write", folder))
-    sides = {"ours": _own("ours", folder), "TRL": [_PEER.value, peer, folder]}
+    given = f"--folder={folder}", *sys.argv[1:]
+    threads = {"OMP_NUM_THREADS": str(_THREADS.value)}
+    processes.result(processes.own("grpo_trl", "write", *given), **threads)
+    sides = {
+        "ours": processes.own("grpo_trl", "ours", *given),
+        "TRL": [_PEER.value, peer, folder],
+    }
     found = {side: [] for side in sides}
     for _ in range(_ROUNDS.value):
         for side, command in sides.items():
-            result = _run(command)
+            result = processes.result(command, **threads)
             found[side].append(result)
             print(
                 f"{side:5} {result['seconds']:.3f} s a step, peak "
@@ -90,23 +95,6 @@ def compare(folder):
         f"{peaks['ours'] / peaks['TRL']:.2f}, above imports "
         f"{above['ours'] / above['TRL']:.2f}"
     )
-
-
-def _own(side, folder):
-    """The command of a side of ours, with the same flags."""
-    command = [sys.executable, "-m", "benchmarks.grpo_trl", f"--side={side}"]
-    return [*command, f"--folder={folder}", *sys.argv[1:]]
-
-
-def _run(command):
-    """The result that a process prints as its last line."""
-    threads = {"OMP_NUM_THREADS": str(_THREADS.value)}
-    out = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, **threads}
-    )
-    if out.returncode:
-        raise SystemExit(out.stderr[-3000:])
-    return json.loads(out.stdout.splitlines()[-1])
 
 
 def write(folder):

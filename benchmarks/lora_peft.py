@@ -16,12 +16,13 @@ import json
 import pathlib
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
 from absl import app, flags
+
+from benchmarks import processes
 
 _MODEL = flags.DEFINE_string("model", "", "A directory; empty is a random Llama.")
 _PEER = flags.DEFINE_string("peer_python", sys.executable, "It has peft.")
@@ -56,14 +57,18 @@ def main(argv):
 def compare(folder):
     """Runs the sides in turn and prints the ratios."""
     peer = str(pathlib.Path(__file__).with_name("lora_peer.py"))
-    _run(_own("write", folder))
-    sides = {"ours": _own("ours", folder), "theirs": [_PEER.value, peer, folder]}
+    given = f"--folder={folder}", *sys.argv[1:]
+    processes.result(processes.own("lora_peft", "write", *given))
+    sides = {
+        "ours": processes.own("lora_peft", "ours", *given),
+        "theirs": [_PEER.value, peer, folder],
+    }
     if _FULL.value:
-        sides["full"] = _own("full", folder)
+        sides["full"] = processes.own("lora_peft", "full", *given)
     found = {side: [] for side in sides}
     for _ in range(_ROUNDS.value):
         for side, command in sides.items():
-            result = _run(command)
+            result = processes.result(command)
             found[side].append(result)
             shown = ", ".join(f"{x:.4f}" for x in result["losses"][:3])
             print(
@@ -87,20 +92,6 @@ def compare(folder):
     )
     if _FULL.value:
         print(f"peak memory, LoRA / full: {peaks['ours'] / peaks['full']:.2f}")
-
-
-def _own(side, folder):
-    """The command of a side of ours, with the same flags."""
-    command = [sys.executable, "-m", "benchmarks.lora_peft", f"--side={side}"]
-    return [*command, f"--folder={folder}", *sys.argv[1:]]
-
-
-def _run(command):
-    """The result that a process prints as its last line."""
-    out = subprocess.run(command, capture_output=True, text=True)
-    if out.returncode:
-        raise SystemExit(out.stderr[-3000:])
-    return json.loads(out.stdout.splitlines()[-1])
 
 
 def write(folder):

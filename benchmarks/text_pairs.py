@@ -86,8 +86,12 @@ def train(
     run.precision = precision or run.precision
     began = time.perf_counter()
     result = loop.train(run, folder / "run")
-    seconds = time.perf_counter() - began
-    print(f"{result.step} steps, {seconds:.0f} s of this process", flush=True)
+    seconds, used = time.perf_counter() - began, time.process_time()
+    print(
+        f"{result.step} steps, {seconds:.0f} s of this process, which has used "
+        f"{used:.0f} s of one core",
+        flush=True,
+    )
     return result
 
 

@@ -18,11 +18,11 @@ start. So the data sets here repeat for ever, with autotuning off.
 import itertools
 import json
 import statistics
-import subprocess
-import sys
 import time
 
 from absl import app, flags
+
+from benchmarks import processes
 
 _MODEL = flags.DEFINE_enum("model", "transformer", ["transformer", "lstm"], "Which.")
 _PRECISION = flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "")
@@ -45,10 +45,8 @@ def main(argv):
     for _ in range(_ROUNDS.value):
         losses = {}
         for side in rates:
-            command = [sys.executable, "-m", "benchmarks.training", f"--side={side}"]
-            command += [f"--model={_MODEL.value}", f"--precision={_PRECISION.value}"]
-            out = subprocess.run(command, capture_output=True, text=True, check=True)
-            result = json.loads(out.stdout.splitlines()[-1])
+            given = f"--model={_MODEL.value}", f"--precision={_PRECISION.value}"
+            result = processes.result(processes.own("training", side, *given))
             rates[side].append(result["tokens_per_second"])
             losses[side] = result["first"], result["mean"]
             print(f"{side:7} {rates[side][-1]:7.0f} tokens/s  {losses[side]}")

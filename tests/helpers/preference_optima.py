@@ -36,14 +36,19 @@ def counts_of(strengths, flips=0):
 
 
 def trained(objective, counts, folder, model=MODEL, steps=250, lr=0.1, **columns):
-    """The result of a run, and its kept model."""
-    folder.mkdir(exist_ok=True)
+    """The result of a run on pairs, and its kept model."""
     rows = [
         {"prompt": "p", "chosen": ANSWERS[i], "rejected": ANSWERS[j], **columns}
         for (i, j), count in counts.items()
         for _ in range(count)
     ]
-    source = folder / "pairs.jsonl"
+    return trained_on(rows, objective, folder, model, steps, lr)
+
+
+def trained_on(rows, objective, folder, model, steps=250, lr=0.1):
+    """The result of a run on rows of preferences, and its kept model."""
+    folder.mkdir(exist_ok=True)
+    source = folder / "rows.jsonl"
     source.write_text("\n".join(map(json.dumps, rows)))
     tables.word_tokenizer(["p", *"abcdef"]).save(str(folder / "tokenizer"))
     run = Run(

@@ -3,12 +3,10 @@
 The problems, and their optima, are those of `preference_optima`.
 """
 
-import json
 import math
 
 import numpy as np
 import pytest
-import tabular_lm as tables
 from preference_optima import (
     ANSWERS,
     BETA,
@@ -24,15 +22,13 @@ from preference_optima import (
     reward_model,
     rewards,
     trained,
+    trained_on,
     with_margin,
 )
 from tabular_lm import tabular_lm  # noqa: F401
 
-from trainers import loop
 from trainers.losses import bradley_terry, preference
 from trainers.objectives import DPO, Reward
-from trainers.run import Data, Optimizer, Run
-from zoo import directory
 
 pytestmark = pytest.mark.usefixtures("tabular_lm", "float32")
 
@@ -134,35 +130,14 @@ def test_centered_rewards_have_the_sum_0(tmp_path):
 def test_the_best_of_several_is_learnt_by_its_share(tmp_path):
     """Answer i is best with the probability w_i / (sum of w): rewards are log w."""
     strengths = STRENGTHS[:4]
-    folder = tmp_path / "data"
-    folder.mkdir()
     rows = []
     for i, count in enumerate(strengths):
         others = [ANSWERS[j] for j in range(4) if j != i]
         rows += [{"prompt": "p", "chosen": ANSWERS[i], "rejected": others}] * int(count)
-    source = folder / "best.jsonl"
-    source.write_text("\n".join(map(json.dumps, rows)))
-    tables.word_tokenizer(["p", *"abcdef"]).save(str(folder / "tokenizer"))
-    data = Data(
-        source=f"jsonl:{source}",
-        valid=f"jsonl:{source}",
-        tokenizer=str(folder / "tokenizer"),
-        format="preference",
-        batch=len(rows),
-    )
-    run = Run(
-        model=reward_model(),
-        objective=Reward(),
-        data=data,
-        optimizer=Optimizer(name="adam", lr=0.04, beta_2=0.99, final=0.0),
-        clip_norm=0.0,
-        steps=250,
-        eval_every=250,
-    )
-    result = loop.train(run, tmp_path / "w")
+    result, model = trained_on(rows, Reward(), tmp_path, reward_model(), lr=0.04)
     share = strengths / strengths.sum()
     assert result.metrics["loss"] == pytest.approx(-share @ np.log(share), abs=1e-4)
-    found = rewards(directory.load(tmp_path / "w/model").model, 4)
+    found = rewards(model, 4)
     wanted = np.log(strengths)
     np.testing.assert_allclose(
         found, (wanted - wanted.mean()) / wanted.std(), atol=5e-3

@@ -31,12 +31,10 @@ from zoo import lora, registry  # noqa: E402
 from zoo.lora_config import Lora  # noqa: E402
 from zoo.models import dense_net, transformer_lm, value_model  # noqa: E402
 
-# replicas, accumulate: each compilation takes seconds, and both ways to cut at once are
-# the hardest case
-PARTS = ((1, 1), (2, 2))
-PARTS_OF = {
-    "lm": ((1, 1), (1, 4), (2, 1), (2, 2)),
-    "kto": ((1, 1), (2, 1)),  # which takes no accumulation
+PARTS = ((1, 1), (1, 4), (2, 1), (2, 2))  # replicas, accumulate
+# each compilation takes seconds, and both ways to cut at once are the hardest case
+PARTS_OF = dict.fromkeys(("dpo", "grpo", "ppo"), ((1, 1), (2, 2))) | {
+    "kto": ((1, 1), (2, 1))  # which takes no accumulation
 }
 STEPS = 3
 rng = np.random.default_rng(0)

@@ -63,8 +63,7 @@ def until_full(ask: Callable[[int], Scored], samples: int, most: int) -> Sampled
 
 
 def differing(rewards_N: np.ndarray, samples: int) -> np.ndarray:
-    """Whether the rewards of a group differ, bool [N / samples], as objectives see it:
-    in float32."""
+    """Whether the float32 rewards of a group differ, bool [N / samples]."""
     rewards_GS = rewards_N.astype(np.float32).reshape(-1, samples)
     return np.ptp(rewards_GS, axis=1) > 0
 

@@ -215,7 +215,10 @@ made([rewards.Sample("", "hang", [], True, {{}})])
         (["nan regex:a"], "WEIGHT NAME"),
         (["1"], "WEIGHT NAME"),
         (["1 nummber_after:#"], "unknown 'nummber_after'. Did you mean number_after?"),
-        (["1 own_feld"], "Did you mean own_field.*Allowed: .*contains.*exact"),
+        (
+            ["1 own_feld"],
+            "Did you mean own_field.*Allowed: .*contains, .*exact_answer, json_valid",
+        ),
         (["1 model"], "model:DIR"),
         (["1 regex:("], r"reward 'regex': '\(' is no pattern"),
         (["1 own_behaviour:x"], "takes no argument, but got 'x'"),

@@ -5,7 +5,7 @@ import json
 import gguf
 import numpy as np
 import pytest
-import sentencepiece
+import sentencepiece_models
 
 from zoo import directory
 
@@ -30,17 +30,8 @@ LETTERS = [
 def spiece(tmp_path_factory):
     """A T5 directory's tokenizer, trained on a few words."""
     folder = tmp_path_factory.mktemp("t5")
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(WORDS.split() + [WORDS, WORDS.title()]),
-        model_prefix=str(folder / "spiece"),
-        vocab_size=50,
-        hard_vocab_limit=False,
-        minloglevel=2,
-        pad_id=0,
-        eos_id=1,
-        unk_id=2,
-        bos_id=-1,
-    )
+    lines = [*WORDS.split(), WORDS, WORDS.title()]
+    sentencepiece_models.train(lines, folder / "spiece", 50)
     settings = {"tokenizer_class": "T5Tokenizer", "eos_token": "</s>"}
     settings |= {"unk_token": "<unk>", "pad_token": "<pad>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))

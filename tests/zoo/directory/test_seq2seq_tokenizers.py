@@ -6,6 +6,7 @@ import pathlib
 import shutil
 
 import pytest
+import sentencepiece_models
 
 import zoo
 from zoo import registry
@@ -29,17 +30,7 @@ def files(tmp_path_factory):
     base = tmp_path_factory.mktemp("files")
     ids = {}
     for side, lines in TEXTS.items():
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(lines),
-            model_prefix=str(base / side),
-            vocab_size=60,
-            hard_vocab_limit=False,
-            minloglevel=2,
-            pad_id=0,
-            eos_id=1,
-            unk_id=2,
-            bos_id=-1,
-        )
+        sentencepiece_models.train(lines, base / side, 60)
         (base / f"{side}.model").rename(base / f"{side}.spm")
         path = str(base / f"{side}.spm")
         processor = sentencepiece.SentencePieceProcessor(model_file=path)
