@@ -43,7 +43,7 @@ class Size(NamedTuple):
     batch: int
 
 
-FULL = Size(1600, 80, 80, 160, 160, 300, 0, 64)
+FULL = Size(1200, 80, 80, 100, 100, 300, 0, 64)
 QUICK = Size(6, 2, 2, 4, 2, 6, 16, 16)
 
 
