@@ -11,6 +11,35 @@ def read(variable, dtype) -> tf.Tensor:
     return tf.cast(tf.convert_to_tensor(variable.value), dtype)
 
 
+_MANY = 12  # rows from which a product of matrices in a batch is the faster one
+
+
+def product(x_NI, weight_OI) -> tf.Tensor:
+    """x W^T [N, O] without training, fast for one row, for some and for many.
+
+    On a CPU, TensorFlow 2.21 needs four times as long for 16 rows as for 8. The same
+    product as a batch of one matrix has no such step, but is slower for fewer rows
+    (`benchmarks.products`). The two kernels differ in the last bits.
+
+    Args:
+      x_NI: rows, in the dtype of the weight. Where N is not known while tracing, the
+        choice is made in the graph.
+      weight_OI: in the layout of checkpoints.
+    """
+    rows = x_NI.shape[0]
+
+    def few():
+        return tf.matmul(x_NI, weight_OI, transpose_b=True)
+
+    def many():
+        return tf.matmul(x_NI[None], weight_OI[None], transpose_b=True)[0]
+
+    if rows is not None:
+        return many() if rows >= _MANY else few()
+    y_NO = tf.cond(tf.shape(x_NI)[0] >= _MANY, many, few)
+    return tf.ensure_shape(y_NO, (None, weight_OI.shape[0]))
+
+
 class Linear(keras.layers.Layer):
     """Maps [..., inputs] to [..., outputs] by `x W^T + b`.
 
@@ -50,6 +79,9 @@ class Linear(keras.layers.Layer):
         if self.adapter is not None:
             weight = tf.stop_gradient(weight)
             bias = None if bias is None else tf.stop_gradient(bias)
-        y = tf.matmul(x, weight, transpose_b=True)
+        if training or len(x.shape) != 2:
+            y = tf.matmul(x, weight, transpose_b=True)
+        else:
+            y = product(x, weight)
         y = y if bias is None else tf.nn.bias_add(y, bias)
         return y if self.adapter is None else self.adapter.call(x, y, training)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from zoo import registry, shapes
 from zoo.layers import pooling
 from zoo.layers.embedding import Embedding
-from zoo.layers.linear import Linear, read
+from zoo.layers.linear import Linear, product, read
 
 
 class _TokenModel(registry.ConfigSerializable, keras.Model):
@@ -28,8 +28,7 @@ class _TokenModel(registry.ConfigSerializable, keras.Model):
         """Float32 logits [..., V] of features [..., D]."""
         weight_VD, bias_V = self.head()
         flat = tf.reshape(x, (-1, weight_VD.shape[1]))
-        y = tf.matmul(flat, tf.cast(weight_VD, x.dtype), transpose_b=True)
-        y = tf.cast(y, tf.float32)
+        y = tf.cast(product(flat, tf.cast(weight_VD, x.dtype)), tf.float32)
         if bias_V is not None:
             y = tf.nn.bias_add(y, bias_V)
         if self.config.logit_softcap:

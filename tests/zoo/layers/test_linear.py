@@ -1,0 +1,52 @@
+"""Products of a linear layer: one, some and many rows, known while tracing or not."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from zoo.layers.linear import Linear, product
+
+_ROWS = [1, 2, 11, 12, 16, 33]
+
+
+def _cases(count, inputs=37, outputs=53):
+    """Rows and a weight of an odd size."""
+    rng = np.random.default_rng(count)
+    return (
+        rng.normal(size=(count, inputs)).astype("float32"),
+        rng.normal(size=(outputs, inputs)).astype("float32"),
+    )
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("count", _ROWS)
+def test_product_equals_matmul(count, known):
+    x_NI, weight_OI = _cases(count)
+    spec = tf.TensorSpec([count if known else None, x_NI.shape[1]])
+    function = tf.function(lambda x: product(x, weight_OI), input_signature=[spec])
+    expected = x_NI.astype("float64") @ weight_OI.T.astype("float64")
+    np.testing.assert_allclose(function(x_NI), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", _ROWS[1:])
+def test_rows_do_not_depend_on_their_mates(count):
+    x_NI, weight_OI = _cases(count, 64, 200)
+    y_NO = product(x_NI, weight_OI).numpy()
+    np.testing.assert_array_equal(product(x_NI[::-1], weight_OI), y_NO[::-1])
+    others = _cases(count + 1, 64, 200)[0][:count]
+    others[-1] = x_NI[-1]
+    np.testing.assert_array_equal(product(others, weight_OI)[-1], y_NO[-1])
+
+
+def test_training_and_prediction_have_the_same_values_and_gradients():
+    x_NI = tf.constant(_cases(16)[0])
+    layer = Linear(37, 53)
+    found = []
+    for training in (True, False):
+        with tf.GradientTape() as tape:
+            tape.watch(x_NI)
+            y_NO = layer.call(x_NI, training)
+            loss = tf.reduce_sum(y_NO**2)
+        found.append([y_NO, *tape.gradient(loss, [x_NI, layer.weight.value])])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
