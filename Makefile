@@ -1,10 +1,11 @@
 # Each command works on a bare machine: make demo, make test, make align-proof.
+# make bench PEER=PYTHON compares with torch and transformers too, which PYTHON has.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 DEMO := runs/demo
 
-.PHONY: demo test align-proof lint types clean
+.PHONY: demo test align-proof bench lint types clean
 
 demo: $(VENV)/ready
 	$(RUN) -m trainers.train --config=configs/lm_transformer.py --workdir=$(DEMO)
@@ -18,6 +19,9 @@ test: $(VENV)/ready $(VENV)/models lint types
 
 align-proof: $(VENV)/ready
 	$(RUN) -m benchmarks.align_proof
+
+bench: $(VENV)/ready
+	$(RUN) -m benchmarks.bench --peer_python=$(PEER)
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .

@@ -1,12 +1,16 @@
-"""Decoding speed of an exported GPT-2 small, compared with KerasHub's generate.
+"""Decoding speed of an exported language model beside KerasHub and transformers.
 
-    python -m benchmarks.decoding --batch=1
+    python -m benchmarks.decoding --batch=1 --peer_python=PYTHON
+    python -m benchmarks.decoding --size=14M
 
-Our side calls the SavedModel through the C API without XLA, text in and text out. Their
-side calls `GPT2CausalLM.generate` on ids, greedy, with `jit_compile=False`. Both have
-124M parameters in float32, 16 prompt tokens and 128 new tokens. The sides run in turn,
-each in its own processes. The figure is milliseconds per step: the best repetition of a
-process, and the median over processes.
+Our side calls the SavedModel through the C API without XLA, text in and text out.
+KerasHub's side calls `GPT2CausalLM.generate` on ids, greedy, with `jit_compile=False`,
+on random weights of its own. With --peer_python, transformers on torch reads our model
+directory and must write the same tokens. All have 124M parameters (or 14M) in float32,
+16 prompt tokens and 128 new tokens. The sides run in turn, each in its own processes.
+The figure is milliseconds per step: the best repetition of a process, and the median
+over processes. "of memory" is the rate at which a step reads the weights, beside the
+rate of `tf.reduce_sum` on 256 MB in the same process.
 
     python -m benchmarks.decoding --beams=4
 
@@ -25,50 +29,76 @@ from absl import app, flags
 from benchmarks import processes
 
 _BATCH = flags.DEFINE_integer("batch", 1, "Rows.")
-_ROUNDS = flags.DEFINE_integer("rounds", 3, "Processes of each side.")
+_SIZE = flags.DEFINE_enum("size", "124M", ["124M", "14M"], "Parameters.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Processes of each side.")
+_THREADS = flags.DEFINE_integer("threads", 2, "Of torch.")
+_PEER = flags.DEFINE_string("peer_python", "", "It has transformers; none leaves it.")
 _SIDE = flags.DEFINE_enum(
-    "side", None, ["export", "ours", "theirs", "search"], "Runs one side."
+    "side", None, ["export", "ours", "keras_hub", "search"], "Runs one side."
 )
-_BEAMS = flags.DEFINE_integer("beams", 0, "Of a search; 0 compares with KerasHub.")
+_BEAMS = flags.DEFINE_integer("beams", 0, "Of a search; 0 compares with peers.")
 _FOLDER = flags.DEFINE_string("folder", None, "Of the exported model.")
 
 _PROMPT, _NEW, _REPEAT = 16, 128, 2
+_SHAPES = {
+    "124M": {"vocab_size": 50257, "width": 768, "layers": 12, "heads": 12},
+    "14M": {"vocab_size": 8192, "width": 384, "layers": 6, "heads": 6},
+}
+_CONTEXT = 1024
 
 
 def main(argv):
+    """Prints the milliseconds of a step of each side, and the ratios."""
     del argv
     if _SIDE.value:
-        sides = {"export": export, "ours": ours, "theirs": theirs, "search": search}
+        sides = {"export": export, "ours": ours, "search": search}
+        sides |= {"keras_hub": keras_hub_side}
         print(json.dumps(sides[_SIDE.value]()))
-        return
-    if _BEAMS.value:
-        times = {1: [], _BEAMS.value: []}
-        for _ in range(_ROUNDS.value):
-            for beams, own in times.items():
-                own.append(_run("search", "", beams) * 1e3)
-        greedy, several = (statistics.median(own) for own in times.values())
-        print(
-            f"GPT-2 124M, batch {_BATCH.value}: greedy {greedy:.2f} ms a step, "
-            f"{_BEAMS.value} beams {several:.2f} ms, ratio {several / greedy:.2f}"
-        )
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        _run("export", folder)
-        times = {"ours": [], "theirs": []}
-        for _ in range(_ROUNDS.value):
-            for side in times:
-                times[side].append(_run(side, folder) * 1e3)
-                print(f"{side:7} {times[side][-1]:6.2f} ms a step")
-    a, b = (statistics.median(times[side]) for side in ("ours", "theirs"))
+    elif _BEAMS.value:
+        of_beams()
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            compare(folder)
+
+
+def compare(folder):
+    """Our SavedModel beside the peers."""
+    processes.result(_own("export", folder))
+    sides = {side: _own(side, folder) for side in ("ours", "keras_hub")}
+    if _PEER.value:
+        script = str(pathlib.Path(__file__).with_name("decoding_transformers.py"))
+        sides["transformers"] = [_PEER.value, script, folder]
+        sides["transformers"] += [str(_BATCH.value), str(_THREADS.value)]
+
+    def check(results):
+        if _PEER.value:
+            ours, theirs = (results[s]["tokens"] for s in ("ours", "transformers"))
+            if ours != theirs:
+                raise SystemExit(f"the tokens differ: {ours} and {theirs}")
+
+    found = processes.in_turn(sides, _ROUNDS.value, check)
+    seconds = {side: [r["seconds"] for r in own] for side, own in found.items()}
+    processes.report(f"decode {_SIZE.value}, batch {_BATCH.value}", seconds)
+    share = statistics.median(r["read"] / r["memory"] for r in found["ours"])
+    print(f"  our step reads the weights at {share:.2f} of memory's rate")
+
+
+def of_beams():
+    """A search beside greedy decoding."""
+    times = {1: [], _BEAMS.value: []}
+    for _ in range(_ROUNDS.value):
+        for beams, own in times.items():
+            own.append(1e3 * processes.result(_own("search", "", beams)))
+    greedy, several = (statistics.median(own) for own in times.values())
     print(
-        f"GPT-2 124M, batch {_BATCH.value}: ours {a:.2f}, KerasHub {b:.2f} ms a step, "
-        f"ratio {b / a:.2f}"
+        f"{_SIZE.value}, batch {_BATCH.value}: greedy {greedy:.2f} ms a step, "
+        f"{_BEAMS.value} beams {several:.2f} ms, ratio {several / greedy:.2f}"
     )
 
 
-def _run(side, folder, beams=0):
-    flags = f"--batch={_BATCH.value}", f"--folder={folder}", f"--beams={beams}"
-    return processes.result(processes.own("decoding", side, *flags))
+def _own(side, folder, beams=0):
+    given = f"--batch={_BATCH.value}", f"--folder={folder}", f"--beams={beams}"
+    return processes.own("decoding", side, *given, f"--size={_SIZE.value}")
 
 
 def _model():
@@ -77,17 +107,15 @@ def _model():
     from zoo import models
 
     keras.utils.set_random_seed(1)
-    return models.build(
-        "transformer_lm",
-        vocab_size=50257,
-        context=1024,
-        width=768,
-        layers=12,
-        heads=12,
-    )
+    shape = _SHAPES[_SIZE.value]
+    return models.build("transformer_lm", context=_CONTEXT, **shape)
 
 
 def export():
+    """Leaves the SavedModel, the model directory, and the prompt in both forms."""
+    import numpy as np
+
+    from zoo import directory
     from zoo.data import sources
     from zoo.directory import GenerationConfig, Loaded
     from zoo.saved_model import writer
@@ -95,25 +123,56 @@ def export():
 
     model = _model()
     tokens = tokenizer.train(sources.documents("kjv", "test"), 2048)
+    # rows without a token never win on the other sides either
+    rows = np.arange(_SHAPES[_SIZE.value]["vocab_size"]) < tokens.vocab_size
+    table = model.embedding.weight
+    table.assign(table.value * rows[:, None].astype("float32"))
     writer.write(_FOLDER.value, Loaded(model, tokens, GenerationConfig()))
     prompt = sources.documents("kjv", "test")[0]
     ids = tokens.encode(prompt)[:_PROMPT]
-    pathlib.Path(_FOLDER.value, "prompt").write_text(tokens.decode(ids), "utf-8")
-    return 0
+    folder = pathlib.Path(_FOLDER.value)
+    (folder / "prompt").write_text(tokens.decode(ids), "utf-8")
+    (folder / "ids.json").write_text(json.dumps(ids))
+    directory.save(folder / "model", model, tokens)
 
 
 def ours():
+    """The seconds of a step, its tokens, and bytes a second beside memory's."""
     from zoo.saved_model.checker import c_api
 
-    prompt = pathlib.Path(_FOLDER.value, "prompt").read_text("utf-8")
+    folder = pathlib.Path(_FOLDER.value)
+    prompt = (folder / "prompt").read_text("utf-8")
     request = {"prompt": [prompt] * _BATCH.value, "max_new_tokens": [_NEW]}
-    with c_api.Session(pathlib.Path(_FOLDER.value, "1")) as session:
+    with c_api.Session(folder / "1") as session:
+        answers = []
 
         def call():
-            counts = session.run("generate", request)["num_tokens"].tolist()
+            answers.append(session.run("generate", request))
+            counts = answers[-1]["num_tokens"].tolist()
             assert counts == [_NEW] * _BATCH.value, counts
 
-        return _best(call)
+        seconds = _best(call)
+    size = (folder / "model" / "model.safetensors").stat().st_size
+    return {
+        "seconds": seconds,
+        "tokens": answers[-1]["tokens"].tolist()[0],
+        "read": size / seconds,
+        "memory": _memory(),
+    }
+
+
+def _memory():
+    """The bytes that a sum reads in a second, at best."""
+    import tensorflow as tf
+
+    memory = tf.Variable(tf.ones([2**26]))
+    function = tf.function(lambda: tf.reduce_sum(memory))
+    times = []
+    for _ in range(10):
+        began = time.perf_counter()
+        function().numpy()
+        times.append(time.perf_counter() - began)
+    return 2**28 / min(times)
 
 
 def search():
@@ -137,26 +196,29 @@ def search():
     return _best(call)
 
 
-def theirs():
+def keras_hub_side():
+    """The seconds of a step of KerasHub."""
     import keras_hub
     import numpy as np
 
+    shape = _SHAPES[_SIZE.value]
     backbone = keras_hub.models.GPT2Backbone(
-        vocabulary_size=50257,
-        num_layers=12,
-        num_heads=12,
-        hidden_dim=768,
-        intermediate_dim=3072,
-        max_sequence_length=1024,
+        vocabulary_size=shape["vocab_size"],
+        num_layers=shape["layers"],
+        num_heads=shape["heads"],
+        hidden_dim=shape["width"],
+        intermediate_dim=4 * shape["width"],
+        max_sequence_length=_CONTEXT,
         dropout=0.0,
     )
     model = keras_hub.models.GPT2CausalLM(backbone=backbone, preprocessor=None)
     model.compile(sampler="greedy", jit_compile=False)
-    ids = np.random.default_rng(0).integers(0, 50257, (_BATCH.value, _PROMPT + _NEW))
+    size = _BATCH.value, _PROMPT + _NEW
+    ids = np.random.default_rng(0).integers(0, shape["vocab_size"], size)
     mask = np.zeros_like(ids)
     mask[:, :_PROMPT] = 1
     inputs = {"token_ids": ids.astype("int32"), "padding_mask": mask.astype("int32")}
-    return _best(lambda: model.generate(inputs, stop_token_ids=None))
+    return {"seconds": _best(lambda: model.generate(inputs, stop_token_ids=None))}
 
 
 def _best(call):

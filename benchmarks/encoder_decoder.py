@@ -69,27 +69,22 @@ def compare(work, folder):
     place = f"--folder={folder}"
     sides = {
         "ours": processes.own("encoder_decoder", work, place),
-        "theirs": [_PEER.value, peer, folder, work],
+        "transformers": [_PEER.value, peer, folder, work],
     }
-    seconds = {side: [] for side in sides}
-    for _ in range(_ROUNDS.value):
-        found = {side: processes.result(command) for side, command in sides.items()}
-        for side, result in found.items():
-            seconds[side].append(result["seconds"])
-        ours, theirs = found.values()
+
+    def check(results):
+        ours, theirs = results.values()
         if work == "train":
             pairs = zip(ours["losses"], theirs["losses"], strict=True)
-            worst = max(abs(a - b) for a, b in pairs)
-            same = worst <= 1e-3
+            same = max(abs(a - b) for a, b in pairs) <= 1e-3
         else:
             same = ours["answers"] == theirs["answers"]
         if not same:
             raise SystemExit(f"{work}: the sides differ: {ours} and {theirs}")
-    a, b = (1e3 * statistics.median(times) for times in seconds.values())
-    print(
-        f"{work:6} ours {a:8.2f}, transformers {b:8.2f} ms a step, ratio {b / a:.2f}",
-        flush=True,
-    )
+
+    found = processes.in_turn(sides, _ROUNDS.value, check)
+    seconds = {side: [r["seconds"] for r in own] for side, own in found.items()}
+    processes.report(f"encoder-decoder, {work}", seconds)
 
 
 def write(folder):

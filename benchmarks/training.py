@@ -1,13 +1,15 @@
-"""Training speed compared with Keras and KerasHub, on the same weights and batches.
+"""Training speed beside Keras, KerasHub and torch, on the same weights and batches.
 
     python -m benchmarks.training --model=transformer --precision=float32
-    python -m benchmarks.training --model=lstm
+    python -m benchmarks.training --model=lstm --peer_python=PYTHON
 
 The Transformer is GPT-2-shaped: 6 layers, width 384, vocabulary 8192, context 256,
-batch 8, against `KerasHub GPT2CausalLM.fit`. The LSTM LM has 2 layers of 512,
-vocabulary 8192, length 128, batch 32, against a Keras Sequential and `fit`. Both sides
-start from our initial weights, so the losses must agree. The sides run in turn, each in
-its own processes. The ratio is that of the medians.
+batch 8. Its peers are `KerasHub GPT2CausalLM.fit` and, with --peer_python, plain torch
+with its fused attention and AdamW. The LSTM LM has 2 layers of 512, vocabulary 8192,
+length 128, batch 32; its peers are a Keras Sequential with `fit`, and `torch.nn.LSTM`.
+All sides start from our initial weights, so the losses must agree. The sides run in
+turn, each in its own processes. The ratio is that of the medians, with the interval of
+95 % of 2,000 bootstrap resamples of the rounds. PYTHON has torch.
 
 The unit of time is one step: from the end of one step, with its loss on the host, to
 the end of the next. A pass over a finite data set would not do. With autotuning on,
@@ -17,7 +19,10 @@ start. So the data sets here repeat for ever, with autotuning off.
 
 import itertools
 import json
+import math
+import pathlib
 import statistics
+import tempfile
 import time
 
 from absl import app, flags
@@ -26,8 +31,11 @@ from benchmarks import processes
 
 _MODEL = flags.DEFINE_enum("model", "transformer", ["transformer", "lstm"], "Which.")
 _PRECISION = flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "")
-_ROUNDS = flags.DEFINE_integer("rounds", 3, "Processes of each side.")
-_SIDE = flags.DEFINE_enum("side", None, ["ours", "theirs"], "Runs one side once.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Processes of each side.")
+_THREADS = flags.DEFINE_integer("threads", 2, "Of each side.")
+_PEER = flags.DEFINE_string("peer_python", "", "It has torch; none leaves it out.")
+_SIDE = flags.DEFINE_enum("side", None, ["write", "ours", "keras"], "Runs one side.")
+_FOLDER = flags.DEFINE_string("folder", "", "Where the side `write` leaves files.")
 
 _STEPS = 10  # that the losses are compared over
 _TIMED = 20  # steps after those
@@ -37,35 +45,67 @@ _ADAMW = {"beta_2": 0.999, "epsilon": 1e-7, "weight_decay": 0.004}
 
 
 def main(argv):
+    """Runs the sides in turn and prints the ratios."""
     del argv
     if _SIDE.value:
-        print(json.dumps({"ours": ours, "theirs": theirs}[_SIDE.value]()))
+        sides = {"write": write, "ours": ours, "keras": theirs}
+        print(json.dumps(sides[_SIDE.value]()))
         return
-    rates = {"ours": [], "theirs": []}
-    for _ in range(_ROUNDS.value):
-        losses = {}
-        for side in rates:
-            given = f"--model={_MODEL.value}", f"--precision={_PRECISION.value}"
-            result = processes.result(processes.own("training", side, *given))
-            rates[side].append(result["tokens_per_second"])
-            losses[side] = result["first"], result["mean"]
-            print(f"{side:7} {rates[side][-1]:7.0f} tokens/s  {losses[side]}")
-        first = abs(losses["ours"][0] - losses["theirs"][0])
-        mean = abs(losses["ours"][1] - losses["theirs"][1])
-        limit = 1e-3 if _PRECISION.value == "float32" else 3e-2
-        if max(first, mean) > limit:
-            raise SystemExit(f"the losses differ by {max(first, mean)}: no comparison")
-    middle = {side: statistics.median(values) for side, values in rates.items()}
-    ratio = middle["ours"] / middle["theirs"]
-    print(
-        f"{_MODEL.value} {_PRECISION.value}: ours {middle['ours']:.0f}, theirs "
-        f"{middle['theirs']:.0f} tokens/s, ratio {ratio:.2f}"
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        compare(folder)
+
+
+def compare(folder):
+    """Prints the tokens a second of each side, and our ratio to each peer."""
+    kind, precision = _MODEL.value, _PRECISION.value
+    given = f"--model={kind}", f"--precision={precision}", f"--folder={folder}"
+    given += (f"--threads={_THREADS.value}",)
+    sides = {s: processes.own("training", s, *given) for s in ("ours", "keras")}
+    if _PEER.value:
+        processes.result(processes.own("training", "write", *given))
+        script = str(pathlib.Path(__file__).with_name("training_torch.py"))
+        sides["torch"] = [_PEER.value, script, folder, kind, precision]
+
+    def check(results):
+        limit = 1e-3 if precision == "float32" else 3e-2
+        for name in ("first", "mean"):
+            losses = {side: result[name] for side, result in results.items()}
+            if max(losses.values()) - min(losses.values()) > limit:
+                raise SystemExit(f"the {name} losses differ: {losses}")
+
+    found = processes.in_turn(sides, _ROUNDS.value, check)
+    seconds = {side: [r["seconds"] for r in own] for side, own in found.items()}
+    processes.report(f"train {kind} {precision}", seconds, math.prod(_SHAPES[kind]))
+
+
+def write():
+    """Leaves our initial weights and the batches for torch."""
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    from zoo import directory
+
+    model, ids = _setup()
+    folder = pathlib.Path(_FOLDER.value)
+    if _MODEL.value == "transformer":
+        directory.save(folder / "model", model)
+        tensors = load_file(folder / "model" / "model.safetensors")
+        weights = {name.removeprefix("transformer."): x for name, x in tensors.items()}
+    else:
+        weights = {str(i): np.asarray(v) for i, v in enumerate(model.weights)}
+    np.savez(folder / "weights.npz", ids=ids, **weights)
+    settings = _ADAMW | {"batch": _SHAPES[_MODEL.value][0], "threads": _THREADS.value}
+    settings |= {"steps": _STEPS, "timed": _TIMED, "heads": 6}
+    (folder / "settings.json").write_text(json.dumps(settings))
 
 
 def _setup():
+    """Our model and the batches of all sides."""
     import keras
     import numpy as np
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(_THREADS.value)
 
     policy = {"bfloat16": "mixed_bfloat16", "float32": "float32"}[_PRECISION.value]
     keras.config.set_dtype_policy(policy)
@@ -151,11 +191,9 @@ def _endless(data, batch):
 
 
 def _result(ends, first, mean):
-    """The rate of the median step after the first `_STEPS`, and the two losses."""
-    B, T = _SHAPES[_MODEL.value]
+    """The seconds of the median step after the first `_STEPS`, and the two losses."""
     seconds = [b - a for a, b in itertools.pairwise(ends[_STEPS - 1 :])]
-    rate = B * T / statistics.median(seconds)
-    return {"tokens_per_second": rate, "first": first, "mean": mean}
+    return {"seconds": statistics.median(seconds), "first": first, "mean": mean}
 
 
 def _padded(ids):
