@@ -53,6 +53,19 @@ def size(path: str) -> int:
         return os.path.getsize(path)
 
 
+def exists(path: str) -> bool:
+    """Whether there is a file or a folder of this path.
+
+    Raises:
+      ValueError: the store cannot be asked.
+    """
+    with reading(path):
+        if is_remote(path):
+            filesystem, inner = _filesystem(path)
+            return filesystem.exists(inner)
+        return os.path.exists(path)
+
+
 @contextlib.contextmanager
 def reading(path: str) -> Iterator[None]:
     """Turns what a system or a store raises in the block into a ValueError.
