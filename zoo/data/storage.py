@@ -75,7 +75,9 @@ def reading(path: str) -> Iterator[None]:
     """
     try:
         yield
-    except ValueError:
+    except ValueError as error:
+        if is_remote(path) and shown(path) not in str(error):  # of a store
+            raise ValueError(f"{shown(path)}: {error}") from None
         raise
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
@@ -147,5 +149,5 @@ def _filesystem(path: str) -> tuple[Any, str]:
 
     try:
         return fsspec.core.url_to_fs(path)
-    except ImportError as error:
-        raise ValueError(f"{shown(path)}: {error}") from None
+    except (ImportError, ValueError) as error:  # no package, or an unknown protocol
+        raise ValueError(f"{shown(path)}: {error}.") from None

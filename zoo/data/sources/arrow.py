@@ -34,7 +34,7 @@ def rows(path: str, field: str = "") -> Iterator[Numbered]:
     """
     refuse_compressed(path, "an Arrow")
     with storage.open_bytes(path) as raw:
-        yield from numbered(_batches(raw), shown(path), field, "Arrow")
+        yield from numbered(_batches(raw, shown(path)), shown(path), field, "Arrow")
 
 
 def numbered(
@@ -122,31 +122,32 @@ def label_names(path: str, field: str) -> tuple[str, ...]:
     Raises:
       ValueError: the file is missing or damaged, or has no such column.
     """
-    import pyarrow
-
     refuse_compressed(path, "an Arrow")
     with storage.open_bytes(path) as raw:
-        try:
-            schema = _open(raw).schema
-        except (pyarrow.ArrowException, OSError) as error:
-            raise damaged(shown(path), error, "Arrow") from error
+        schema = _open(raw, shown(path)).schema
     check_column(shown(path), field, schema.names)
     return class_names(features_of(schema), field)
 
 
-def _open(raw: Any) -> Any:
+def _open(raw: Any, name: str) -> Any:
     """A reader of a stream, or of a file."""
     import pyarrow
+    import pyarrow.ipc
 
     start = raw.read(len(_FILE_START))
     raw.seek(0)
-    ipc: Any = pyarrow.ipc
-    return ipc.open_file(raw) if start == _FILE_START else ipc.open_stream(raw)
+    if not start:
+        raise ValueError(f"{name}: the file is empty.")
+    read = pyarrow.ipc.open_file if start == _FILE_START else pyarrow.ipc.open_stream
+    try:
+        return read(raw)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise damaged(name, error, "Arrow") from error
 
 
-def _batches(raw: Any) -> Iterator[Any]:
-    """The record batches of a stream or a file; a damaged start raises here too."""
-    reader = _open(raw)
+def _batches(raw: Any, name: str) -> Iterator[Any]:
+    """The record batches of a stream or a file."""
+    reader = _open(raw, name)
     if hasattr(reader, "get_batch"):
         return (reader.get_batch(i) for i in range(reader.num_record_batches))
     return iter(reader)

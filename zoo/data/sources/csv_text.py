@@ -41,14 +41,10 @@ def _rows(file: compressed.File, field: str) -> Iterator[Numbered]:
     """The rows of one open file."""
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
     lines = file.lines()
-    first = next(lines)
-    compressed.decode(first, f"{file.name}, line 1")
+    first = compressed.decode(next(lines), f"{file.name}, line 1")
     # Bytes that are not UTF-8 must not break a cell that spans lines; see `_example`.
-    decoded = (
-        line.decode("utf-8", "surrogateescape")
-        for line in itertools.chain([first], lines)
-    )
-    reader = csv.reader(decoded, strict=True)
+    others = (line.decode("utf-8", "surrogateescape") for line in lines)
+    reader = csv.reader(itertools.chain([first], others), strict=True)
     header: list[str] = []
     while True:
         start = reader.line_num + 1
@@ -64,12 +60,15 @@ def _rows(file: compressed.File, field: str) -> Iterator[Numbered]:
         except csv.Error as error:
             if reader.line_num > start:
                 where = f"{file.name}, lines {start} to {reader.line_num}"
-            yield where, ValueError(f"{where}: {error}.")
+            found = ValueError(f"{where}: {error}.")
+            if not header:
+                raise found from None
+            yield where, found
 
 
 def _header(row: list[str], where: str, field: str) -> list[str]:
     """The names of the columns."""
-    header = [cell.strip().removeprefix(compressed.BYTE_ORDER_MARK) for cell in row]
+    header = [cell.strip() for cell in row]
     for cell in header:
         if header.count(cell) > 1:
             raise ValueError(f"{where}: the column {cell!r} appears twice.")

@@ -49,9 +49,9 @@ def splits(
         (config,) = configs
     config = config or _DEFAULT
     if config not in configs:
-        wanted = f"the configuration {config!r}" if config != _DEFAULT else "several"
         raise ValueError(
-            f"{where}: {wanted}; name one as hf:NAME/CONFIG.{suggest(config, configs)}"
+            f"{where}: no configuration {config!r}; name one as hf:NAME/CONFIG."
+            f"{suggest(config, configs)}"
         )
     return configs[config]
 

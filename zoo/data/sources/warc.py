@@ -10,7 +10,7 @@ import codecs
 import re
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 from zoo.data import compressed
 from zoo.data.compressed import shown
@@ -38,6 +38,7 @@ _WIDER = {
 _KNOWN = re.compile(
     "utf-8|utf-16|iso|cp|koi8|gb|big5|euc|shift_jis|mac|tis|ascii|johab"
 )
+_SINGLE = re.compile("iso8859|cp125|cp8[0-7]|koi8|mac|tis")
 _HEAD = 1024  # bytes at the start of a page that may name its charset
 _LONGEST = 2**28  # bytes of a page
 
@@ -66,8 +67,8 @@ def rows(path: str, field: str = "") -> Iterator[Numbered]:
         raise ValueError(
             f"{shown(path)}: a WARC needs the package warcio: pip install warcio."
         ) from None
-    # warcio takes a file that is cut off for one that ends; gzip and xz do not.
-    with compressed.opened(path) as stream:
+    with compressed.opened(path) as opened:
+        stream = _Stream(opened)
         records = ArchiveIterator(stream)
         where = shown(path)
         while True:
@@ -75,6 +76,7 @@ def rows(path: str, field: str = "") -> Iterator[Numbered]:
             try:
                 record = next(records, None)
                 if record is None:
+                    stream.check_end()
                     break
                 where = f"{shown(path)}, offset {records.offset}"
                 if url := record.rec_headers.get_header("WARC-Target-URI"):
@@ -93,6 +95,36 @@ def rows(path: str, field: str = "") -> Iterator[Numbered]:
                 yield where, page
     if where == shown(path):
         raise ValueError(f"{where}: the file has no record.")
+
+
+class _Stream:
+    """What warcio reads of a file. warcio takes one that is cut off for one that ends.
+
+    Args:
+      file: the unpacked file.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self._file, self._read, self._end = file, 0, b""
+
+    def read(self, size: int) -> bytes:
+        """The next bytes; for a cut-off file no EOFError, which warcio would hide."""
+        try:
+            data = self._file.read(size)
+        except EOFError as error:
+            raise OSError(str(error)) from None
+        self._read += len(data)
+        self._end = (self._end + data)[-4:]
+        return data
+
+    def tell(self) -> int:
+        """How many bytes were read."""
+        return self._read
+
+    def check_end(self) -> None:
+        """Refuses a file whose last record has no end: a blank line and another."""
+        if self._read and not self._end.endswith((b"\r\n\r\n", b"\n\n")):
+            raise ValueError("the last record is cut off")
 
 
 def _page(record: Any) -> Example | None:
@@ -162,20 +194,32 @@ def _unpacked(data: bytes, window: int) -> bytes:
 
 
 def _decode(data: bytes, kind: str) -> str:
-    """The text of a page, by the first of its charsets that fits every byte."""
+    """The text of a page, by the first of its charsets that fits every byte.
+
+    UTF-8 comes before charsets of one byte a character, which fit nearly any bytes.
+    """
     names = [name for mark, name in _MARKS.items() if data.startswith(mark)]
-    for place in (kind.encode("utf-8", "replace"), data[:_HEAD]):
-        names += [
-            found[1].decode("ascii", "replace") for found in _CHARSET.finditer(place)
-        ]
-    names.append("utf-8")
-    tried = dict.fromkeys(map(_codec, names))
-    for name in filter(None, tried):
+    names += map(_codec, _charsets(kind.encode("utf-8", "replace")))
+    # A page that one can read byte by byte, to find the name, is not UTF-16.
+    found = map(_codec, _charsets(data[:_HEAD]))
+    names += ["utf-8" if name.startswith("utf-16") else name for name in found]
+    tried = sorted(dict.fromkeys([*filter(None, names), "utf-8"]), key=_is_single)
+    for name in tried:
         try:
             return data.decode(name).removeprefix(compressed.BYTE_ORDER_MARK)
         except UnicodeDecodeError:
             continue
-    raise ValueError(f"not text in {' or '.join(filter(None, tried))}")
+    raise ValueError(f"not text in {' or '.join(tried)}")
+
+
+def _charsets(data: bytes) -> list[str]:
+    """The charsets that a header or the start of a page names."""
+    return [name.decode("ascii", "replace") for name in _CHARSET.findall(data)]
+
+
+def _is_single(codec: str) -> bool:
+    """Whether a codec has one byte a character."""
+    return bool(_SINGLE.match(codec))
 
 
 def _codec(charset: str) -> str:
