@@ -29,6 +29,7 @@ from zoo.data.compressed import shown
 from zoo.data.sources import (
     arrow,
     csv_text,
+    file_parts,
     huggingface,
     jsonl,
     kjv,
@@ -37,10 +38,9 @@ from zoo.data.sources import (
     tfds,
     warc,
 )
-from zoo.data.sources import parts as _parts
 from zoo.data.sources.examples import Example, Numbered, check_text, only_train
+from zoo.data.sources.file_parts import Part
 from zoo.data.sources.held_out import hold_out
-from zoo.data.sources.parts import Part
 from zoo.fields import one_of, suggest
 
 __all__ = [
@@ -164,7 +164,7 @@ def parts(spec: str, split: str = "train") -> list[Part]:
             one_of(f"{shown(spec)} split", name, known)
         return [Part(spec, split)]
     kind, found = _files(kind, rest, split)
-    return _parts.of_files(kind, list(found.values()), field)
+    return file_parts.of_files(kind, list(found.values()), field)
 
 
 def texts(part: Part, field: str = "") -> Iterator[tuple[str, str | ValueError]]:
@@ -188,7 +188,7 @@ def texts(part: Part, field: str = "") -> Iterator[tuple[str, str | ValueError]]
     if kind in _NAMED:
         rows = _NAMED[kind](rest, part.split, field)
     else:
-        rows = _rows(kind, _parts.paths_of(rest), field)
+        rows = _rows(kind, file_parts.paths_of(rest), field)
     for where, example in rows:
         try:
             found: str | ValueError = _text(example, field, where)
