@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from zoo.data import fingerprints, sources
+from zoo.data import fingerprints, formats, sources
 from zoo.data.sources import hub_layout, huggingface
 
 RECORDED = pathlib.Path(__file__).parent / "recorded"
@@ -291,6 +291,30 @@ def test_damaged_columns_are_named(tmp_path, kind, name, cut, message):
         read(f"{kind}:{tmp_path}/{name}")
     assert str(error.value).startswith(f"{tmp_path}/{name}")
     assert message in str(error.value)
+
+
+def test_formats_read_tables_like_json_lines(tmp_path, tokenizer):
+    rows = [
+        {"instruction": "do", "input": "this", "output": "done"},
+        {"instruction": "go", "input": None, "output": "gone"},
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    lines = [",".join(row[name] or "" for name in row) for row in rows]
+    (tmp_path / "a.csv").write_text("\n".join([",".join(rows[0]), *lines]))
+    made = [
+        formats.rows.read(
+            sources.numbered(f"{kind}:{tmp_path}/a.{kind}"),
+            formats.BY_NAME["instruction"],
+            tokenizer,
+            length=1000,
+        )
+        for kind in ("jsonl", "parquet", "csv")
+    ]
+    assert made[0].counts["read"] == 2
+    for other in made[1:]:
+        assert other.tokens.tolist() == made[0].tokens.tolist()
+        assert other.counts == made[0].counts
 
 
 # ---- Hugging Face ----
