@@ -452,10 +452,18 @@ configs:
         ),
         (
             ["a.parquet", "dev/b.parquet", "my_test.parquet"],
-            "# no header",
             "",
-            {"train": [0], "validation": [1], "test": [2]},
+            "",
+            {"validation": [1]},
         ),
+        (["a.parquet", "my_test.parquet"], "# no header", "", {"test": [1]}),
+        (
+            ["test/train.parquet", "train/b.parquet"],
+            "",
+            "",
+            {"train": [1], "test": [0]},
+        ),
+        (["a.parquet", "mytrain.parquet"], "", "", {"train": [0, 1]}),
         (
             ["de/x/a.parquet", "en/held.parquet", "en/part-0.parquet", "en/y.parquet"],
             README,
