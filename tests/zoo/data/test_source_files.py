@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import pathlib
+import random
 import shutil
 import struct
 import types
@@ -291,6 +292,28 @@ def test_damaged_columns_are_named(tmp_path, kind, name, cut, message):
         read(f"{kind}:{tmp_path}/{name}")
     assert str(error.value).startswith(f"{tmp_path}/{name}")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "kind, name", [("parquet", "pandas.parquet"), ("arrow", "saved/validation/data-")]
+)
+def test_random_damage_is_a_message_or_leaves_texts(tmp_path, kind, name):
+    (whole,) = RECORDED.glob(f"{name}*")
+    path, rng = tmp_path / "damaged", random.Random(0)
+    raised = 0
+    for _ in range(100):
+        data = bytearray(whole.read_bytes())
+        for _ in range(rng.choice([1, 5])):
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        path.write_bytes(data)
+        try:
+            for place, text in sources.texts(sources.Part(f"{kind}:{path}", "train")):
+                assert place.startswith(f"{path}, row ")
+                assert isinstance(text, str) or str(text).startswith(place)
+        except ValueError as error:
+            assert str(error).startswith(str(path)) and "\n" not in str(error)
+            raised += 1
+    assert raised > 20
 
 
 def test_formats_read_tables_like_json_lines(tmp_path, tokenizer):
