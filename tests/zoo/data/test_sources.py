@@ -40,6 +40,14 @@ def test_kjv_has_no_brackets_or_verse_numbers():
     assert genesis.count("\n") == 1533 - 1  # verses
 
 
+def test_parts_of_kjv_are_its_splits():
+    (part,) = sources.parts("kjv", "valid")
+    texts = [text for _, text in sources.texts(part)]
+    assert texts == sources.documents("kjv", "valid")
+    with pytest.raises(ValueError, match="kjv split: 'dev'"):
+        sources.parts("kjv", "dev")
+
+
 def test_text_reads_globs_sorted_each_file_once(tmp_path):
     for name, text in (("b.txt", "zwei\r\n"), ("a.txt", "eins é"), ("c.md", "drei")):
         (tmp_path / name).write_bytes(text.encode())
@@ -147,9 +155,9 @@ def test_jsonl_names_file_and_line(tmp_path, line, message):
         ("kjb", "train", "Unknown source 'kjb'. Did you mean kjv"),
         ("corpus.txt", "train", "Did you mean text:corpus.txt?"),
         ("a/rows.jsonl.gz", "train", "Did you mean jsonl:a/rows.jsonl.gz?"),
-        ("FOLDER", "train", "/**/*.txt? Allowed: jsonl, kjv, text, tfds."),
+        ("FOLDER", "train", "/**/*.txt? Allowed: arrow, csv, hf, jsonl"),
         ("BLANK", "train", "Did you mean text:/"),
-        ("https://a/b.txt", "train", "'https://a/b.txt'. Allowed: jsonl"),
+        ("https://a/b.txt", "train", "'https://a/b.txt'. Allowed: arrow"),
         ("text:", "train", "must follow text:"),
         ("text:no/such.txt", "train", "'no/such.txt': no such file"),
         ("text:no/*.txt", "train", "'no/*.txt': no such file"),
@@ -267,6 +275,19 @@ def test_tfds_reads_splits(tiny_texts):
     assert len(sources.documents(f"{tiny_texts}:1.0.0:train+validation")) == 8
 
 
+def test_tfds_streams_its_splits_as_parts(tiny_texts):
+    (part,) = sources.parts(tiny_texts, "valid")
+    assert sorted(text for _, text in sources.texts(part)) == ["é 6", "é 7"]
+    place, row = next(sources.texts(part, field="n"))
+    assert place == "tfds:tiny_texts:validation, example 0"
+    assert "field 'n' is a int" in str(row)
+    (part,) = sources.parts(f"{tiny_texts}#raw")
+    bad = [text for _, text in sources.texts(part) if isinstance(text, ValueError)]
+    assert len(bad) == 5  # the reader goes on behind each
+    with pytest.raises(ValueError, match="split: 'test'. Allowed"):
+        sources.parts(tiny_texts, "test")
+
+
 @pytest.mark.parametrize(
     "spec, split, message",
     [
@@ -319,6 +340,45 @@ def test_tfds_names_classes(tiny_texts):
     assert sources.label_names("kjv") == ()
     with pytest.raises(ValueError, match="field: 'lable'. Did you mean label"):
         sources.label_names(tiny_texts, "lable")
+
+
+def test_local_files_become_a_data_set(tmp_path):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    from zoo.data import tfds_builder
+
+    rows = [{"body": f"é {i}", "kind": "ham" if i % 3 else "spam"} for i in range(9)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "b.csv").write_text("body,kind\nx,ham\n")
+    given = {"version": "1.0.0", "field": "body", "label": "kind"}
+    files = tfds_builder.Files(
+        name="mails",
+        train=f"jsonl:{tmp_path}/a.jsonl",
+        test=f"csv:{tmp_path}/b.csv",
+        **given,
+    )
+    tfds.disable_progress_bar()
+    tfds_builder.LocalTexts(
+        config=files, data_dir=tmp_path / "tfds"
+    ).download_and_prepare()
+    (tmp_path / "a.jsonl").unlink()
+    tfds.core.add_data_dir(tmp_path / "tfds")
+    dataset = tfds.load("local_texts/mails", split="test", data_dir=tmp_path / "tfds")
+    assert [row["text"].decode() for row in tfds.as_numpy(dataset)] == ["x"]
+    spec = "tfds:local_texts/mails"
+    assert sources.documents(spec) == [row["body"] for row in rows]
+    assert sources.label_names(spec) == ("ham", "spam")
+    found = [row["label"] for row in sources.read(spec)]
+    assert found == [int(row["kind"] == "spam") for row in rows]
+    (tmp_path / "c.jsonl").write_text('{"body": "x", "kind": "ham"}\n{"body": 1}')
+    for train, message in [
+        (f"jsonl:{tmp_path}/c.jsonl", "at least 2 needed"),
+        ("", "needs config=Files"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            tfds_builder.LocalTexts(
+                config=tfds_builder.Files(name="bad", train=train, **given),
+                data_dir=tmp_path / "tfds",
+            )
 
 
 def test_tfds_failing_download_gives_one_message(tiny_texts, monkeypatch):
