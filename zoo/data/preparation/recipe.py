@@ -7,7 +7,6 @@ from zoo.data import sources, stages
 from zoo.fields import at_least, check_fraction, from_fields, one_of
 
 ALGORITHMS = ("bpe", "unigram")
-DEFAULT_STAGES = ("newlines", "control", "trim")
 _LEAST = 257  # tokens: the bytes and the end token
 
 
@@ -51,7 +50,7 @@ class Recipe:
 
     source: str = "kjv"
     field: str = ""
-    stages: tuple[str, ...] = DEFAULT_STAGES
+    stages: tuple[str, ...] = stages.DEFAULT
     exact: bool = True
     near: float = 0.0
     lines: int = 0

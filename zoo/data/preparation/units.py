@@ -101,13 +101,17 @@ def process_unit(
     """
     found = counts.Counts(recipe.stages, recipe.samples)
     found.bad_rows(unit.bad)
-    run = _stages(tuple(recipe.stages))
+    pipeline = _pipeline(tuple(recipe.stages))
     texts, places = [], []
     for place, text in unit.documents:
-        text = found.run(run, place, text)
-        if text is not None:
-            texts.append(text)
+        found.read(text)
+        clean, stage, reason = pipeline.run(text)
+        if clean is None:
+            found.drop(stage, reason, place, text)
+        else:
+            texts.append(clean)
             places.append(place)
+    found.passed(pipeline.take_counts())
     signatures, lines, line_counts, hits, first = [], [], [], [], 0
     for chunk in _chunks(texts):
         if not (recipe.near or recipe.lines or against is not None):
@@ -148,9 +152,9 @@ def keys(texts: Sequence[str]) -> np.ndarray:
 
 
 @functools.cache
-def _stages(entries):
-    """The functions of the stages."""
-    return [stages.make(entry) for entry in entries]
+def _pipeline(entries):
+    """The stages; to make them takes a moment."""
+    return stages.Pipeline(entries)
 
 
 def _chunks(texts):
