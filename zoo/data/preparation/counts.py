@@ -1,11 +1,11 @@
 """What the stages did to documents: counts and samples, as JSON that adds up.
 
-    rows            documents and bad rows that were read
-    bad             {"rows", "samples": messages with file and line}
-    stages          a list, one entry a stage, the first of them "empty": {"stage",
-                    "documents_in", "characters_in", "documents_out", "characters_out",
-                    "dropped": {reason: documents}, "samples": {reason: [{"place",
-                    "text"}]}}
+rows            documents and bad rows that were read
+bad             {"rows", "samples": messages with file and line}
+stages          a list, one entry a stage, the first of them "empty": {"stage",
+                "documents_in", "characters_in", "documents_out", "characters_out",
+                "dropped": {reason: documents}, "samples": {reason: [{"place",
+                "text"}]}}
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Decides which documents stay, and in which split, once all units are cleaned.
 
-    decisions/000000.npy         uint8 [D] of unit 0: a split, or why a document goes
-    decisions/000000.lines.npy   bool [L], which lines go, with `Recipe.lines`
-    decisions/summary.json       counts and samples for the card
+decisions/000000.npy         uint8 [D] of unit 0: a split, or why a document goes
+decisions/000000.lines.npy   bool [L], which lines go, with `Recipe.lines`
+decisions/summary.json       counts and samples for the card
 """
 
 import pathlib
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo import files
+from zoo.data import sources
 from zoo.data.preparation import counts, duplicates, ngrams, words
 from zoo.data.preparation.recipe import Recipe
 from zoo.data.preparation.unit_files import UnitFiles
@@ -112,9 +113,12 @@ def _split(recipe, unit):
     draw_D = draws(unit.array("keys"), recipe.seed)
     if own != "train":
         return np.full(len(draw_D), SPLITS.index(own), np.uint8)
+    known = sources.splits(recipe.source)  # what the source holds out is no share
+    test = 0.0 if "test" in known else recipe.test
+    valid = 0.0 if "valid" in known else recipe.valid
     codes_D = np.zeros(len(draw_D), np.uint8)
-    codes_D[draw_D < recipe.valid + recipe.test] = 1
-    codes_D[draw_D < recipe.test] = 2
+    codes_D[draw_D < valid + test] = 1
+    codes_D[draw_D < test] = 2
     return codes_D
 
 

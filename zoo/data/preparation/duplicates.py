@@ -86,7 +86,9 @@ def near(
         numbers_N, flat = np.unique(pairs_E2, return_inverse=True)
         one, other = flat.reshape(-1, 2).T
         size = len(numbers_N)
-        graph = scipy.sparse.coo_array((np.ones(len(one), bool), (one, other)), (size,) * 2)
+        graph = scipy.sparse.coo_array(
+            (np.ones(len(one), bool), (one, other)), (size,) * 2
+        )
         _, label_N = scipy.sparse.csgraph.connected_components(graph, directed=False)
         _, first = np.unique(label_N, return_index=True)  # numbers rise: the earliest
         earliest_N = numbers_N[first[label_N]]

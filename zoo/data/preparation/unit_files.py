@@ -1,15 +1,15 @@
 """The files of a unit that is cleaned: a folder that appears by one rename.
 
-    texts.utf8        the texts, one behind the other
-    ends.npy          int64 [D], the byte behind each text
-    sizes.npy         int64 [D], the characters of each text
-    keys.npy          uint64 [D, 2]
-    bands.npy         uint64 [14, D], with `Recipe.near`
-    signatures.npy    uint32 [D, 112], with `Recipe.near`
-    lines.npy, line_counts.npy   with `Recipe.lines`
-    hits.npy          int64 [H, 2], with `Recipe.against`
-    places.json       where each document is from
-    counts.json       what the stages did, and the split of the unit
+texts.utf8        the texts, one behind the other
+ends.npy          int64 [D], the byte behind each text
+sizes.npy         int64 [D], the characters of each text
+keys.npy          uint64 [D, 2]
+bands.npy         uint64 [14, D], with `Recipe.near`
+signatures.npy    uint32 [D, 112], with `Recipe.near`
+lines.npy, line_counts.npy   with `Recipe.lines`
+hits.npy          int64 [H, 2], with `Recipe.against`
+places.json       where each document is from
+counts.json       what the stages did, and the split of the unit
 """
 
 import json

@@ -100,12 +100,13 @@ def ngrams(found: Words, size: int) -> tuple[np.ndarray, np.ndarray]:
     for place in range(1, size):
         total_G *= _BASE
         total_G += padded[first_G + place]
-    for text in np.flatnonzero((counts_D < size) & (counts_D > 0)):
-        first, last = found.texts_D[text : text + 2]
-        total = np.uint64(0)
-        for word in found.hashes_W[first:last]:
-            total = total * _BASE + word
-        total_G[starts_D[text]] = total
+    short_S = np.flatnonzero((counts_D < size) & (counts_D > 0))
+    total_S = np.zeros(len(short_S), np.uint64)
+    for place in range(size - 1):
+        on = counts_D[short_S] > place
+        total_S[on] *= _BASE
+        total_S[on] += found.hashes_W[found.texts_D[short_S[on]] + place]
+    total_G[starts_D[short_S]] = total_S
     return mix(total_G), starts_D
 
 

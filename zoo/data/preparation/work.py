@@ -1,8 +1,8 @@
 """The folder of a preparation: what it began with, and who writes to it.
 
-    OUTPUT/work/begun.json    the recipe and the fingerprint of the data, before all else
-    OUTPUT/work/lock          held by the process that writes
-    OUTPUT/card.json          written last; then `work` goes
+OUTPUT/work/begun.json    the recipe and the fingerprint of the data, before all else
+OUTPUT/work/lock          held by the process that writes
+OUTPUT/card.json          written last; then `work` goes
 """
 
 import contextlib
@@ -92,13 +92,22 @@ def opened(output, begun: dict[str, Any]) -> Iterator[pathlib.Path | None]:
                 with files.staged_file(work / _BEGUN) as new:
                     files.write_json(new, begun)
             for folder in (output, work, *(f for f in work.iterdir() if f.is_dir())):
-                files.sweep(folder)
+                _sweep(folder)
             yield work
 
 
 def remove(work: pathlib.Path) -> None:
     """Removes the folder, once the card is written."""
     shutil.rmtree(work)
+
+
+def _sweep(folder: pathlib.Path) -> None:
+    """Removes what a killed process did not finish to write."""
+    for path in folder.glob(".*.*.new"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _refuse_changes(output, before: dict[str, Any], now: dict[str, Any]) -> None:

@@ -123,9 +123,8 @@ def _dropped(card) -> list[str]:
     for stage in card["stages"]:
         for reason, count in stage["dropped"].items():
             if count:
-                lines.append(
-                    f"- `{_code(stage['stage'])}`, {_plain(reason)}: {count:,} documents"
-                )
+                name = _code(stage["stage"])
+                lines.append(f"- `{name}`, {_plain(reason)}: {count:,} documents")
                 for sample in stage["samples"].get(reason, []):
                     earlier = sample.get("earlier")
                     twin = f" (as {_plain(earlier)})" if earlier else ""
@@ -149,10 +148,10 @@ def _contamination(card, recipe) -> list[str]:
         lines.append(
             f"- `{_code(found['source'])}`: {found['contaminated']:,} of "
             f"{found['documents'] - found['short']:,} documents "
-            f"({100 * found['share']:.2f} %) have an n-gram of {recipe.ngram} words that "
-            f"is in {found['training_documents']:,} training documents. "
-            f"{found['short']:,} documents are too short, and {found['common_ngrams']:,} "
-            "n-grams are too common to count."
+            f"({100 * found['share']:.2f} %) have an n-gram of {recipe.ngram} words "
+            f"that is in {found['training_documents']:,} training documents. "
+            f"{found['short']:,} documents are too short, and "
+            f"{found['common_ngrams']:,} n-grams are too common to count."
         )
         for sample in found["samples"]:
             shown = _code(json.dumps(sample["ngram"], ensure_ascii=False))
