@@ -6,8 +6,9 @@ names are paths of files, or the source itself where a package brings the data.
 
 import hashlib
 import os
+from typing import Any, cast
 
-from zoo.data import compressed, sources, tables
+from zoo.data import sources, storage, tables
 
 Fingerprint = dict[str, dict[str, int | str]]
 
@@ -26,9 +27,6 @@ def fingerprint(spec: str, split: str = "train") -> Fingerprint:
       ValueError: an unknown source or split, or a missing file.
     """
     kind, _, _ = spec.partition(":")
-    if kind == "csv":
-        path, _ = tables.csv_path(spec)
-        return of_files({compressed.shown(path): path})
     if kind == "sklearn":
         table = tables.table(spec)
         return {spec: _content(table.features_NF.tobytes() + table.labels_N.tobytes())}
@@ -69,14 +67,9 @@ def of_files(paths: dict[str, str]) -> Fingerprint:
     """
     found = {}
     for name, path in paths.items():
-        try:
-            with open(path, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                size = os.fstat(file.fileno()).st_size
-        except OSError as error:
-            raise ValueError(
-                f"{compressed.shown(path)}: {error.strerror or error}."
-            ) from None
+        with storage.reading(path), storage.open_bytes(path) as file:
+            digest = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
+            size = file.seek(0, os.SEEK_END)
         found[name] = {"size": size, "sha256": digest}
     return found
 

@@ -53,6 +53,19 @@ def size(path: str) -> int:
         return os.path.getsize(path)
 
 
+def exists(path: str) -> bool:
+    """Whether there is a file or a folder of this path.
+
+    Raises:
+      ValueError: the store cannot be asked.
+    """
+    with reading(path):
+        if is_remote(path):
+            filesystem, inner = _filesystem(path)
+            return filesystem.exists(inner)
+        return os.path.exists(path)
+
+
 @contextlib.contextmanager
 def reading(path: str) -> Iterator[None]:
     """Turns what a system or a store raises in the block into a ValueError.
@@ -62,7 +75,9 @@ def reading(path: str) -> Iterator[None]:
     """
     try:
         yield
-    except ValueError:
+    except ValueError as error:
+        if is_remote(path) and shown(path) not in str(error):  # of a store
+            raise ValueError(f"{shown(path)}: {error}") from None
         raise
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
@@ -134,5 +149,5 @@ def _filesystem(path: str) -> tuple[Any, str]:
 
     try:
         return fsspec.core.url_to_fs(path)
-    except ImportError as error:
-        raise ValueError(f"{shown(path)}: {error}") from None
+    except (ImportError, ValueError) as error:  # no package, or an unknown protocol
+        raise ValueError(f"{shown(path)}: {error}.") from None

@@ -1,16 +1,23 @@
 """Sources: where raw text comes from, named by a short spec.
 
-    kjv                      the King James Bible of a package, a document a book
-    text:PATH[,PATH]         UTF-8 files (globs too), a document a file
-    jsonl:PATH[#field]       JSON objects, one a line; the text is in `field`
+    kjv                        the King James Bible of a package, a document a book
+    text:PATH[,PATH]           UTF-8 files (globs too), a document a file
+    jsonl:PATH[#field]         JSON objects, one a line; the text is in `field`
+    csv:PATH[#field]           rows under a line of column names
+    parquet:PATH[#field]       rows of Parquet files
+    arrow:PATH[#field]         rows of Arrow's IPC files
+    warc:PATH                  pages of web archives, with the package `warcio`
+    hf:DIR[:split][#field]     a data set that `datasets` saved, or a folder of Parquet
+    hf:OWNER/NAME[:split][#field]  a data set of the Hugging Face Hub
     tfds:NAME[:split][#field]  a data set of TensorFlow Datasets
 
-Files may be compressed (.gz, .xz, .zst), or members of a .zip. Paths with a protocol,
-such as gs:// and s3://, are read by fsspec. A byte order mark at the start of a text is
+The field is "text" where none is named. text, jsonl, csv and warc may be compressed
+(.gz, .xz, .zst); the first three may be members of a .zip. Paths with a protocol, such
+as gs:// and s3://, are read by fsspec. A byte order mark at the start of a text is
 dropped.
-`kjv` and `tfds` have several splits. The others have one, `train`: name validation data
-as a source of its own, or hold out a part (`zoo.data.splits`).
-Tables (`csv:`, `sklearn:`) have no text: `zoo.data.tables` reads them.
+`kjv`, `hf` and `tfds` have several splits. The others have one, `train`: name
+validation data as a source of its own, or hold out a part (`zoo.data.splits`).
+Tables of numbers (`csv:` too, `sklearn:`) are read by `zoo.data.tables`.
 """
 
 import itertools
@@ -19,12 +26,22 @@ from collections.abc import Callable, Iterator
 
 from zoo.data import compressed
 from zoo.data.compressed import shown
-from zoo.data.sources import jsonl, kjv, text, tfds
-from zoo.data.sources import parts as _parts
+from zoo.data.sources import (
+    arrow,
+    csv_text,
+    file_parts,
+    huggingface,
+    jsonl,
+    kjv,
+    parquet,
+    text,
+    tfds,
+    warc,
+)
 from zoo.data.sources.examples import Example, Numbered, check_text, only_train
+from zoo.data.sources.file_parts import Part
 from zoo.data.sources.held_out import hold_out
-from zoo.data.sources.parts import Part
-from zoo.fields import suggest
+from zoo.fields import one_of, suggest
 
 __all__ = [
     "Example",
@@ -46,15 +63,26 @@ __all__ = [
 _FILES: dict[str, Callable[[str, str], Iterator[Numbered]]] = {
     "text": text.rows,
     "jsonl": jsonl.rows,
+    "csv": csv_text.rows,
+    "parquet": parquet.rows,
+    "arrow": arrow.rows,
+    "warc": warc.rows,
 }
 # Readers of named data: (what follows the colon, split, field or "") -> the same.
 _NAMED: dict[str, Callable[[str, str, str], Iterator[Numbered]]] = {
     "kjv": kjv.rows,
     "tfds": tfds.rows,
 }
-_KINDS = (*_FILES, *_NAMED)
-_WITH_FIELD = ("jsonl", "tfds")
-_TABLES = ("csv", "sklearn")
+_KINDS = (*_FILES, *_NAMED, "hf")
+# What the name of a file tells about its kind.
+_ENDINGS = {
+    "jsonl": ".json",
+    "csv": ".csv",
+    "parquet": ".parquet",
+    "arrow": ".arrow",
+    "warc": ".warc",
+}
+_WITH_FIELD = ("jsonl", "csv", "parquet", "arrow", "hf", "tfds")
 
 
 def read(spec: str, split: str = "train") -> Iterator[Example]:
@@ -131,10 +159,12 @@ def parts(spec: str, split: str = "train") -> list[Part]:
     """
     kind, rest, field = _parse(spec)
     if kind in _NAMED:
-        splits(spec)
+        known = splits(spec)
+        for name in split.split("+"):
+            one_of(f"{shown(spec)} split", name, known)
         return [Part(spec, split)]
-    only_train(kind, split)
-    return _parts.of_files(kind, compressed.find(rest), field)
+    kind, found = _files(kind, rest, split)
+    return file_parts.of_files(kind, list(found.values()), field)
 
 
 def texts(part: Part, field: str = "") -> Iterator[tuple[str, str | ValueError]]:
@@ -146,7 +176,7 @@ def texts(part: Part, field: str = "") -> Iterator[tuple[str, str | ValueError]]
 
     Yields:
       The place of each text, and the text; or what is wrong with the row, by file and
-      line. All texts of a part follow each other, bad rows between them or not.
+      line. The reader goes on behind a bad row.
 
     Raises:
       ValueError: the part is missing, empty, damaged, or not what its name promises;
@@ -158,7 +188,7 @@ def texts(part: Part, field: str = "") -> Iterator[tuple[str, str | ValueError]]
     if kind in _NAMED:
         rows = _NAMED[kind](rest, part.split, field)
     else:
-        rows = _rows(kind, _parts.paths_of(rest), field)
+        rows = _rows(kind, file_parts.paths_of(rest), field)
     for where, example in rows:
         try:
             found: str | ValueError = _text(example, field, where)
@@ -176,6 +206,8 @@ def splits(spec: str) -> tuple[str, ...]:
     kind, rest, _ = _parse(spec)
     if kind == "kjv":
         return kjv.SPLITS
+    if kind == "hf":
+        return huggingface.splits(rest)
     return tfds.splits(rest) if kind == "tfds" else ("train",)
 
 
@@ -190,19 +222,21 @@ def files(spec: str, split: str = "train") -> dict[str, str]:
     kind, rest, _ = _parse(spec)
     if kind == "tfds":
         return tfds.files(rest, split)
-    if kind == "kjv":
-        return {}
-    only_train(kind, split)
-    return {shown(path): path for path in compressed.find(rest)}
+    return {} if kind == "kjv" else _files(kind, rest, split)[1]
 
 
 def label_names(spec: str, field: str = "label") -> tuple[str, ...]:
-    """The names of the classes that the integers of a field stand for.
+    """The names of the classes that the integers of a field stand for; empty if none.
 
     Raises:
       ValueError: an unknown source, or a data set without the field.
     """
     kind, rest, _ = _parse(spec)
+    if kind in ("arrow", "parquet"):
+        of_one = {"arrow": arrow.label_names, "parquet": parquet.label_names}[kind]
+        return of_one(compressed.find(rest)[0], field)
+    if kind == "hf":
+        return huggingface.label_names(rest, field)
     return tfds.label_names(rest, field) if kind == "tfds" else ()
 
 
@@ -210,8 +244,16 @@ def _numbered(kind: str, rest: str, split: str, field: str) -> Iterator[Numbered
     """The numbered examples of a parsed spec."""
     if kind in _NAMED:
         return _NAMED[kind](rest, split, field)
+    kind, found = _files(kind, rest, split)
+    return _rows(kind, list(found.values()), field)
+
+
+def _files(kind: str, rest: str, split: str) -> tuple[str, dict[str, str]]:
+    """The kind of the files of a source, and the files: shown name to path."""
+    if kind == "hf":
+        return huggingface.files(rest, split)
     only_train(kind, split)
-    return _rows(kind, compressed.find(rest), field)
+    return kind, {shown(path): path for path in compressed.find(rest)}
 
 
 def _rows(kind: str, paths: list[str], field: str) -> Iterator[Numbered]:
@@ -234,7 +276,7 @@ def _text(example: Example | ValueError, field: str, where: str) -> str:
 def _parse(spec: str) -> tuple[str, str, str]:
     """Splits a spec into the kind of source, what follows the colon, and the field."""
     kind, _, rest = spec.partition(":")
-    if kind in _TABLES:
+    if kind == "sklearn":
         raise ValueError(f"'{shown(spec)}': a table of numbers has no text.")
     if kind not in _KINDS:
         raise ValueError(f"Unknown source '{shown(spec)}'.{_allowed(spec, kind)}")
@@ -253,5 +295,7 @@ def _allowed(spec: str, kind: str) -> str:
     name = shown(spec)
     if os.path.isdir(spec):
         name = os.path.join(name, "**", "*.txt")
-    likely = "jsonl" if ".json" in os.path.basename(name) else "text"
-    return f" Did you mean {likely}:{name}? Allowed: {', '.join(sorted(_KINDS))}."
+    base = os.path.basename(name)
+    likely = [kind for kind, mark in _ENDINGS.items() if mark in base]
+    kinds = ", ".join(sorted(_KINDS))
+    return f" Did you mean {(likely or ['text'])[0]}:{name}? Allowed: {kinds}."
