@@ -7,7 +7,7 @@ names are paths of files, or the source itself where a package brings the data.
 import hashlib
 import os
 
-from zoo.data import compressed, sources, tables
+from zoo.data import compressed, shards, sources, tables
 
 Fingerprint = dict[str, dict[str, int | str]]
 
@@ -26,6 +26,10 @@ def fingerprint(spec: str, split: str = "train") -> Fingerprint:
       ValueError: an unknown source or split, or a missing file.
     """
     kind, _, _ = spec.partition(":")
+    if kind == shards.KIND:  # shards.json knows the SHA-256 of each file
+        folder = shards.folder_of(spec)
+        digest = shards.read(folder, sizes=False).digest(split)
+        return {f"{compressed.shown(folder)} {split}": digest}
     if kind == "csv":
         path, _ = tables.csv_path(spec)
         return of_files({compressed.shown(path): path})
@@ -52,8 +56,12 @@ def of_run(source: str, valid: str = "") -> Fingerprint:
     found = fingerprint(source)
     if valid:
         return found | fingerprint(valid)
-    is_table = source.partition(":")[0] in tables.KINDS
-    if not is_table and "valid" in sources.splits(source):
+    kind = source.partition(":")[0]
+    if kind == shards.KIND:
+        splits = tuple(shards.read(shards.folder_of(source), sizes=False).splits)
+    else:
+        splits = () if kind in tables.KINDS else sources.splits(source)
+    if "valid" in splits:
         found |= fingerprint(source, "valid")
     return found
 

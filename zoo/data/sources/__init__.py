@@ -160,6 +160,8 @@ def _parse(spec: str) -> tuple[str, str, str]:
     kind, _, rest = spec.partition(":")
     if kind in _TABLES:
         raise ValueError(f"'{shown(spec)}': a table of numbers has no text.")
+    if kind == "shards":
+        raise ValueError(f"'{shown(spec)}': shards hold tokens and no text.")
     if kind not in _READERS:
         raise ValueError(f"Unknown source '{shown(spec)}'.{_allowed(spec, kind)}")
     if kind != "kjv" and not rest:
