@@ -120,7 +120,8 @@ def _refuse_streams(run):
     data, only = run.data, "only a language model with the format lm"
     if data.schedule:
         raise ValueError(
-            f"config.data.schedule: {data.schedule!r}, but {only} has one; leave it out."
+            f"config.data.schedule: {data.schedule!r}, but {only} has one; leave it "
+            "out."
         )
     parts = mixtures.parts(data.source, data.mixture)
     for spec in [*(part.source for part in parts), data.valid]:

@@ -50,7 +50,8 @@ def read(
       clean: names of cleaning steps for raw texts.
 
     Raises:
-      ValueError: a source is missing, broken or too small, or shards have no such split.
+      ValueError: a source is missing, broken or too small, or shards have no split
+        for training.
     """
     steps, train, held_out = tuple(clean), [], []
     for part in of:
