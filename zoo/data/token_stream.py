@@ -92,15 +92,33 @@ class TokenStream:
         self.weighted, self.bytes, self.documents = weighted, bytes, documents
         self.damage = damage or Damage()
 
+    @classmethod
+    def joined(cls, streams: "Sequence[TokenStream]", damage: Damage) -> "TokenStream":
+        """One stream of the documents of several, at least one.
+
+        Args:
+          streams: of one tokenizer.
+          damage: takes the place of theirs.
+        """
+        return cls(
+            [piece for stream in streams for piece in stream._pieces],
+            first=streams[0]._first.tolist(),
+            weighted=any(stream.weighted for stream in streams),
+            bytes=sum(stream.bytes for stream in streams) + len(streams) - 1,
+            documents=sum(stream.documents for stream in streams),
+            damage=damage,
+        )
+
     def windows(
         self, first_B: Sequence[int], length: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Windows of the stream.
 
-        A window with a damaged record, within the budget of `damage`, is all 0.
+        A window with a damaged record, within the budget of `damage`, is all 0. Beyond
+        the end, the last token is repeated.
 
         Args:
-          first_B: the number of each window's first token; all of it is in the stream.
+          first_B: the number of each window's first token, 0 or above.
           length: T.
 
         Returns:
@@ -112,11 +130,15 @@ class TokenStream:
         tokens_BT = np.empty((len(first_B), length), np.int32)
         weights_BT = np.ones((len(first_B), length), np.float32)
         for row, first in enumerate(first_B):
+            tokens_T, weights_T = tokens_BT[row], weights_BT[row]
+            first = min(int(first), self.tokens - 1)
+            room = min(length, self.tokens - first)
             try:
-                self._fill(int(first), tokens_BT[row], weights_BT[row])
+                self._fill(first, tokens_T[:room], weights_T[:room])
             except DamagedRecord as error:
                 self.damage.add(error)
-                tokens_BT[row] = weights_BT[row] = 0
+                tokens_T[:] = weights_T[:] = 0
+            tokens_T[room:], weights_T[room:] = tokens_T[room - 1], weights_T[room - 1]
         return tokens_BT, weights_BT
 
     def check(self) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import pathlib
-import re
 import stat
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,59 +14,17 @@ from zoo import files
 from zoo.data.damage import Damage
 from zoo.data.document_tokens import Around, around
 from zoo.data.shards import layout, reader, writer
+from zoo.data.shards.entries import Entry, TokenizerEntry
 from zoo.data.token_stream import TokenStream
-from zoo.fields import at_least, from_fields, one_of
+from zoo.fields import from_fields, one_of
 from zoo.text import tokenizer as tokenizers
 from zoo.text.tokenizer import Tokenizer
 
 INDEX = "shards.json"
 _VERSION = 1
 _LARGEST = 2**28  # bytes of shards.json; a shard needs 400
-_NAME = re.compile(r"[\w][\w.-]*\.tfrecord", re.ASCII)
 _OPEN = 256  # files at a time: systems allow a process 1,024
 _SUMS = 8192  # shards whose checksums stay in memory, 8 kB each
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What shards.json says of a shard.
-
-    Attributes:
-      file: its name in the folder.
-      tokens: with those around its documents.
-      documents: how many.
-      bytes: UTF-8 bytes of the documents' texts.
-      sha256: of the file.
-      documents_crc32c: of the file with the starts of the documents.
-      records_crc32c: of the file with the checksums of the records.
-    """
-
-    file: str
-    tokens: int
-    documents: int
-    bytes: int
-    sha256: str
-    documents_crc32c: int
-    records_crc32c: int
-
-    def __post_init__(self):
-        if not _NAME.fullmatch(self.file):
-            raise ValueError(f"file: {self.file!r} is no name of a .tfrecord file.")
-        at_least("documents", self.documents, 1)
-        at_least("tokens", self.tokens, self.documents)  # each has an end token
-        at_least("bytes", self.bytes, 0)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Tokenizer:
-    """What shards.json says of the tokenizer; see `Around` and `Shards`."""
-
-    sha256: str
-    config_sha256: str
-    vocab_size: int
-    first: tuple[int, ...]
-    start: tuple[int, ...]
-    end: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -197,7 +154,7 @@ def finish(
         tokenizer.save(str(place))
         files.flush(place)
         config = (place / tokenizers.CONFIG_FILE).read_bytes()
-    told = _Tokenizer(
+    told = TokenizerEntry(
         sha256=digest_of(tokenizer),
         config_sha256=hashlib.sha256(config).hexdigest(),
         vocab_size=tokenizer.vocab_size,
@@ -267,7 +224,7 @@ def _parsed(folder: pathlib.Path, value: dict[str, Any], sizes=True) -> Shards:
                 f"version {_VERSION} with {layout.RECORD} allowed."
             )
         one_of("dtype", value["dtype"], layout.DTYPES)
-        told = from_fields(_Tokenizer, value["tokenizer"], "tokenizer")
+        told = from_fields(TokenizerEntry, value["tokenizer"], "tokenizer")
         splits = {
             split: tuple(
                 from_fields(Entry, entry, f"splits.{split}[{i}]")
