@@ -8,7 +8,7 @@ import rich.progress
 
 from zoo.data import sources, storage
 from zoo.data.preparation.units import Unit
-from zoo.data.sources.parts import paths_of
+from zoo.data.sources.file_parts import paths_of
 
 
 def size_of(parts: Sequence[sources.Part]) -> int:
