@@ -3,10 +3,10 @@
     python -m benchmarks.kill_prepare [--kills=50] [--workers=2]
 
 Prepares text of random words once without a disturbance. Then the same command runs
-again and again, and all of its processes are killed by SIGKILL after a random time. Each
-folder is taken up until its run ends; that goes on, folder after folder, until there
-were so many kills. Each finished folder must have the same files, byte for byte. The
-command exits with 1 where one differs, or where a step was never killed.
+again and again, and all of its processes are killed by SIGKILL after a random time.
+Each folder is taken up until its run ends; that goes on, folder after folder, until
+there were so many kills. Each finished folder must have the same files, byte for byte.
+The command exits with 1 where one differs.
 """
 
 import collections

@@ -109,17 +109,23 @@ def draws(keys_D2: np.ndarray, seed: int) -> np.ndarray:
 
 def _split(recipe, unit):
     """The split of each document of a unit, as its code."""
-    own = unit.counts()["split"]
+    own = _name(unit.counts()["split"])
     draw_D = draws(unit.array("keys"), recipe.seed)
     if own != "train":
         return np.full(len(draw_D), SPLITS.index(own), np.uint8)
-    known = sources.splits(recipe.source)  # what the source holds out is no share
+    # what the source holds out is no share
+    known = [_name(split) for split in sources.splits(recipe.source)]
     test = 0.0 if "test" in known else recipe.test
     valid = 0.0 if "valid" in known else recipe.valid
     codes_D = np.zeros(len(draw_D), np.uint8)
     codes_D[draw_D < valid + test] = 1
     codes_D[draw_D < test] = 2
     return codes_D
+
+
+def _name(split):
+    """The name of a split here; Hugging Face calls one "validation"."""
+    return "valid" if split == "validation" else split
 
 
 def _ranges(offsets_U):

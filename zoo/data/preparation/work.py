@@ -49,9 +49,11 @@ def input_splits(spec: str) -> list[str]:
     """The splits of a source that a preparation reads, in its order.
 
     What is held out comes first, so that a training document that equals it goes.
+    Hugging Face calls the split `valid` "validation".
     """
     known = sources.splits(spec)
-    return [split for split in ("test", "valid", "train") if split in known]
+    wanted = ("test", "valid", "validation", "train")
+    return [split for split in wanted if split in known]
 
 
 @contextlib.contextmanager
