@@ -9,19 +9,22 @@ import re
 
 from lxml import etree
 
-from zoo.data.stages.characters import control
+from zoo.data.stages.characters import control, trim
 from zoo.data.stages.stage import Maker, plain
 
 _HIDDEN = frozenset("head iframe noscript object script style svg template".split())
 # A blank line stands around these, a line end around the others.
 _PARAGRAPHS = frozenset("blockquote dl h1 h2 h3 h4 h5 h6 ol p pre table ul".split())
 _LINES = frozenset(
-    "address article aside body br caption dd div dt fieldset figcaption figure footer "
+    "address article aside body caption dd div dt fieldset figcaption figure footer "
     "form header hr html legend li main nav option section summary tr".split()
 )
 _CELLS = frozenset(("td", "th"))
 _SPACES = re.compile(r"\s+")
-_BLANK_LINES = re.compile("\n\n\n+")
+# Control characters, which no text holds here: the edge of a line, that of a paragraph,
+# and a line break.
+_LINE, _PARAGRAPH, _BREAK = "\0\1\2"
+_EDGES = re.compile(r"[\0\1\2][\0\1\2\s]*")
 # Text, and the parser takes quadratic time for many of them.
 _NO_TAG = re.compile(r"<(?![A-Za-z/!?])")
 
@@ -51,15 +54,24 @@ class _Text:
             self._pieces.append(text if self._kept else _SPACES.sub(" ", text))
 
     def close(self) -> str:
-        lines = [line.strip() for line in "".join(self._pieces).split("\n")]
-        return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip("\n")
+        return trim(_EDGES.sub(_line_ends, "".join(self._pieces)))
 
     def _edge(self, tag: str) -> None:
         """The line end at the start or at the end of a block."""
-        if tag in _PARAGRAPHS:
-            self._pieces.append("\n\n")
+        if tag == "br":
+            self._pieces.append(_BREAK)
+        elif tag in _PARAGRAPHS:
+            self._pieces.append(_PARAGRAPH)
         elif tag in _LINES:
-            self._pieces.append("\n")
+            self._pieces.append(_LINE)
+
+
+def _line_ends(match: re.Match[str]) -> str:
+    """The newlines of edges that stand together."""
+    edges = match[0]
+    if _PARAGRAPH in edges:
+        return "\n\n"
+    return "\n" if _LINE in edges else "\n" * min(2, edges.count(_BREAK))
 
 
 def html(text: str) -> str:
