@@ -107,7 +107,7 @@ def process_unit(
         found.read(text)
         clean, stage, reason = pipeline.run(text)
         if clean is None:
-            found.drop(stage, reason, place, text)
+            found.drop(str(stage), str(reason), place, text)
         else:
             texts.append(clean)
             places.append(place)

@@ -13,7 +13,7 @@ from typing import Any
 
 _EVERY = 5
 _SEEN = 1000  # characters of a document that are looked at
-_SHORTEST = 20  # characters of a document with a language
+_SHORTEST = 50  # characters of a document with a language
 
 
 def of_sample(documents: Iterable[tuple[int, str]]) -> dict[int, str]:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from zoo.data.preparation.recipe import Recipe
+from zoo.data.preparation.recipe import Recipe, to_json
 
 _SIZES = (
     (10**3, "n<1K"),
@@ -21,7 +21,7 @@ _SIZES = (
     (10**11, "10B<n<100B"),
     (10**12, "100B<n<1T"),
 )
-_SHARE = 0.01  # of the sample that makes a language one of the data set
+_SHARE = 0.01  # of the sample's bytes that makes a language one of the data set
 
 
 def text(card: dict[str, Any], recipe: Recipe) -> str:
@@ -48,7 +48,8 @@ def text(card: dict[str, Any], recipe: Recipe) -> str:
             *_bad(card),
             *_contamination(card, recipe),
             *_languages(card),
-            *_files(card, recipe),
+            *_recipe(recipe),
+            *_files(card),
         ]
     )
 
@@ -60,11 +61,11 @@ def _front(card, recipe, name) -> list[str]:
     lines = ["---", f"pretty_name: {json.dumps(name)}"]
     if recipe.licence:
         lines.append(f"license: {json.dumps(recipe.licence)}")
-    total = sum(found["documents"] for found in card["languages"].values())
+    total = sum(found["bytes"] for found in card["languages"].values())
     codes = [
         code
         for code, found in card["languages"].items()
-        if found["documents"] >= _SHARE * total
+        if found["bytes"] >= _SHARE * total
     ]
     if codes:
         lines += ["language:", *(f"- {json.dumps(code)}" for code in codes)]
@@ -124,7 +125,8 @@ def _dropped(card) -> list[str]:
         for reason, count in stage["dropped"].items():
             if count:
                 name = _code(stage["stage"])
-                lines.append(f"- `{name}`, {_plain(reason)}: {count:,} documents")
+                many = "document" if count == 1 else "documents"
+                lines.append(f"- `{name}`, {_plain(reason)}: {count:,} {many}")
                 for sample in stage["samples"].get(reason, []):
                     earlier = sample.get("earlier")
                     twin = f" (as {_plain(earlier)})" if earlier else ""
@@ -172,11 +174,22 @@ def _languages(card) -> list[str]:
     if not rows:
         return []
     heads = ["language", *(name.replace("_", " ") for name in names)]
-    note = "A sample of the documents, by the language that `py3langid` finds."
+    note = (
+        "A sample of the documents of 50 characters or more, by the language that "
+        "`py3langid` finds."
+    )
     return ["## Languages and fertility", "", note, "", *_table(heads, rows), ""]
 
 
-def _files(card, recipe) -> list[str]:
+def _recipe(recipe) -> list[str]:
+    """The fields of the recipe that differ from their defaults."""
+    values, usual = to_json(recipe), to_json(Recipe())
+    values = {name: v for name, v in values.items() if v != usual[name]}
+    lines = json.dumps(values, indent=2, ensure_ascii=False).splitlines()
+    return ["## Recipe", "", "```json", *lines, "```", ""]
+
+
+def _files(card) -> list[str]:
     """The hashes of the inputs; card.json has those of the outputs."""
     rows = [
         [f"`{_code(name)}`", f"{entry['size']:,}", f"`{entry['sha256']}`"]
