@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-_AHEAD = 1  # tasks that wait, beside those that run
-
 
 def run(
     function: Callable[..., Any],
@@ -35,27 +33,41 @@ def run(
         for task in tasks:
             done(task, function(*task))
         return
-    waiting: collections.deque = collections.deque()
     with concurrent.futures.ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), _start
     ) as executor:
         try:
-            for task in tasks:
-                waiting.append((task, executor.submit(function, *task)))
-                if len(waiting) >= workers + _AHEAD:
-                    _finish(waiting.popleft(), done)
-            while waiting:
-                _finish(waiting.popleft(), done)
+            _feed(executor, function, tasks, workers, done)
         except BrokenProcessPool:
             raise ValueError(
                 "A worker process died; a lack of memory is the usual reason. Set "
                 "--workers or recipe.unit_chars lower. The same command goes on."
             ) from None
-        finally:
+        except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
-def _finish(entry, done):
+def _feed(executor, function, tasks, workers, done) -> None:
+    """Gives each process one task, while the next one is read."""
+    waiting: collections.deque = collections.deque()
+    for task in tasks:
+        while True:
+            while waiting and waiting[0][1].done():
+                _finish(waiting.popleft(), done)
+            running = [future for _, future in waiting if not future.done()]
+            if len(running) < workers:
+                break
+            concurrent.futures.wait(
+                running, return_when=concurrent.futures.FIRST_COMPLETED
+            )
+        waiting.append((task, executor.submit(function, *task)))
+        del task
+    while waiting:
+        _finish(waiting.popleft(), done)
+
+
+def _finish(entry, done) -> None:
     """Waits for a task."""
     task, future = entry
     done(task, future.result())
