@@ -18,8 +18,9 @@ class Data:
     """The training and evaluation data.
 
     Attributes:
-      source: a spec of `zoo.data.sources`: kjv, text:, jsonl:, tfds:, csv:, sklearn:;
-        or shards:DIR, a folder of `zoo.data.shards`.
+      source: a spec of `zoo.data.sources`: kjv, text:, jsonl:, csv:, parquet:, arrow:,
+        warc:, hf:, tfds:; of a table csv:, sklearn:; or shards:DIR, a folder of
+        `zoo.data.shards`.
       valid: the spec for evaluation while training; empty means the source's own
         "valid" split, or `hold_out` of its documents.
       hold_out: the share of documents (or table rows) kept for evaluation where

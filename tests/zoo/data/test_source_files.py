@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import pathlib
+import random
 import shutil
 import struct
 import types
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from zoo.data import fingerprints, sources
+from zoo.data import fingerprints, formats, sources
 from zoo.data.sources import hub_layout, huggingface
 
 RECORDED = pathlib.Path(__file__).parent / "recorded"
@@ -293,6 +294,52 @@ def test_damaged_columns_are_named(tmp_path, kind, name, cut, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "kind, name", [("parquet", "pandas.parquet"), ("arrow", "saved/validation/data-")]
+)
+def test_random_damage_is_a_message_or_leaves_texts(tmp_path, kind, name):
+    (whole,) = RECORDED.glob(f"{name}*")
+    path, rng = tmp_path / "damaged", random.Random(0)
+    raised = 0
+    for _ in range(100):
+        data = bytearray(whole.read_bytes())
+        for _ in range(rng.choice([1, 5])):
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        path.write_bytes(data)
+        try:
+            for place, text in sources.texts(sources.Part(f"{kind}:{path}", "train")):
+                assert place.startswith(f"{path}, row ")
+                assert isinstance(text, str) or str(text).startswith(place)
+        except ValueError as error:
+            assert str(error).startswith(str(path)) and "\n" not in str(error)
+            raised += 1
+    assert raised > 20
+
+
+def test_formats_read_tables_like_json_lines(tmp_path, tokenizer):
+    rows = [
+        {"instruction": "do", "input": "this", "output": "done"},
+        {"instruction": "go", "input": None, "output": "gone"},
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    lines = [",".join(row[name] or "" for name in row) for row in rows]
+    (tmp_path / "a.csv").write_text("\n".join([",".join(rows[0]), *lines]))
+    made = [
+        formats.rows.read(
+            sources.numbered(f"{kind}:{tmp_path}/a.{kind}"),
+            formats.BY_NAME["instruction"],
+            tokenizer,
+            length=1000,
+        )
+        for kind in ("jsonl", "parquet", "csv")
+    ]
+    assert made[0].counts["read"] == 2
+    for other in made[1:]:
+        assert other.tokens.tolist() == made[0].tokens.tolist()
+        assert other.counts == made[0].counts
+
+
 # ---- Hugging Face ----
 
 
@@ -428,10 +475,18 @@ configs:
         ),
         (
             ["a.parquet", "dev/b.parquet", "my_test.parquet"],
-            "# no header",
             "",
-            {"train": [0], "validation": [1], "test": [2]},
+            "",
+            {"validation": [1]},
         ),
+        (["a.parquet", "my_test.parquet"], "# no header", "", {"test": [1]}),
+        (
+            ["test/train.parquet", "train/b.parquet"],
+            "",
+            "",
+            {"train": [1], "test": [0]},
+        ),
+        (["a.parquet", "mytrain.parquet"], "", "", {"train": [0, 1]}),
         (
             ["de/x/a.parquet", "en/held.parquet", "en/part-0.parquet", "en/y.parquet"],
             README,

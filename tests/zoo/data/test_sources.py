@@ -342,6 +342,45 @@ def test_tfds_names_classes(tiny_texts):
         sources.label_names(tiny_texts, "lable")
 
 
+def test_local_files_become_a_data_set(tmp_path):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    from zoo.data import tfds_builder
+
+    rows = [{"body": f"é {i}", "kind": "ham" if i % 3 else "spam"} for i in range(9)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "b.csv").write_text("body,kind\nx,ham\n")
+    given = {"version": "1.0.0", "field": "body", "label": "kind"}
+    files = tfds_builder.Files(
+        name="mails",
+        train=f"jsonl:{tmp_path}/a.jsonl",
+        test=f"csv:{tmp_path}/b.csv",
+        **given,
+    )
+    tfds.disable_progress_bar()
+    tfds_builder.LocalTexts(
+        config=files, data_dir=tmp_path / "tfds"
+    ).download_and_prepare()
+    (tmp_path / "a.jsonl").unlink()
+    tfds.core.add_data_dir(tmp_path / "tfds")
+    dataset = tfds.load("local_texts/mails", split="test", data_dir=tmp_path / "tfds")
+    assert [row["text"].decode() for row in tfds.as_numpy(dataset)] == ["x"]
+    spec = "tfds:local_texts/mails"
+    assert sources.documents(spec) == [row["body"] for row in rows]
+    assert sources.label_names(spec) == ("ham", "spam")
+    found = [row["label"] for row in sources.read(spec)]
+    assert found == [int(row["kind"] == "spam") for row in rows]
+    (tmp_path / "c.jsonl").write_text('{"body": "x", "kind": "ham"}\n{"body": 1}')
+    for train, message in [
+        (f"jsonl:{tmp_path}/c.jsonl", "at least 2 needed"),
+        ("", "needs config=Files"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            tfds_builder.LocalTexts(
+                config=tfds_builder.Files(name="bad", train=train, **given),
+                data_dir=tmp_path / "tfds",
+            )
+
+
 def test_tfds_failing_download_gives_one_message(tiny_texts, monkeypatch):
     import tensorflow_datasets as tfds
 

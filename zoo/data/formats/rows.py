@@ -282,9 +282,11 @@ def _values(example: Example, format: Format, names: dict[str, str]) -> dict[str
     """The values of an example by the format's fields."""
     values = {}
     for field, column in names.items():
-        if column in example:
+        optional = field in format.optional
+        # a row of a table has all columns: null stands where an example lacks one
+        if column in example and not (optional and example[column] is None):
             values[field] = example[column]
-        elif field not in format.optional:
+        elif not optional:
             raise ValueError(f"no column {column!r}.{suggest(column, example)}")
     return values
 

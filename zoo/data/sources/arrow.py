@@ -3,6 +3,7 @@
 A column of strings, numbers, lists or structs becomes strings, numbers, lists or dicts.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -51,24 +52,21 @@ def numbered(
     Raises:
       ValueError: the file is damaged, or has no such column.
     """
-    import pyarrow
-
     number = 0
     while True:
-        try:
+        with damage(name, format, number):
             batch = next(batches, None)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise damaged(name, error, format, number) from error
-        if batch is None:
-            return
-        if field:
-            check_column(name, field, batch.schema.names)
-            batch = batch.select([field])
-        columns = [_values(batch, i, field) for i in range(batch.num_columns)]
+            if batch is None:
+                return
+            names = batch.schema.names
+            if field:
+                check_column(name, field, names)
+                names, batch = [field], batch.select([field])
+            columns = [_values(batch.column(i), n, field) for i, n in enumerate(names)]
         for values in zip(*columns, strict=True) if columns else ():
             number += 1
             where = f"{name}, row {number}"
-            yield where, _example(where, batch.schema.names, values)
+            yield where, _example(where, names, values)
 
 
 def check_column(name: str, field: str, columns: Iterable[str]) -> None:
@@ -84,11 +82,28 @@ def refuse_compressed(path: str, kind: str) -> None:
         raise ValueError(f"{shown(path)}: {kind} file is not read through {ending}.")
 
 
-def damaged(name: str, error: Exception, format: str, row: int = 0) -> ValueError:
-    """The error about a file that cannot be read on."""
-    where = f"{name}, after row {row}" if row else name
-    reason = shown((str(error).strip() or repr(error)).splitlines()[0])
-    return ValueError(f"{where}: no {format} file, or a damaged one ({reason}).")
+@contextlib.contextmanager
+def damage(name: str, format: str, row: int = 0) -> Iterator[None]:
+    """Turns what a damaged file raises in the block into a ValueError.
+
+    Args:
+      name: of the file.
+      format: of the file.
+      row: the last row that was read; 0 if none was.
+
+    Raises:
+      ValueError: names the file and the row.
+    """
+    try:
+        yield
+    except Exception as error:  # Arrow's own, of the system, of Unicode, of a store
+        if isinstance(error, ValueError) and str(error).startswith(name):
+            raise
+        where = f"{name}, after row {row}" if row else name
+        reason = shown((str(error).strip() or repr(error)).splitlines()[0])
+        raise ValueError(
+            f"{where}: no {format} file, or a damaged one ({reason})."
+        ) from error
 
 
 def class_names(features: Any, field: str) -> tuple[str, ...]:
@@ -123,9 +138,14 @@ def label_names(path: str, field: str) -> tuple[str, ...]:
       ValueError: the file is missing or damaged, or has no such column.
     """
     refuse_compressed(path, "an Arrow")
-    with storage.open_bytes(path) as raw:
-        schema = _open(raw, shown(path)).schema
-    check_column(shown(path), field, schema.names)
+    name = shown(path)
+    with storage.open_bytes(path) as raw, damage(name, "Arrow"):
+        return names_in(_open(raw, name).schema, field, name)
+
+
+def names_in(schema: Any, field: str, name: str) -> tuple[str, ...]:
+    """As `label_names`, of the schema of a file with this name."""
+    check_column(name, field, schema.names)
     return class_names(features_of(schema), field)
 
 
@@ -139,35 +159,36 @@ def _open(raw: Any, name: str) -> Any:
     if not start:
         raise ValueError(f"{name}: the file is empty.")
     read = pyarrow.ipc.open_file if start == _FILE_START else pyarrow.ipc.open_stream
-    try:
-        return read(raw)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise damaged(name, error, "Arrow") from error
+    return read(raw)
 
 
 def _batches(raw: Any, name: str) -> Iterator[Any]:
     """The record batches of a stream or a file."""
     reader = _open(raw, name)
     if hasattr(reader, "get_batch"):
-        return (reader.get_batch(i) for i in range(reader.num_record_batches))
-    return iter(reader)
+        for i in range(reader.num_record_batches):
+            yield reader.get_batch(i)
+    else:
+        yield from reader
 
 
-def _values(batch: Any, index: int, field: str) -> list[Any]:
+def _values(column: Any, name: str, field: str) -> list[Any]:
     """The values of a column; an error stands where a value is not UTF-8."""
     import pyarrow
 
-    column, name = batch.column(index), batch.schema.names[index]
-    kind = column.type
-    if pyarrow.types.is_dictionary(kind):
+    types, kind = pyarrow.types, column.type
+    if types.is_dictionary(kind):
         kind = kind.value_type
-    types = pyarrow.types
+    try:
+        # A damaged offset would read the memory of others. Strings are checked too.
+        column.validate(full=True)
+    except pyarrow.ArrowInvalid as error:
+        if "UTF8" not in str(error):
+            raise
+        return [_one(value, name) for value in column]
     if types.is_binary(kind) or types.is_large_binary(kind):
         return [_text_of(value, name, name == field) for value in column.to_pylist()]
-    try:
-        return column.to_pylist()
-    except UnicodeDecodeError:  # of one value at least
-        return [_one(value, name) for value in column]
+    return column.to_pylist()
 
 
 def _one(value: Any, name: str) -> Any:

@@ -1,12 +1,14 @@
 """Which Parquet files of a data set's folder are which split.
 
 The README of a data set on the Hub may say it, in `configs` of its YAML header. Else
-the names of the files do, as the package `datasets` reads them:
+the names of the files do. The first of these rules that fits a file decides for all,
+as in the package `datasets`; what the rule does not fit is left out:
 
-    data/train-00000-of-00002.parquet  a split by the start of the name
     default/train/0000.parquet         CONFIG/SPLIT/NUMBER, of the Hub's own conversion
-    test.parquet, dev/a.parquet        a split by a word in the name, or in a folder
-    a.parquet                          no such word: train
+    data/train-00000-of-00002.parquet  any name of a split
+    dev/a.parquet                      a folder with a word for a split in its name
+    my_test.parquet                    a file with such a word in its name
+    a.parquet                          train
 """
 
 import re
@@ -16,13 +18,14 @@ from typing import Any
 from zoo.fields import suggest
 
 README = "README.md"
-_SHARD = re.compile(r"(?:.*/)?([\w.]+?)-\d{5,}-of-\d{5,}[^/]*\.parquet")
+_SHARD = re.compile(r"data/(\w+(?:\.\w+)*)-\d{5}-of-\d{5}[^/]*\.parquet")
 _CONVERSION = re.compile(r"([^/]+)/(?:partial-)?([^/]+)/\d{4}\.parquet")
 _WORDS = {
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing", "eval", "evaluation"),
     "train": ("train", "training"),
+    "validation": ("validation", "valid", "dev", "val"),
+    "test": ("test", "testing", "eval", "evaluation"),
 }
+_NO_WORDS = re.compile("[-._ 0-9]+")
 _DEFAULT = "default"
 
 
@@ -60,30 +63,41 @@ def _of_names(paths: Sequence[str]) -> dict[str, dict[str, list[str]]]:
     """Configurations and splits by the names of the files."""
     found: dict[str, dict[str, list[str]]] = {}
     matches = [_CONVERSION.fullmatch(path) for path in paths]
-    converted = all(matches)
-    for path, match in zip(paths, matches, strict=True):
-        config, split = _DEFAULT, _split_of(path)
-        if converted and match:
-            config, split = match[1], match[2]
-        found.setdefault(config, {}).setdefault(split, []).append(path)
-    order = ("train", "validation", "test")
+    if all(matches):
+        for path, match in zip(paths, matches, strict=True):
+            config, split = match.groups() if match else ("", "")
+            found.setdefault(config, {}).setdefault(split, []).append(path)
+    else:
+        rules = (_of_shard, _of_folder, _of_file, lambda path: "train")
+        named = ([(rule(path), path) for path in paths] for rule in rules)
+        for split, path in next(pairs for pairs in named if any(s for s, _ in pairs)):
+            if split:
+                found.setdefault(_DEFAULT, {}).setdefault(split, []).append(path)
     return {
-        config: {split: of[split] for split in sorted(of, key=(*order, *of).index)}
+        config: {split: of[split] for split in sorted(of, key=[*_WORDS, *of].index)}
         for config, of in found.items()
     }
 
 
-def _split_of(path: str) -> str:
-    """The split of one file by its name."""
-    if match := _SHARD.fullmatch(path):
-        return match[1]
-    *folders, name = path.lower().split("/")
-    for part in (name.removesuffix(".parquet"), *reversed(folders)):
-        words = re.split(r"[^a-z]+", part)
-        for split, known in _WORDS.items():
-            if any(word in known for word in words):
-                return split
-    return "train"
+def _of_shard(path: str) -> str:
+    """The split that a numbered file names; "" if none."""
+    match = _SHARD.fullmatch(path)
+    return match[1] if match else ""
+
+
+def _of_folder(path: str) -> str:
+    """The split that the innermost folder with a word for one names; "" if none."""
+    return next(filter(None, map(_of_word, reversed(path.split("/")[:-1]))), "")
+
+
+def _of_file(path: str) -> str:
+    """The split that the name of the file has a word for; "" if none."""
+    return _of_word(path.rpartition("/")[2])
+
+
+def _of_word(name: str) -> str:
+    words = set(_NO_WORDS.split(name))
+    return next((split for split in _WORDS if words & {*_WORDS[split]}), "")
 
 
 def _of_readme(

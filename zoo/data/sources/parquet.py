@@ -28,23 +28,18 @@ def rows(path: str, field: str = "") -> Iterator[Numbered]:
       ValueError: the file is missing, damaged or compressed as a whole, or has no such
         column.
     """
-    import pyarrow
-
     arrow.refuse_compressed(path, "a Parquet")
     name = shown(path)
     with storage.open_bytes(path) as raw:
-        file = _open(raw, name)
-        try:
-            names = file.schema_arrow.names
+        with arrow.damage(name, "Parquet"):
+            file = _open(raw, name)
             if field:
-                arrow.check_column(name, field, names)
+                arrow.check_column(name, field, file.schema_arrow.names)
             batches = file.iter_batches(
                 _batch_rows(file.metadata),
                 columns=[field] if field else None,
                 use_threads=False,
             )
-        except (pyarrow.ArrowException, OSError) as error:
-            raise arrow.damaged(name, error, "Parquet") from error
         yield from arrow.numbered(iter(batches), name, field, "Parquet")
 
 
@@ -55,26 +50,21 @@ def label_names(path: str, field: str) -> tuple[str, ...]:
       ValueError: the file is missing or damaged, or has no such column.
     """
     arrow.refuse_compressed(path, "a Parquet")
-    with storage.open_bytes(path) as raw:
-        schema = _open(raw, shown(path)).schema_arrow
-    arrow.check_column(shown(path), field, schema.names)
-    return arrow.class_names(arrow.features_of(schema), field)
+    name = shown(path)
+    with storage.open_bytes(path) as raw, arrow.damage(name, "Parquet"):
+        return arrow.names_in(_open(raw, name).schema_arrow, field, name)
 
 
 def _open(raw: Any, name: str) -> Any:
     """The reader of a file. It reads pages one by one, never a whole row group."""
-    import pyarrow
     import pyarrow.parquet
 
     if not raw.read(1):
         raise ValueError(f"{name}: the file is empty.")
     raw.seek(0)
-    try:
-        return pyarrow.parquet.ParquetFile(
-            raw, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True
-        )
-    except (pyarrow.ArrowException, OSError) as error:
-        raise arrow.damaged(name, error, "Parquet") from error
+    return pyarrow.parquet.ParquetFile(
+        raw, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True
+    )
 
 
 def _batch_rows(metadata: Any) -> int:
