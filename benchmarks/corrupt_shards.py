@@ -129,7 +129,7 @@ def of_error(copy, changed) -> str:
                 stream.windows([first], 1001)
     except ValueError as error:
         # an index of another folder is whole, and the other files do not fit it
-        names = files_of(copy) if INDEX in changed else changed
+        names = [*files_of(copy), INDEX] if INDEX in changed else changed
         if not any(str(copy / path) in str(error) for path in names):
             return f"FAILED: names none of {changed}: {error}"
         names_byte = " byte" in str(error)

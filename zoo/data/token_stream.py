@@ -109,6 +109,11 @@ class TokenStream:
             damage=damage,
         )
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether a weight may be 0, of a prefix or of a damaged record."""
+        return self.weighted or self.damage.budget > 0
+
     def windows(
         self, first_B: Sequence[int], length: int
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -61,7 +61,7 @@ def lm_batches(
         weights_BT = tf.ones_like(window_BT[:, 1:], tf.float32)
         if weights_N is not None:
             weights_BT *= tf.cast(tf.gather(weights_N, at_BT[:, 1:]), tf.float32)
-        return window_BT, weights_BT
+        return _batch(window_BT[:, :-1], window_BT[:, 1:], weights_BT)
 
     rows, counts = _rows(window, sizes, length, seed, shuffle)
     return endless_mixture(rows, counts, shares, batch, seed, start, shuffle, schedule)
@@ -99,7 +99,9 @@ def stream_batches(
       ValueError: a stream is too short, or an argument out of its range.
     """
 
-    def read(source_B, first_B):
+    weighted = any(stream.has_weights for stream in streams)
+
+    def windows(source_B, first_B):
         if len(streams) == 1:
             return streams[0].windows(first_B, length + 1)
         tokens_BT = np.empty((len(first_B), length + 1), np.int32)
@@ -110,14 +112,18 @@ def stream_batches(
             tokens_BT[own_B], weights_BT[own_B] = found
         return tokens_BT, weights_BT
 
-    def window(source_B, first_B):
-        window_BT, weights_BT = _read(read, [source_B, first_B], length + 1)
-        return window_BT, weights_BT[:, 1:]
+    def place(source_B, first_B):
+        return {"source": source_B, "first": first_B}
+
+    def read(places) -> Batch:
+        given = [places["source"], places["first"]]
+        window_BT, weights_BT = _read(windows, given, length + 1, weighted)
+        return _batch(window_BT[:, :-1], window_BT[:, 1:], weights_BT)
 
     sizes = [stream.tokens for stream in streams]
-    rows, counts = _rows(window, sizes, length, seed, shuffle=True)
+    rows, counts = _rows(place, sizes, length, seed, shuffle=True)
     return endless_mixture(
-        rows, counts, shares, batch, seed, start, True, schedule, worker
+        rows, counts, shares, batch, seed, start, True, schedule, worker, read
     )
 
 
@@ -125,7 +131,8 @@ def _rows(window: Callable, sizes: Sequence[int], length, seed, shuffle):
     """The function to the rows of `endless_mixture`, and the rows of each epoch.
 
     Args:
-      window: makes windows [B,T+1] and weights [B,T] of int64 [B] sources and places.
+      window: makes what the function gives of int64 [B]: the sources, and the number of
+        each window's first token in its stream.
       sizes: tokens of each stream.
       length: T.
       seed: decides shifts.
@@ -141,18 +148,33 @@ def _rows(window: Callable, sizes: Sequence[int], length, seed, shuffle):
     def rows(source_B, epoch_B, place_B) -> Batch:
         shifts_B = tf.gather(tf.constant(shifts, tf.int64), source_B)
         shift_B = shuffling.number(seed, "shift", epoch_B, shifts_B)
-        window_BT, weights_BT = window(source_B, place_B * length + shift_B)
-        return _batch(window_BT[:, :-1], window_BT[:, 1:], weights_BT)
+        return window(source_B, place_B * length + shift_B)
 
     return rows, counts
 
 
-def _read(read: Callable, arguments: list[tf.Tensor], length: int):
-    """Windows and their weights out of a Python function, with known shapes."""
-    kinds = [tf.int32, tf.float32]
-    windows, weights = tf.numpy_function(read, arguments, kinds)
+def _read(windows: Callable, arguments: list[tf.Tensor], length: int, weighted: bool):
+    """Windows [B,T+1], and the weights [B,T] of their targets, from a Python function.
+
+    Args:
+      windows: makes both of the arguments, as numpy arrays.
+      arguments: tensors [B].
+      length: T + 1.
+      weighted: False gives weights of 1, which need no copy.
+    """
     shape = [arguments[0].shape[0], length]
-    return tf.ensure_shape(windows, shape), tf.ensure_shape(weights, shape)
+    if weighted:
+        kinds = [tf.int32, tf.float32]
+        window_BT, weights_BT = tf.numpy_function(windows, arguments, kinds)
+        weights_BT = tf.ensure_shape(weights_BT, shape)[:, 1:]
+    else:
+        weights_BT = tf.ones([shape[0], length - 1], tf.float32)
+
+        def tokens(*given):
+            return windows(*given)[0]
+
+        window_BT = tf.numpy_function(tokens, arguments, tf.int32)
+    return tf.ensure_shape(window_BT, shape), weights_BT
 
 
 def windows_per_epoch(tokens: int, length: int, shuffle: bool = True) -> int:
@@ -234,8 +256,9 @@ def eval_stream(
         def read(first_B):
             return stream.windows(first_B, length + 1)
 
-        window_BT, weights_BT = _read(read, [first_B], length + 1)
-        return window_BT[:, :-1], window_BT[:, 1:], weights_BT[:, 1:]
+        weighted = stream.has_weights
+        window_BT, weights_BT = _read(read, [first_B], length + 1, weighted)
+        return window_BT[:, :-1], window_BT[:, 1:], weights_BT
 
     return _eval(window, stream.tokens, length, batch, stride)
 
