@@ -109,7 +109,8 @@ def stream_batches(
         for source in np.unique(source_B):
             own_B = source_B == source
             found = streams[source].windows(first_B[own_B], length + 1)
-            tokens_BT[own_B], weights_BT[own_B] = found
+            tokens_BT[own_B] = found[0]
+            weights_BT[own_B] = 1 if found[1] is None else found[1]
         return tokens_BT, weights_BT
 
     def place(source_B, first_B):
@@ -168,7 +169,7 @@ def _read(windows: Callable, arguments: list[tf.Tensor], length: int, weighted: 
         window_BT, weights_BT = tf.numpy_function(windows, arguments, kinds)
         weights_BT = tf.ensure_shape(weights_BT, shape)[:, 1:]
     else:
-        weights_BT = tf.ones([shape[0], length - 1], tf.float32)
+        weights_BT = tf.constant(np.ones((shape[0], length - 1), np.float32))
 
         def tokens(*given):
             return windows(*given)[0]
