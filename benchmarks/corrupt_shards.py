@@ -169,6 +169,8 @@ def of_budget(whole, copy, changed) -> str:
         first_B = range(0, stream.tokens - 100, 50)
         tokens_BT, weights_BT = stream.windows(first_B, 100)
         right_BT, right_weights_BT = right.windows(first_B, 100)
+        if weights_BT is None or right_weights_BT is None:
+            return "FAILED: no weights, though a token stands before each document"
         same_B = ((tokens_BT == right_BT) & (weights_BT == right_weights_BT)).all(1)
         if not (same_B | (weights_BT.sum(1) == 0)).all():
             return "FAILED: a window has other tokens"
