@@ -129,7 +129,7 @@ def of_error(copy, changed) -> str:
                 stream.windows([first], 1001)
     except ValueError as error:
         # an index of another folder is whole, and the other files do not fit it
-        names = files_of(copy) if INDEX in changed else changed
+        names = [*files_of(copy), INDEX] if INDEX in changed else changed
         if not any(str(copy / path) in str(error) for path in names):
             return f"FAILED: names none of {changed}: {error}"
         names_byte = " byte" in str(error)
@@ -169,6 +169,8 @@ def of_budget(whole, copy, changed) -> str:
         first_B = range(0, stream.tokens - 100, 50)
         tokens_BT, weights_BT = stream.windows(first_B, 100)
         right_BT, right_weights_BT = right.windows(first_B, 100)
+        if weights_BT is None or right_weights_BT is None:
+            return "FAILED: no weights, though a token stands before each document"
         same_B = ((tokens_BT == right_BT) & (weights_BT == right_weights_BT)).all(1)
         if not (same_B | (weights_BT.sum(1) == 0)).all():
             return "FAILED: a window has other tokens"

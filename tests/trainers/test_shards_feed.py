@@ -223,7 +223,7 @@ def test_a_stop_in_a_phase_changes_no_bit(place, tmp_path):
         "",
         mixture=mixture,
         schedule=("2: 1 1", "4: 0 1"),
-        run={"steps": 6, "save_every": 3, "eval_every": 6},
+        run={"steps": 6, "save_every": 3},
     )
     loop.train(run, tmp_path / "w")
     weights = tmp_path / "w/model/model.safetensors"
@@ -361,7 +361,6 @@ def test_damage_ends_a_run_with_the_file_and_the_byte(place, tmp_path):
     for batch in taken(feed.train(0, {}), feed.rows // 4):
         counts.update((batch["weights"].sum(1) > 0).tolist())
     assert counts[False] > 0 and counts[True] > 0
-    assert loop.train(run, tmp_path / "v").step == 3
     os.truncate(folder / "train-00001.tfrecord", 8207)
     with pytest.raises(ValueError, match="2 records are damaged, at most 1 allowed"):
         loop.train(run, tmp_path / "u")

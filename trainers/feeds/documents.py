@@ -54,14 +54,15 @@ def of_texts(
         given = {"weights": stream.weights, "starts": starts, **more}
         return batches.lm_batches(stream.tokens, length, batch, seed, **given)
 
+    sizes = [len(s.tokens) for s in each]
+    if own is None:
+        return Documents(sizes, train_batches, None, 0)
+
     def held_out(length, batch):
         given = own.tokens, length, batch
         return batches.eval_windows(*given, weights=own.weights)[0]
 
-    sizes = [len(s.tokens) for s in each]
-    return Documents(
-        sizes, train_batches, held_out if own else None, own.bytes if own else 0
-    )
+    return Documents(sizes, train_batches, held_out, own.bytes)
 
 
 def of_shards(
@@ -102,25 +103,19 @@ def of_shards(
     def train_batches(length, batch, seed, **more):
         return batches.stream_batches(train, length, batch, seed, **more)
 
+    sizes = [stream.tokens for stream in train]
+    if valid is None:
+        return Documents(sizes, train_batches, None, 0, damage.shown)
+
     def held_out(length, batch):
         return batches.eval_stream(valid, length, batch)[0]
 
     @contextlib.contextmanager
     def reading():
-        with damage.shown():
-            if valid is None:
-                yield
-            else:
-                with valid.damage.shown():
-                    yield
+        with damage.shown(), valid.damage.shown():
+            yield
 
-    return Documents(
-        [stream.tokens for stream in train],
-        train_batches,
-        held_out if valid else None,
-        valid.bytes if valid else 0,
-        reading,
-    )
+    return Documents(sizes, train_batches, held_out, valid.bytes, reading)
 
 
 def tokenizer_of_shards(

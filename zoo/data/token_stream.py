@@ -109,9 +109,14 @@ class TokenStream:
             damage=damage,
         )
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether a weight may be 0, of a prefix or of a damaged record."""
+        return self.weighted or self.damage.budget > 0
+
     def windows(
-        self, first_B: Sequence[int], length: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, first_B: Sequence[int] | np.ndarray, length: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Windows of the stream.
 
         A window with a damaged record, within the budget of `damage`, is all 0. Beyond
@@ -122,23 +127,26 @@ class TokenStream:
           length: T.
 
         Returns:
-          Tokens int32 [B,T], and their weights as targets, float32 [B,T].
+          Tokens int32 [B,T], and their weights as targets, float32 [B,T], or None where
+          all are 1.
 
         Raises:
           ValueError: a record is damaged.
         """
         tokens_BT = np.empty((len(first_B), length), np.int32)
-        weights_BT = np.ones((len(first_B), length), np.float32)
+        weights_BT = None
+        if self.has_weights:
+            weights_BT = np.ones((len(first_B), length), np.float32)
         for row, first in enumerate(first_B):
-            tokens_T, weights_T = tokens_BT[row], weights_BT[row]
-            first = min(int(first), self.tokens - 1)
-            room = min(length, self.tokens - first)
+            tokens_T = tokens_BT[row]
+            weights_T = None if weights_BT is None else weights_BT[row]
             try:
-                self._fill(first, tokens_T[:room], weights_T[:room])
+                self._window(int(first), tokens_T, weights_T)
             except DamagedRecord as error:
                 self.damage.add(error)
-                tokens_T[:] = weights_T[:] = 0
-            tokens_T[room:], weights_T[room:] = tokens_T[room - 1], weights_T[room - 1]
+                tokens_BT[row] = 0
+                if weights_T is not None:
+                    weights_T[:] = 0
         return tokens_BT, weights_BT
 
     def check(self) -> None:
@@ -150,8 +158,21 @@ class TokenStream:
         for piece in self._pieces:
             piece.check(self.damage)
 
+    def _window(self, first, tokens_T, weights_T):
+        """Reads one window; beyond the end, the last token is repeated."""
+        first = min(first, self.tokens - 1)
+        room = min(len(tokens_T), self.tokens - first)
+        if room == len(tokens_T):
+            self._fill(first, tokens_T, weights_T)
+            return
+        own = None if weights_T is None else weights_T[:room]
+        self._fill(first, tokens_T[:room], own)
+        for x_T in (tokens_T, weights_T):
+            if x_T is not None:
+                x_T[room:] = x_T[room - 1]
+
     def _fill(self, first, tokens_T, weights_T):
-        """Reads one window out of the pieces that it lies in."""
+        """Reads tokens of the stream out of the pieces that they lie in."""
         done, weights = 0, weights_T if self.weighted else None
         number = bisect.bisect_right(self._ends, first)
         while done < len(tokens_T):

@@ -5,13 +5,7 @@ restarts at batch i sees the same batches as a run without a stop.
 """
 
 from zoo.data.batches.labelled import eval_labelled, labelled_batches
-from zoo.data.batches.lm import (
-    eval_stream,
-    eval_windows,
-    lm_batches,
-    stream_batches,
-    windows_per_epoch,
-)
+from zoo.data.batches.lm import eval_windows, lm_batches, windows_per_epoch
 from zoo.data.batches.masked import Masking, eval_masked, masked_batches, masking_of
 from zoo.data.batches.packing import PACKINGS, Packed, pack, packed_batches, packed_eval
 from zoo.data.batches.pairs import (
@@ -24,6 +18,7 @@ from zoo.data.batches.pipeline import Batch
 from zoo.data.batches.rows import bucket, eval_rows, row_batches
 from zoo.data.batches.seq2seq import eval_seq2seq, seq2seq_batches
 from zoo.data.batches.spans import Corruption, eval_spans, sentinels_of, span_batches
+from zoo.data.batches.streams import eval_stream, stream_batches
 from zoo.data.batches.table import table_batches, table_eval
 
 __all__ = [

@@ -19,6 +19,7 @@ from zoo.data import phases, shuffling
 from zoo.fields import at_least
 
 Batch = dict[str, tf.Tensor]
+_GROUP = 16  # batches
 
 
 def endless(
@@ -60,6 +61,7 @@ def endless_mixture(
     shuffle: bool = True,
     schedule: Sequence[tuple[int, Sequence[int]]] = (),
     worker: tuple[int, int] = (0, 1),
+    read: Callable[[Batch], Batch] | None = None,
 ) -> tf.data.Dataset:
     """Batches without end, whose rows are those of several sources; see the module.
 
@@ -75,6 +77,8 @@ def endless_mixture(
       schedule: the number of a batch, and the shares from it on (`zoo.data.phases`).
       worker: the number of this worker, and how many there are. Each makes its part of
         the rows of every batch, in the order of the workers.
+      read: makes the batch of what `rows` gives. Then `rows` is called for the rows of
+        several batches at once: small tensors cost as much as larger ones.
 
     Raises:
       ValueError: `batch` or `start` is out of its range, or `schedule` or `worker` does
@@ -89,14 +93,22 @@ def endless_mixture(
             f"workers as divide the batch of {batch}."
         )
     draw = drawn(counts, shares, seed, shuffle, schedule, batch)
-    own = batch // workers
+    own, end = batch // workers, 2**62 // batch  # row numbers stay below 2^62
 
     def make(number) -> Batch:
         first = number * batch + index * own
         return rows(*draw(first + tf.range(own, dtype=tf.int64)))
 
-    # Row numbers stay below 2^62, the end of an endless run.
-    return _pipeline(tf.data.Dataset.range(start, 2**62 // batch), make)
+    def make_group(number) -> Batch:
+        first_G = (number + tf.range(_GROUP, dtype=tf.int64)) * batch + index * own
+        row_GB = first_G[:, None] + tf.range(own, dtype=tf.int64)
+        made = rows(*draw(tf.reshape(row_GB, [-1])))
+        return {name: tf.reshape(x, [_GROUP, own]) for name, x in made.items()}
+
+    if read is None:
+        return _pipeline(tf.data.Dataset.range(start, end), make)
+    groups = tf.data.Dataset.range(start, end, _GROUP).map(make_group)
+    return _pipeline(groups.unbatch(), read)
 
 
 def drawn(
@@ -209,7 +221,7 @@ def one_pass(
 
 
 def _pipeline(numbers: tf.data.Dataset, make: Callable) -> tf.data.Dataset:
-    """Maps batch numbers to batches, with the options of all data sets."""
+    """Maps numbers or places to batches, with the options of all data sets."""
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = False

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import resource
 import stat
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -23,7 +24,6 @@ from zoo.text.tokenizer import Tokenizer
 INDEX = "shards.json"
 _VERSION = 1
 _LARGEST = 2**28  # bytes of shards.json; a shard needs 400
-_OPEN = 256  # files at a time: systems allow a process 1,024
 _SUMS = 8192  # shards whose checksums stay in memory, 8 kB each
 
 
@@ -88,7 +88,8 @@ class Shards:
           ValueError: the folder has no such split.
         """
         entries = self.entries(split)
-        opened = functools.lru_cache(_OPEN)(reader.Descriptor)
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        opened = functools.lru_cache(max(soft // 2, 16))(reader.Descriptor)
         sums = functools.lru_cache(_SUMS)(reader.read_npy)
         made = layout.layout_of(self.dtype)
         pieces = [

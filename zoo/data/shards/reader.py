@@ -85,6 +85,8 @@ class Shard:
         self._documents = writer.documents_path(path), documents_crc32c
         self._sums = writer.records_path(path), records_crc32c
         self._opened, self._read_npy = opened, read_npy
+        self._dtype = layout.record["tokens"].base
+        self._size, self._first = self._dtype.itemsize, len(layout.head)
 
     def fill(self, first, tokens_T, weights_T) -> None:
         """As `zoo.data.token_stream.Piece.fill`.
@@ -94,17 +96,17 @@ class Shard:
         """
         record, skip = divmod(first, RECORD)
         count = layouts.records_of(skip + len(tokens_T))
-        block = self.read(record, count)["tokens"]
-        done = 0
-        for row in block:
-            part = row[skip : skip + len(tokens_T) - done]
-            tokens_T[done : done + len(part)] = part
-            done, skip = done + len(part), 0
+        data = self.read(record, count)
+        for number in range(count):
+            room = min(len(tokens_T), RECORD - skip)
+            begin = number * self._layout.stride + self._first + skip * self._size
+            tokens_T[:room] = np.frombuffer(data, self._dtype, room, begin)
+            tokens_T, skip = tokens_T[room:], 0
         if weights_T is not None and self._start:
             self._drop_starts(first, weights_T)
 
-    def read(self, first: int, count: int) -> np.ndarray:
-        """Records, checked; a structured array with the fields of `Layout.record`.
+    def read(self, first: int, count: int) -> bytes:
+        """The bytes of records, checked.
 
         Raises:
           DamagedRecord: as `fill`.
@@ -116,20 +118,14 @@ class Shard:
         except OSError as error:
             raise self._damaged(first, error.strerror or str(error)) from None
         sums = self._array(first, *self._sums)
-        head = len(self._layout.head)
         for number in range(count):
-            begin, end = number * stride, (number + 1) * stride
-            if len(data) < end:
+            # one record is no copy
+            record = data[number * stride : (number + 1) * stride]
+            if len(record) < stride:
                 raise self._damaged(first + number, "the file ends in it")
-            crc = google_crc32c.value(data[begin + head : end - 4])
-            stored = layouts.masked(crc).to_bytes(4, "little")
-            if (
-                crc != sums[first + number]
-                or data[begin : begin + head] != self._layout.head
-                or data[end - 4 : end] != stored
-            ):
+            if google_crc32c.value(record) != sums[first + number]:
                 raise self._damaged(first + number, "its checksum is wrong")
-        return np.frombuffer(data, self._layout.record)
+        return data
 
     def check(self, damage: Damage) -> None:
         """Reads all records, and counts those that are damaged.

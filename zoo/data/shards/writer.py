@@ -90,7 +90,7 @@ def documents_path(path: pathlib.Path) -> pathlib.Path:
 
 
 def records_path(path: pathlib.Path) -> pathlib.Path:
-    """The file with the CRC32C of each record's tokens, uint32 [records].
+    """The file with the CRC32C of each whole record, uint32 [records].
 
     A record of another place or shard has a right checksum of its own, but not this.
     """
@@ -119,9 +119,9 @@ def _put(file, tokens: np.ndarray, made: Layout, crcs: list[int], digest) -> Non
     flat[: len(tokens)] = tokens
     block["tokens"] = flat.reshape(-1, RECORD)
     block["length"], block["length_crc"] = np.frombuffer(made.head, "<u8,<u4")[0]
-    own = [google_crc32c.value(row.tobytes()) for row in block["tokens"]]
-    block["crc"] = [layout.masked(crc) for crc in own]
-    crcs += own
+    rows = [google_crc32c.value(row.tobytes()) for row in block["tokens"]]
+    block["crc"] = [layout.masked(crc) for crc in rows]
+    crcs += [google_crc32c.value(record.tobytes()) for record in block]
     data = block.tobytes()
     digest.update(data)
     file.write(data)
