@@ -9,8 +9,8 @@ A text becomes bytes, one a character:
     b"0"   a digit or a combining mark
     b"."   anything else
 
-A text is UNSPACED when most of its letters and digits are of kind "c". Nothing may count
-its words by its spaces: each character of kind "c" is a word.
+A text is UNSPACED when most of its letters and digits are of kind "c". Nothing may
+count its words by its spaces: each character of kind "c" is a word.
 """
 
 import functools

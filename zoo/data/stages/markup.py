@@ -1,8 +1,8 @@
 """The stage `html`: HTML to text, by lxml.
 
-A block such as a paragraph is a line or more of its own, cells of a row have tabs between
-them, and runs of white space are one space except in `pre`. Scripts, styles and the
-document's head are left out.
+A block such as a paragraph is a line or more of its own, cells of a row have tabs
+between them, and runs of white space are one space except in `pre`. Scripts, styles and
+the document's head are left out.
 """
 
 import re
