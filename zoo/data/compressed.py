@@ -1,79 +1,148 @@
-"""Finds and reads the files of a source, plain or compressed."""
+"""Reads the files of a source, plain or compressed, as bytes, lines or text.
+
+The ending decides: .gz, .xz, .zst, and .zip, whose members are read one by one. Nothing
+is unpacked to the disk, so the names in an archive never become paths.
+"""
 
 import codecs
-import glob
+import contextlib
+import functools
 import gzip
+import io
 import lzma
 import os
 import re
-import zlib
+import zipfile
 from collections.abc import Iterator
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
+
+from zoo.data import storage
+from zoo.data.storage import find, shown
+
+__all__ = [
+    "BYTE_ORDER_MARK",
+    "LONGEST_LINE",
+    "File",
+    "decode",
+    "files_in",
+    "find",
+    "is_path",
+    "opened",
+    "shown",
+    "text",
+]
 
 BYTE_ORDER_MARK = "\ufeff"
-# Python turns a byte of a path that is not UTF-8 into one of these.
-_ESCAPED_BYTES = re.compile("[\udc80-\udcff]")
-_OPENERS = {".gz": gzip.open, ".xz": lzma.open}
-# What the decompressors raise when a file is damaged or cut off.
-_DAMAGE = (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error)
+LONGEST_LINE = 2**28  # bytes; a file without line ends must not fill the memory
+_BUFFER = 2**18
+# What each ending promises: its name, and the first bytes of such a file.
+_STARTS = {
+    ".gz": ("gzip", b"\x1f\x8b"),
+    ".xz": ("xz", b"\xfd7zXZ\x00"),
+    ".zst": ("Zstandard", b"\x28\xb5\x2f\xfd"),
+    ".zip": ("zip", b"PK"),
+    ".parquet": ("Parquet", b"PAR1"),
+}
+_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")  # a frame of zstd without data
 
 
-def find(patterns: str) -> list[str]:
-    """Finds the files that comma-separated paths or globs (`**` too) name, each once.
+class File(NamedTuple):
+    """A file, or a member of a zip, that is open for reading.
 
-    Returns:
-      The paths in the order of the patterns, those of one glob sorted by name.
+    Attributes:
+      name: for messages; of a member "a.zip, member b.txt".
+      stream: its bytes, decompressed.
+    """
+
+    name: str
+    stream: BinaryIO
+
+    def read(self) -> bytes:
+        """All bytes of the file.
+
+        Raises:
+          ValueError: the file is empty, or its compression is damaged.
+        """
+        try:
+            data = self.stream.read()
+        except Exception as error:  # of a decompressor, a zip, a store
+            raise _problem(self.name, error) from error
+        if not data:
+            raise ValueError(f"{self.name}: the file is empty.")
+        return data
+
+    def lines(self) -> Iterator[bytes]:
+        """The lines, split at newlines only, each with its newline.
+
+        Raises:
+          ValueError: the file is empty, its compression is damaged, or a line has more
+            than 256 MiB. The message says behind which line.
+        """
+        number = 0
+        read = functools.partial(self.stream.readline, LONGEST_LINE)
+        try:
+            for number, line in enumerate(iter(read, b""), 1):
+                if len(line) == LONGEST_LINE:
+                    most = LONGEST_LINE // 2**20
+                    raise ValueError(
+                        f"{self.name}, line {number}: longer than {most} MiB."
+                    )
+                yield line
+        except Exception as error:  # of a decompressor, a zip, a store
+            raise _problem(self.name, error, number) from error
+        if not number:
+            raise ValueError(f"{self.name}: the file is empty.")
+
+
+def files_in(path: str) -> Iterator[File]:
+    """The file of a path, or the members of a zip, in the order of the archive.
+
+    Each is open until the next one is asked for.
 
     Raises:
-      ValueError: a pattern names no file, a directory, a pipe or a device.
+      ValueError: the file is missing, or is not what its ending promises. A member
+        that is damaged or encrypted raises when it is read.
     """
-    paths: dict[str, None] = {}
-    for pattern in patterns.split(","):
-        pattern = pattern.strip()
-        # A path that exists is no glob, even if the name has brackets.
-        found = [pattern] if os.path.exists(pattern) else _glob(pattern)
-        if not found:
-            raise ValueError(f"'{shown(pattern)}': no such file.")
-        if os.path.isdir(found[0]):
-            raise ValueError(
-                f"'{shown(pattern)}' is a directory; name its files, such as "
-                f"'{shown(os.path.join(pattern, '**', '*.txt'))}'."
-            )
-        if not os.path.isfile(found[0]):  # a pipe would wait, a device may never end
-            raise ValueError(f"'{shown(pattern)}' is not a regular file.")
-        paths.update(dict.fromkeys(found))
-    return list(paths)
+    if _ending(path) != ".zip":
+        with opened(path) as stream:
+            yield File(shown(path), stream)
+        return
+    with storage.open_bytes(path) as raw:
+        _check_start(path, raw)
+        try:
+            archive = zipfile.ZipFile(raw)
+        except Exception as error:
+            raise _problem(shown(path), error) from error
+        for info in archive.infolist():
+            # A Mac adds a member of this folder, which is no text, for each file.
+            if not info.is_dir() and not info.filename.startswith("__MACOSX/"):
+                yield from _member(archive, info, shown(path))
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[BinaryIO]:
+    """A file that is open for reading, decompressed by its ending (not .zip).
+
+    Raises:
+      ValueError: the file is missing, or is not what its ending promises.
+    """
+    with storage.open_bytes(path) as raw:
+        _check_start(path, raw)
+        with _decompressed(_ending(path), raw) as stream:
+            yield stream
 
 
 def text(path: str) -> str:
-    """The text of one UTF-8 file, decompressed by its ending (.gz, .xz).
+    """The text of one UTF-8 file, decompressed by its ending (.gz, .xz, .zst).
 
     Raises:
-      ValueError: the file is missing or empty, its compression is damaged, or a byte
-        is not UTF-8.
+      ValueError: the file is missing, empty or a zip, its compression is damaged, or a
+        byte is not UTF-8.
     """
-    return decode(b"".join(lines(path)), shown(path))
-
-
-def lines(path: str) -> Iterator[bytes]:
-    """The lines of one file, split at newlines only, each with its newline.
-
-    Raises:
-      ValueError: the file is missing, empty, or its compression is damaged.
-    """
-    opener = _OPENERS.get(os.path.splitext(path)[1], open)
-    empty = True
-    try:
-        with cast(BinaryIO, opener(path, "rb")) as file:
-            for line in file:
-                empty = False
-                yield line
-    except _DAMAGE as error:
-        raise ValueError(f"{shown(path)}: damaged compressed file ({error}).") from None
-    except OSError as error:
-        raise ValueError(f"{shown(path)}: {error.strerror or error}.") from None
-    if empty:
-        raise ValueError(f"{shown(path)}: the file is empty.")
+    if _ending(path) == ".zip":
+        raise ValueError(f"{shown(path)}: a zip, where one file is needed.")
+    with opened(path) as stream:
+        return decode(File(shown(path), stream).read(), shown(path))
 
 
 def is_path(spec: str) -> bool:
@@ -96,17 +165,80 @@ def decode(data: bytes, where: str) -> str:
         return data.decode("utf-8").removeprefix(BYTE_ORDER_MARK)
     except UnicodeDecodeError as error:
         byte = f"byte {error.start} (0x{data[error.start]:02x})"
-        utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        hint = " This looks like UTF-16; save it as UTF-8." if utf_16 else ""
+        hint = ""
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            hint = " This looks like UTF-16; save it as UTF-8."
+        for ending, (name, start) in _STARTS.items():
+            if data.startswith(start):
+                hint = f" This looks like a {name} file ({ending})."
         raise ValueError(f"{where}: {byte} is not UTF-8.{hint}") from None
 
 
-def shown(path: str) -> str:
-    """A path or a spec for a message; a byte that is not UTF-8 becomes `\\xff`."""
-    path = _ESCAPED_BYTES.sub(lambda m: f"\\x{ord(m[0]) - 0xDC00:02x}", path)
-    return path.encode("utf-8", "backslashreplace").decode()
+def _ending(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
 
 
-def _glob(pattern: str) -> list[str]:
-    """The files, without the folders, that a glob names."""
-    return sorted(p for p in glob.glob(pattern, recursive=True) if os.path.isfile(p))
+def _decompressed(ending: str, raw: BinaryIO) -> BinaryIO:
+    """A stream of the decompressed bytes of another stream."""
+    if ending == ".gz":
+        unpacked: Any = gzip.GzipFile(fileobj=raw)
+    elif ending == ".xz":
+        unpacked = lzma.LZMAFile(raw)
+    elif ending == ".zst":
+        import pyarrow
+
+        unpacked = pyarrow.CompressedInputStream(raw, "zstd")
+    else:
+        return raw
+    # The buffer finds line ends far faster than the decompressors' own readers.
+    return cast(BinaryIO, io.BufferedReader(unpacked, _BUFFER))
+
+
+def _check_start(path: str, raw: BinaryIO) -> None:
+    """Refuses a file whose first bytes are not those that its ending promises."""
+    ending = _ending(path)
+    if ending not in _STARTS:
+        return
+    name, start = _STARTS[ending]
+    first = raw.read(8)
+    raw.seek(0)
+    if not first:
+        raise ValueError(f"{shown(path)}: the file is empty.")
+    if first.startswith(start) or ending == ".zst" and _SKIPPABLE.match(first):
+        return
+    others = [f", but {n}" for n, s in _STARTS.values() if first.startswith(s)]
+    found = (others or [f": it starts with {first!r}"])[0]
+    raise ValueError(f"{shown(path)}: the ending {ending}, no {name} file{found}.")
+
+
+def _member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str
+) -> Iterator[File]:
+    """One member of a zip, decompressed by its own ending too."""
+    ending = _ending(info.filename)
+    name = f"{name}, member {shown(info.filename)}"
+    if ending == ".zip":
+        raise ValueError(f"{name}: a zip in a zip is not read.")
+    if info.flag_bits & 1:
+        raise ValueError(f"{name}: is encrypted.")
+    try:
+        raw = archive.open(info)
+    except Exception as error:
+        raise _problem(name, error) from error
+    with raw, _decompressed(ending, cast(BinaryIO, raw)) as stream:
+        yield File(name, stream)
+
+
+def _problem(name: str, error: Exception, line: int = 0) -> ValueError:
+    """What a reader raised, as one message with the name of the file.
+
+    Args:
+      line: the last line that was read; 0 if none was.
+    """
+    if isinstance(error, ValueError) and str(error).startswith(name):
+        return error
+    where = f"{name}, after line {line}" if line else name
+    if isinstance(error, OSError) and error.errno:  # of the system
+        return ValueError(f"{where}: {error.strerror or error}.")
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ValueError(f"{where}: damaged compressed file ({shown(reason)}).")

@@ -6,8 +6,9 @@ names are paths of files, or the source itself where a package brings the data.
 
 import hashlib
 import os
+from typing import Any, cast
 
-from zoo.data import compressed, sources, tables
+from zoo.data import compressed, shards, sources, storage, tables
 
 Fingerprint = dict[str, dict[str, int | str]]
 
@@ -26,9 +27,10 @@ def fingerprint(spec: str, split: str = "train") -> Fingerprint:
       ValueError: an unknown source or split, or a missing file.
     """
     kind, _, _ = spec.partition(":")
-    if kind == "csv":
-        path, _ = tables.csv_path(spec)
-        return of_files({compressed.shown(path): path})
+    if kind == shards.KIND:  # shards.json knows the SHA-256 of each file
+        folder = shards.folder_of(spec)
+        digest = shards.read(folder, sizes=False).digest(split)
+        return {f"{compressed.shown(folder)} {split}": digest}
     if kind == "sklearn":
         table = tables.table(spec)
         return {spec: _content(table.features_NF.tobytes() + table.labels_N.tobytes())}
@@ -52,8 +54,12 @@ def of_run(source: str, valid: str = "") -> Fingerprint:
     found = fingerprint(source)
     if valid:
         return found | fingerprint(valid)
-    is_table = source.partition(":")[0] in tables.KINDS
-    if not is_table and "valid" in sources.splits(source):
+    kind = source.partition(":")[0]
+    if kind == shards.KIND:
+        splits = tuple(shards.read(shards.folder_of(source), sizes=False).splits)
+    else:
+        splits = () if kind in tables.KINDS else sources.splits(source)
+    if "valid" in splits:
         found |= fingerprint(source, "valid")
     return found
 
@@ -69,14 +75,9 @@ def of_files(paths: dict[str, str]) -> Fingerprint:
     """
     found = {}
     for name, path in paths.items():
-        try:
-            with open(path, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                size = os.fstat(file.fileno()).st_size
-        except OSError as error:
-            raise ValueError(
-                f"{compressed.shown(path)}: {error.strerror or error}."
-            ) from None
+        with storage.reading(path), storage.open_bytes(path) as file:
+            digest = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
+            size = file.seek(0, os.SEEK_END)
         found[name] = {"size": size, "sha256": digest}
     return found
 

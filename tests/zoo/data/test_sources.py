@@ -40,6 +40,14 @@ def test_kjv_has_no_brackets_or_verse_numbers():
     assert genesis.count("\n") == 1533 - 1  # verses
 
 
+def test_parts_of_kjv_are_its_splits():
+    (part,) = sources.parts("kjv", "valid")
+    texts = [text for _, text in sources.texts(part)]
+    assert texts == sources.documents("kjv", "valid")
+    with pytest.raises(ValueError, match="kjv split: 'dev'"):
+        sources.parts("kjv", "dev")
+
+
 def test_text_reads_globs_sorted_each_file_once(tmp_path):
     for name, text in (("b.txt", "zwei\r\n"), ("a.txt", "eins é"), ("c.md", "drei")):
         (tmp_path / name).write_bytes(text.encode())
@@ -147,9 +155,9 @@ def test_jsonl_names_file_and_line(tmp_path, line, message):
         ("kjb", "train", "Unknown source 'kjb'. Did you mean kjv"),
         ("corpus.txt", "train", "Did you mean text:corpus.txt?"),
         ("a/rows.jsonl.gz", "train", "Did you mean jsonl:a/rows.jsonl.gz?"),
-        ("FOLDER", "train", "/**/*.txt? Allowed: jsonl, kjv, text, tfds."),
+        ("FOLDER", "train", "/**/*.txt? Allowed: arrow, csv, hf, jsonl"),
         ("BLANK", "train", "Did you mean text:/"),
-        ("https://a/b.txt", "train", "'https://a/b.txt'. Allowed: jsonl"),
+        ("https://a/b.txt", "train", "'https://a/b.txt'. Allowed: arrow"),
         ("text:", "train", "must follow text:"),
         ("text:no/such.txt", "train", "'no/such.txt': no such file"),
         ("text:no/*.txt", "train", "'no/*.txt': no such file"),
@@ -265,6 +273,19 @@ def test_tfds_reads_splits(tiny_texts):
     assert sorted(sources.documents(tiny_texts, "valid")) == ["é 6", "é 7"]
     assert len(sources.documents(f"{tiny_texts}:train[:50%]#text")) == 3
     assert len(sources.documents(f"{tiny_texts}:1.0.0:train+validation")) == 8
+
+
+def test_tfds_streams_its_splits_as_parts(tiny_texts):
+    (part,) = sources.parts(tiny_texts, "valid")
+    assert sorted(text for _, text in sources.texts(part)) == ["é 6", "é 7"]
+    place, row = next(sources.texts(part, field="n"))
+    assert place == "tfds:tiny_texts:validation, example 0"
+    assert "field 'n' is a int" in str(row)
+    (part,) = sources.parts(f"{tiny_texts}#raw")
+    bad = [text for _, text in sources.texts(part) if isinstance(text, ValueError)]
+    assert len(bad) == 5  # the reader goes on behind each
+    with pytest.raises(ValueError, match="split: 'test'. Allowed"):
+        sources.parts(tiny_texts, "test")
 
 
 @pytest.mark.parametrize(

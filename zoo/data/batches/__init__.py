@@ -5,7 +5,13 @@ restarts at batch i sees the same batches as a run without a stop.
 """
 
 from zoo.data.batches.labelled import eval_labelled, labelled_batches
-from zoo.data.batches.lm import eval_windows, lm_batches, windows_per_epoch
+from zoo.data.batches.lm import (
+    eval_stream,
+    eval_windows,
+    lm_batches,
+    stream_batches,
+    windows_per_epoch,
+)
 from zoo.data.batches.masked import Masking, eval_masked, masked_batches, masking_of
 from zoo.data.batches.packing import PACKINGS, Packed, pack, packed_batches, packed_eval
 from zoo.data.batches.pairs import (
@@ -34,6 +40,7 @@ __all__ = [
     "eval_rows",
     "eval_seq2seq",
     "eval_spans",
+    "eval_stream",
     "eval_windows",
     "labelled_batches",
     "lm_batches",
@@ -48,6 +55,7 @@ __all__ = [
     "sentinels_of",
     "seq2seq_batches",
     "span_batches",
+    "stream_batches",
     "table_batches",
     "table_eval",
     "windows_per_epoch",

@@ -1,6 +1,9 @@
-"""Batches for language models: windows of one stream of tokens, or of several."""
+"""Batches for language models: windows of one stream of tokens, or of several.
 
-from collections.abc import Sequence
+The windows of a stream that is read from disk are those of the same stream in memory.
+"""
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -8,6 +11,7 @@ import tensorflow as tf
 from zoo import shapes
 from zoo.data import shuffling
 from zoo.data.batches.pipeline import Batch, endless_mixture, one_pass
+from zoo.data.token_stream import TokenStream
 from zoo.fields import at_least
 
 
@@ -21,6 +25,7 @@ def lm_batches(
     weights: np.ndarray | None = None,
     starts: Sequence[int] = (0,),
     shares: Sequence[int] = (1,),
+    schedule: Sequence[tuple[int, Sequence[int]]] = (),
 ) -> tf.data.Dataset:
     """Endless batches for a language model out of one stream of tokens, or several.
 
@@ -37,6 +42,7 @@ def lm_batches(
       weights: of each token as a target, numbers or booleans [N]; None is all 1.
       starts: where each stream of a mixture starts; it ends where the next one starts.
       shares: rows of each stream in a pattern, as in `pipeline.endless_mixture`.
+      schedule: of other shares later, as there.
 
     Returns:
       Batches of tokens [B,T] int32, targets [B,T] int32, weights [B,T] float32.
@@ -45,29 +51,108 @@ def lm_batches(
       ValueError: the stream is too short, or an argument out of its range.
     """
     sizes = np.diff([*starts, len(tokens)]).tolist()
+    stream_N, weights_N = _stream(tokens), _weights(weights, len(tokens))
+    offsets = tf.range(length + 1, dtype=tf.int64)
+
+    def window(source_B, first_B):
+        first_B += tf.gather(tf.constant(starts, tf.int64), source_B)
+        at_BT = first_B[:, None] + offsets
+        window_BT = tf.cast(tf.gather(stream_N, at_BT), tf.int32)
+        weights_BT = tf.ones_like(window_BT[:, 1:], tf.float32)
+        if weights_N is not None:
+            weights_BT *= tf.cast(tf.gather(weights_N, at_BT[:, 1:]), tf.float32)
+        return window_BT, weights_BT
+
+    rows, counts = _rows(window, sizes, length, seed, shuffle)
+    return endless_mixture(rows, counts, shares, batch, seed, start, shuffle, schedule)
+
+
+def stream_batches(
+    streams: Sequence[TokenStream],
+    length: int,
+    batch: int,
+    seed: int,
+    start: int = 0,
+    shares: Sequence[int] = (1,),
+    schedule: Sequence[tuple[int, Sequence[int]]] = (),
+    worker: tuple[int, int] = (0, 1),
+) -> tf.data.Dataset:
+    """The shuffled batches of `lm_batches`, read window by window.
+
+    Args:
+      streams: of at least `length` + 1 tokens each, in memory or on disk.
+      length: T, inputs a row.
+      batch: B, rows of the global batch.
+      seed: decides shifts and orders.
+      start: the number of the first batch.
+      shares: rows of each stream in a pattern, as in `pipeline.endless_mixture`.
+      schedule: of other shares later, as there.
+      worker: the number of this worker and how many there are, as there. Under
+        `distribute_datasets_from_function`, these are `input_pipeline_id` and
+        `num_input_pipelines` of the InputContext.
+
+    Returns:
+      Batches as those of `lm_batches`, of this worker's rows. A damaged record ends
+      the iteration, with the error in the stream's `damage`.
+
+    Raises:
+      ValueError: a stream is too short, or an argument out of its range.
+    """
+
+    def read(source_B, first_B):
+        if len(streams) == 1:
+            return streams[0].windows(first_B, length + 1)
+        tokens_BT = np.empty((len(first_B), length + 1), np.int32)
+        weights_BT = np.empty(tokens_BT.shape, np.float32)
+        for source in np.unique(source_B):
+            own_B = source_B == source
+            found = streams[source].windows(first_B[own_B], length + 1)
+            tokens_BT[own_B], weights_BT[own_B] = found
+        return tokens_BT, weights_BT
+
+    def window(source_B, first_B):
+        window_BT, weights_BT = _read(read, [source_B, first_B], length + 1)
+        return window_BT, weights_BT[:, 1:]
+
+    sizes = [stream.tokens for stream in streams]
+    rows, counts = _rows(window, sizes, length, seed, shuffle=True)
+    return endless_mixture(
+        rows, counts, shares, batch, seed, start, True, schedule, worker
+    )
+
+
+def _rows(window: Callable, sizes: Sequence[int], length, seed, shuffle):
+    """The function to the rows of `endless_mixture`, and the rows of each epoch.
+
+    Args:
+      window: makes windows [B,T+1] and weights [B,T] of int64 [B] sources and places.
+      sizes: tokens of each stream.
+      length: T.
+      seed: decides shifts.
+      shuffle: False is without a shift.
+    """
     counts = [windows_per_epoch(size, length, shuffle) for size in sizes]
     # How far the windows of an epoch can move without leaving the stream.
     shifts = [
         min(length, size - count * length) if shuffle else 1
         for size, count in zip(sizes, counts, strict=True)
     ]
-    stream_N, weights_N = _stream(tokens), _weights(weights, len(tokens))
-    offsets = tf.range(length + 1, dtype=tf.int64)
 
     def rows(source_B, epoch_B, place_B) -> Batch:
-        shifts_B, start_B = (
-            tf.gather(tf.constant(x, tf.int64), source_B) for x in (shifts, starts)
-        )
+        shifts_B = tf.gather(tf.constant(shifts, tf.int64), source_B)
         shift_B = shuffling.number(seed, "shift", epoch_B, shifts_B)
-        first_B = start_B + place_B * length + shift_B
-        at_BT = first_B[:, None] + offsets
-        window_BT = tf.cast(tf.gather(stream_N, at_BT), tf.int32)
-        weights_BT = tf.ones_like(window_BT[:, 1:], tf.float32)
-        if weights_N is not None:
-            weights_BT *= tf.cast(tf.gather(weights_N, at_BT[:, 1:]), tf.float32)
+        window_BT, weights_BT = window(source_B, place_B * length + shift_B)
         return _batch(window_BT[:, :-1], window_BT[:, 1:], weights_BT)
 
-    return endless_mixture(rows, counts, shares, batch, seed, start, shuffle)
+    return rows, counts
+
+
+def _read(read: Callable, arguments: list[tf.Tensor], length: int):
+    """Windows and their weights out of a Python function, with known shapes."""
+    kinds = [tf.int32, tf.float32]
+    windows, weights = tf.numpy_function(read, arguments, kinds)
+    shape = [arguments[0].shape[0], length]
+    return tf.ensure_shape(windows, shape), tf.ensure_shape(weights, shape)
 
 
 def windows_per_epoch(tokens: int, length: int, shuffle: bool = True) -> int:
@@ -113,33 +198,84 @@ def eval_windows(
     Raises:
       ValueError: too few tokens, or an argument out of its range.
     """
+    stride = _stride(stride, length, len(tokens))
+    stream_N, weights_N = _stream(tokens), _weights(weights, len(tokens))
+    last, offsets = len(tokens) - 1, tf.range(length, dtype=tf.int64)
+
+    def window(first_B):
+        at_BT = first_B[:, None] + offsets
+        at_BT, target_BT = tf.minimum(at_BT, last), tf.minimum(at_BT + 1, last)
+        found = [tf.cast(tf.gather(stream_N, x), tf.int32) for x in (at_BT, target_BT)]
+        if weights_N is None:
+            return *found, None
+        return *found, tf.cast(tf.gather(weights_N, target_BT), tf.float32)
+
+    return _eval(window, len(tokens), length, batch, stride)
+
+
+def eval_stream(
+    stream: TokenStream, length: int, batch: int, stride: int = 0
+) -> tuple[tf.data.Dataset, int]:
+    """The batches of `eval_windows`, read window by window.
+
+    Args:
+      stream: at least two tokens, in memory or on disk.
+      length: T, inputs a row.
+      batch: B, rows.
+      stride: 1 to `length`; 0 is half the length.
+
+    Raises:
+      ValueError: too few tokens, or an argument out of its range.
+    """
+
+    stride = _stride(stride, length, stream.tokens)
+
+    def window(first_B):
+        def read(first_B):
+            return stream.windows(first_B, length + 1)
+
+        window_BT, weights_BT = _read(read, [first_B], length + 1)
+        return window_BT[:, :-1], window_BT[:, 1:], weights_BT[:, 1:]
+
+    return _eval(window, stream.tokens, length, batch, stride)
+
+
+def _stride(stride: int, length: int, tokens: int) -> int:
+    """The stride of `eval_windows`; refuses what it refuses."""
     at_least("length", length, 1)
     stride = stride or max(length // 2, 1)
     if not 1 <= stride <= length:
         raise ValueError(f"stride: {stride}, 1 to length={length} allowed.")
-    if len(tokens) < 2:
-        raise ValueError(f"tokens: {len(tokens)} tokens, at least 2 needed.")
-    last = len(tokens) - 1
+    if tokens < 2:
+        raise ValueError(f"tokens: {tokens} tokens, at least 2 needed.")
+    return stride
+
+
+def _eval(
+    window: Callable, tokens: int, length: int, batch: int, stride: int
+) -> tuple[tf.data.Dataset, int]:
+    """The batches of `eval_windows`.
+
+    Args:
+      window: makes inputs, targets and weights (or None) [B,T] of int64 [B] places.
+      tokens: of the stream.
+      length, batch, stride: as there.
+    """
+    last = tokens - 1
     count = 1 + -(-max(last - length, 0) // stride)
-    stream_N, weights_N = _stream(tokens), _weights(weights, len(tokens))
     offsets = tf.range(length, dtype=tf.int64)
 
     def rows(row_B) -> Batch:
         first_B = row_B * stride
-        at_BT = first_B[:, None] + offsets
-        target_BT = at_BT + 1
+        target_BT = first_B[:, None] + offsets + 1
         predicted_B = tf.where(row_B > 0, first_B - stride + length, 0)
         wanted_BT = (target_BT > predicted_B[:, None]) & (target_BT <= last)
         wanted_BT &= (row_B < count)[:, None]
-        at_BT, target_BT = tf.minimum(at_BT, last), tf.minimum(target_BT, last)
-        weights_BT = tf.cast(wanted_BT, tf.float32)
-        if weights_N is not None:
-            weights_BT *= tf.cast(tf.gather(weights_N, target_BT), tf.float32)
-        return _batch(
-            tf.cast(tf.gather(stream_N, at_BT), tf.int32),
-            tf.cast(tf.gather(stream_N, target_BT), tf.int32),
-            weights_BT,
-        )
+        inputs_BT, targets_BT, weights_BT = window(first_B)
+        wanted_BT = tf.cast(wanted_BT, tf.float32)
+        if weights_BT is not None:
+            wanted_BT *= weights_BT
+        return _batch(inputs_BT, targets_BT, wanted_BT)
 
     return one_pass(rows, count, batch)
 

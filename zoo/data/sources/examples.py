@@ -5,6 +5,8 @@ from typing import Any
 from zoo.fields import suggest
 
 Example = dict[str, Any]  # field to string or number
+# The place, such as "chats.jsonl, line 3", and what is there or what is wrong with it.
+Numbered = tuple[str, Example | ValueError]
 
 
 def check_text(example: Example, field: str, where: str) -> Example:

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterator
 
 from zoo.data.compressed import shown
-from zoo.data.sources.examples import Example
+from zoo.data.sources.examples import Example, Numbered
 from zoo.fields import one_of
 
 SPLITS = ("train", "valid", "test")
@@ -13,8 +13,8 @@ TEST = ("Ruth", "Proverbs", "Jonah", "Mark", "Hebrews")
 VALID = ("Nahum", "Haggai", "2 Thessalonians", "Philemon", "3 John")
 
 
-def read(rest: str, split: str, field: str) -> Iterator[Example]:
-    """Yields the books, or the pairs of neighbouring verses.
+def rows(rest: str, split: str, field: str = "") -> Iterator[Numbered]:
+    """The books, or the pairs of neighbouring verses, each with its place.
 
     A book is {"title": ..., "text": ...}. A pair of neighbours is {"text": verse,
     "positive": the next verse}. Each verse is in one pair at most, and both verses of a
@@ -28,13 +28,20 @@ def read(rest: str, split: str, field: str) -> Iterator[Example]:
     Raises:
       ValueError: `rest` is something else, or an unknown split.
     """
-    if rest == "neighbours":
-        return iter(neighbours(split))
-    if rest:
+    del field
+    if rest not in ("", "neighbours"):
         raise ValueError(
             f"kjv:{shown(rest)}: kjv takes nothing after its name, or neighbours."
         )
-    return ({"title": title, "text": text} for title, text in books(split).items())
+    found: list[Example] = (
+        neighbours(split)
+        if rest
+        else [{"title": title, "text": text} for title, text in books(split).items()]
+    )
+    name = f"kjv:{rest}" if rest else "kjv"
+    return (
+        (f"{name}, {split} example {i}", example) for i, example in enumerate(found)
+    )
 
 
 def neighbours(split: str) -> list[Example]:

@@ -3,21 +3,28 @@
 from collections.abc import Iterator
 
 from zoo.data import compressed
-from zoo.data.sources.examples import Example, only_train
+from zoo.data.sources.examples import Numbered
 
 
-def read(patterns: str, split: str, field: str) -> Iterator[Example]:
-    """Yields {"path": ..., "text": ...} for each UTF-8 file.
+def rows(path: str, field: str = "") -> Iterator[Numbered]:
+    """Yields {"path": ..., "text": ...} of a UTF-8 file, or of each member of a zip.
 
     Args:
-      patterns: comma-separated paths or globs.
-      split: "train".
+      path: of the file.
       field: unused.
 
+    Yields:
+      The name of the file, and the example; or the error that an empty or damaged file
+      gave, or one with bytes that are not UTF-8.
+
     Raises:
-      ValueError: another split or a missing file (at once); an empty or damaged
-        file, or bytes that are not UTF-8 (when the reader reaches the file).
+      ValueError: the file is missing, or is not what its ending promises.
     """
-    only_train("text", split)
-    paths = compressed.find(patterns)
-    return ({"path": path, "text": compressed.text(path)} for path in paths)
+    del field
+    for file in compressed.files_in(path):
+        try:
+            text = compressed.decode(file.read(), file.name)
+        except ValueError as error:
+            yield file.name, error
+            continue
+        yield file.name, {"path": path, "text": text}

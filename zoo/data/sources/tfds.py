@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from zoo.data.compressed import decode, shown
-from zoo.data.sources.examples import Example, check_text, only_train
+from zoo.data.sources.examples import Example, Numbered, only_train
 from zoo.fields import one_of
 
 
-def read(name_and_split: str, split: str, field: str) -> Iterator[Example]:
+def rows(name_and_split: str, split: str, field: str = "") -> Iterator[Numbered]:
     """The examples of one split; downloads and prepares the data set if needed.
 
     Args:
@@ -19,11 +19,13 @@ def read(name_and_split: str, split: str, field: str) -> Iterator[Example]:
         the split may be a slice, `train[:90%]`.
       split: of the data set, where `name_and_split` has none; `valid` is also a name
         for the split that TensorFlow Datasets call `validation`.
-      field: must hold a string in every example; "" checks nothing.
+      field: bytes of this field must be UTF-8; those of others may be of an image.
+
+    Returns:
+      The place of each example, and the example; or the error about its field.
 
     Raises:
-      ValueError: an unknown data set or split, or one that cannot be prepared (at
-        once); an example without the field (when the reader reaches it).
+      ValueError: an unknown data set or split, or one that cannot be prepared.
     """
     builder, name, split = _find(name_and_split, split)
 
@@ -34,10 +36,10 @@ def read(name_and_split: str, split: str, field: str) -> Iterator[Example]:
     options = tf.data.Options()
     options.autotune.enabled = False
     dataset = builder.as_dataset(split=split, shuffle_files=False)
-    rows = tfds.as_numpy(dataset.with_options(options))
+    found = tfds.as_numpy(dataset.with_options(options))
     return (
-        _example(row, field, f"tfds:{name}:{split}, example {i}")
-        for i, row in enumerate(rows)
+        _numbered(row, field, f"tfds:{name}:{split}, example {i}")
+        for i, row in enumerate(found)
     )
 
 
@@ -125,16 +127,19 @@ def _find(name_and_split: str, split: str) -> tuple[Any, str, str]:
     return builder, name, wanted
 
 
-def _example(row: dict[str, Any], field: str, where: str) -> Example:
-    """Turns bytes into strings and scalar arrays into numbers; checks the text."""
-    example = {}
+def _numbered(row: dict[str, Any], field: str, where: str) -> Numbered:
+    """Turns bytes into strings and scalar arrays into numbers."""
+    example: Example = {}
     for key, value in row.items():
         if key == field and isinstance(value, bytes):
-            value = decode(value, f"{where}, field {key!r}")
+            try:
+                value = decode(value, f"{where}, field {key!r}")
+            except ValueError as error:
+                return where, error
         elif isinstance(value, bytes):
             with contextlib.suppress(UnicodeDecodeError):  # of an image, a sound
                 value = value.decode("utf-8")
         elif getattr(value, "shape", None) == ():
             value = value.item()
         example[key] = value
-    return check_text(example, field, where)
+    return where, example
