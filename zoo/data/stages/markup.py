@@ -7,7 +7,7 @@ the document's head are left out.
 
 import re
 
-from lxml import etree
+from lxml import etree  # type: ignore[attr-defined]
 
 from zoo.data.stages.characters import control, trim
 from zoo.data.stages.stage import Maker, plain
