@@ -1,7 +1,7 @@
 """Cleaning: the steps of `data.clean`, composed by name.
 
-newlines, control, trim and nfc are stages of `zoo.data.stages.characters`. nfc is off by
-default, because tokenizers of other models may have different tokens for the two forms.
+newlines, control, trim and nfc are stages of `zoo.data.stages.characters`. nfc is off
+by default: tokenizers of other models may have different tokens for the two forms.
 """
 
 from collections.abc import Callable, Iterable

@@ -83,7 +83,7 @@ def _prepare(recipe, begun, place, output, workers, bar):
             decisions.decide(recipe, place, count, against)
     if not (output / _TOKENIZER).is_dir():
         with bar.step("tokenizer"):
-            made = _tokenizer(recipe, place, count)
+            made = make_tokenizer(recipe, place, count)
             with files.staged(output / _TOKENIZER) as new:
                 made.save(str(new))
     written = _write(recipe, place, output, workers, bar, count)
@@ -190,7 +190,7 @@ def _loaded(folder):
     return tokenizers.load(folder)
 
 
-def _tokenizer(recipe, place, count):
+def make_tokenizer(recipe, place, count):
     """The tokenizer of the recipe."""
     if recipe.tokenizer:
         return tokenizers.load(recipe.tokenizer)

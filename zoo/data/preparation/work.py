@@ -76,7 +76,7 @@ def opened(output, begun: dict[str, Any]) -> Iterator[pathlib.Path | None]:
     with files.system_errors(output):
         if (output / CARD).is_file():
             card = files.read_json(output / CARD, largest=2**30)
-            _refuse_changes(output, card, begun)
+            refuse_changes(output, card, begun)
             shutil.rmtree(work, ignore_errors=True)
             yield None
             return
@@ -89,7 +89,7 @@ def opened(output, begun: dict[str, Any]) -> Iterator[pathlib.Path | None]:
             except BlockingIOError:
                 raise ValueError(f"{output}: another process writes to it.") from None
             if (work / _BEGUN).is_file():
-                _refuse_changes(output, files.read_json(work / _BEGUN), begun)
+                refuse_changes(output, files.read_json(work / _BEGUN), begun)
             else:
                 with files.staged_file(work / _BEGUN) as new:
                     files.write_json(new, begun)
@@ -112,7 +112,7 @@ def _sweep(folder: pathlib.Path) -> None:
             path.unlink()
 
 
-def _refuse_changes(output, before: dict[str, Any], now: dict[str, Any]) -> None:
+def refuse_changes(output, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises ValueError where recipe or data are not those of the beginning."""
     if before.get("version") != _VERSION:
         raise ValueError(

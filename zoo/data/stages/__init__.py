@@ -1,4 +1,4 @@
-"""Stages: functions that clean, change or drop a text, one file each or a family a file.
+"""Stages: functions that clean, change or drop a text; one file has a family of them.
 
 characters    newlines, control, trim, nfc, nfkc, width, whitespace
 markup        html

@@ -1,8 +1,8 @@
 """The stage `bad_words:FILE` drops texts with a word or phrase of a file.
 
 The file has one word or phrase a line, in UTF-8; empty lines and lines that start with
-"#" do not count. Case does not matter. An entry matches whole words; in a script without
-spaces, such as Chinese, it matches anywhere.
+"#" do not count. Case does not matter. An entry matches whole words; in a script
+without spaces, such as Chinese, it matches anywhere.
 """
 
 import pathlib

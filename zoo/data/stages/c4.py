@@ -1,13 +1,13 @@
 """The filter of C4 (Raffel et al. 2020, JMLR 21, 140, section 2.2).
 
-Lines that stay end in a terminal punctuation mark, have enough words, none of them longer
-than 1,000 characters, and do not mention JavaScript, cookies or terms of use. Marks of
-citations such as "[3]" are removed. A text with a curly bracket or "lorem ipsum" in such a
-line is dropped, and one with too few sentences.
+Lines that stay end in a terminal punctuation mark, have enough words, none of them
+longer than 1,000 characters, and do not mention JavaScript, cookies or terms of use.
+Marks of citations such as "[3]" are removed. A text with a curly bracket or "lorem
+ipsum" in such a line is dropped, and one with too few sentences.
 
-Terminal marks and sentences of Chinese, Japanese and Korean count too. In a text without
-spaces each character is a word. A sentence ends at a terminal mark with white space
-behind it, or at an ideographic one; abbreviations such as "Mr." end one as well.
+Terminal marks and sentences of Chinese, Japanese and Korean count too. In a text
+without spaces each character is a word. A sentence ends at a terminal mark with white
+space behind it, or at an ideographic one; abbreviations such as "Mr." end one as well.
 """
 
 import dataclasses

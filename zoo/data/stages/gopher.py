@@ -3,11 +3,15 @@
 gopher_quality     length, symbols, bullets, letters, stop words
 gopher_repetition  lines, paragraphs and n-grams that come again
 
-Thresholds are arguments, such as "gopher_quality:min_words=20,stop_words=0". Words stand
-between spaces, with their punctuation. In a text of a script without spaces each
-character is a word (`zoo.data.stages.kinds`); the mean length of words and the stop words
-do not apply, and an n-gram has 2 n characters, because a word has about two.
-The stop words are English. For any other language with spaces set "stop_words=0".
+Thresholds are arguments, such as "gopher_quality:min_words=20,stop_words=0". Words
+stand between spaces, with their punctuation. In a text of a script without spaces each
+character is a word (`zoo.data.stages.kinds`); the mean length of words and the stop
+words do not apply, and an n-gram has 2 n characters, because a word has about two. The
+stop words are English. For any other language with spaces set "stop_words=0".
+
+Decisions are those of `datatrove`'s filters with words split at spaces, except that an
+n-gram that is there once is no repetition, that texts without spaces are as above, and
+that every word without a letter or digit is a symbol.
 """
 
 import dataclasses

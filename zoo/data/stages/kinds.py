@@ -9,8 +9,8 @@ A text becomes bytes, one a character:
     b"0"   a digit or a combining mark
     b"."   anything else
 
-A text is UNSPACED when most of its letters and digits are of kind "c". Nothing may count
-its words by its spaces: each character of kind "c" is a word.
+A text is UNSPACED when most of its letters and digits are of kind "c". Nothing may
+count its words by its spaces: each character of kind "c" is a word.
 """
 
 import functools
@@ -41,35 +41,39 @@ _UNSPACED = (
     (0x20000, 0x323AF),
 )
 _LAST = 0x32400  # no letters above
+# The first letters of categories: letters, numbers and marks, all others.
+_OF_CATEGORY = bytes.maketrans(b"LNMCPSZ", b"a00....")
 _SYMBOLS = re.compile(rb" (\.+)(?= )")  # starts with two bytes: a fast search
 _SEPARATE = bytes(32 if chr(b) in " c" else 97 for b in range(256))
-
-
-def _kind(code: int) -> int:
-    """The kind of a character."""
-    character = chr(code)
-    if character.isspace():
-        return ord(" ")
-    major = unicodedata.category(character)[0]
-    if major in "LM" and any(first <= code <= last for first, last in _UNSPACED):
-        return ord("c")
-    return ord("a" if character.isalpha() else "0" if major in "NM" else ".")
-
-
-_ASCII = bytes(map(_kind, range(256)))
 
 
 @functools.cache
 def _table() -> np.ndarray:
     """The kinds of all characters up to _LAST, made once: [_LAST + 1] of uint8."""
-    return np.array([*map(_kind, range(_LAST)), ord(".")], np.uint8)
+    characters = "".join(map(chr, range(_LAST + 1)))
+    majors = "".join([unicodedata.category(c)[0] for c in characters]).encode()
+    table = np.frombuffer(majors.translate(_OF_CATEGORY), np.uint8).copy()
+    for first, last in _UNSPACED:
+        part, major = table[first : last + 1], majors[first : last + 1]
+        part[np.isin(np.frombuffer(major, np.uint8), list(b"LM"))] = ord("c")
+    table[[c.isspace() for c in characters]] = ord(" ")
+    return table
+
+
+@functools.cache
+def _ascii() -> bytes:
+    """The kinds of bytes that are characters of ASCII."""
+    return bytes(
+        ord(" ") if c.isspace() else ord(".0a"[c.isdigit() + 2 * c.isalpha()])
+        for c in map(chr, range(256))
+    )
 
 
 @functools.lru_cache(1)  # several stages ask for the kinds of one text
 def kinds(text: str) -> bytes:
     """The kind of each character; as long as the text."""
     if text.isascii():
-        return text.encode().translate(_ASCII)
+        return text.encode().translate(_ascii())
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     return _table()[np.minimum(codes, _LAST)].tobytes()
 

@@ -1,7 +1,7 @@
 """The stage `language:en,de` keeps texts of these languages, by py3langid.
 
-py3langid (Lui and Baldwin 2012) ships its model; extra `language`. It reads three pieces
-of a long text, at its start, in its middle and at its end.
+py3langid (Lui and Baldwin 2012) ships its model; extra `language`. Of a long text it
+reads three pieces, at the start, in the middle and at the end.
 """
 
 from typing import Any

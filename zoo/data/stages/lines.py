@@ -2,11 +2,11 @@
 
 boilerplate  removes the lines of menus, footers and notices of a web page
 bad_lines    removes lines of RefinedWeb's list (Penedo et al. 2023, arXiv:2306.01116,
-             appendix G.2), and drops a text of which they are more than 5 % of the words
+             appendix G.2), and drops a text if they are more than 5 % of its words
 
-A line of RefinedWeb's list is mostly upper case, only digits and signs, a counter such as
-"3 likes", or a single word. The phrases of `boilerplate` are English, German, French,
-Spanish, Chinese, Japanese and Korean.
+A line of RefinedWeb's list is mostly upper case, only digits and signs, a counter such
+as "3 likes", or a single word. The phrases of `boilerplate` are English, German,
+French, Spanish, Chinese, Japanese and Korean.
 """
 
 import dataclasses
@@ -20,8 +20,9 @@ _MENU = re.compile(r"\s*[|\u00b7\u2022\u203a\u00bb\u2502\uff5c]\s*")
 _MENU_ITEMS, _MENU_WORDS = 3, 3
 _START = re.compile(
     r"(?:sign[ -]?(?:in|up)|log[ -]?(?:in|out)|subscribe|skip to|share (?:this|on)|"
-    r"follow us|read more|show more|load more|click here|back to top|all rights reserved|"
-    r"copyright|\u00a9|\(c\)|powered by|previous (?:post|article)|next (?:post|article)|"
+    r"follow us|read more|show more|load more|click here|back to top|"
+    r"all rights reserved|copyright|\u00a9|\(c\)|powered by|"
+    r"previous (?:post|article)|next (?:post|article)|"
     r"leave a (?:reply|comment)|anmelden|weiterlesen|alle rechte vorbehalten|"
     r"lire la suite|tous droits r\u00e9serv\u00e9s|leer m\u00e1s|"
     r"todos los derechos reservados|"

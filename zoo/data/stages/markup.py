@@ -1,13 +1,13 @@
 """The stage `html`: HTML to text, by lxml.
 
-A block such as a paragraph is a line or more of its own, cells of a row have tabs between
-them, and runs of white space are one space except in `pre`. Scripts, styles and the
-document's head are left out.
+A block such as a paragraph is a line or more of its own, cells of a row have tabs
+between them, and runs of white space are one space except in `pre`. Scripts, styles and
+the document's head are left out.
 """
 
 import re
 
-from lxml import etree
+from lxml import etree  # type: ignore[attr-defined]
 
 from zoo.data.stages.characters import control, trim
 from zoo.data.stages.stage import Maker, plain

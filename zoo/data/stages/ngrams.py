@@ -1,8 +1,8 @@
 """N-grams of one text, counted with sorted numbers and not with a table of strings.
 
 A word has a number of 64 bits, and so has an n-gram: sums of products of the numbers of
-its characters and of its words. Two n-grams of a text of m words share one by chance with
-a probability of about m^2 / 2^65: one in ten million for a text of 10 MB.
+its characters and of its words. Two n-grams of a text of m words share one by chance
+with a probability of about m^2 / 2^65: one in ten million for a text of 10 MB.
 """
 
 import functools
@@ -98,7 +98,7 @@ class Ngrams:
         return most * int(lengths[first]) > limit
 
     def duplicates_may_exceed(self, n: int, limit: float) -> bool:
-        """Whether n-grams, or longer ones, that come again may exceed `limit` characters.
+        """Whether n-grams of n or more words that come again may exceed `limit`.
 
         An upper bound for `duplicates` of n and of all larger n: all words that are in
         any n-gram that is there twice.

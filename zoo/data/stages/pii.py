@@ -4,7 +4,7 @@
 "[CARD]".
 
 email   a local part of at most 64 characters and a host with a dot
-ip      a valid address of version 4 or 6; so are four small numbers of a software version
+ip      a valid address of version 4 or 6, which a software version may look like
 card    13 to 19 digits with the right check digit (Luhn, ISO/IEC 7812)
 phone   "+" and 8 to 15 digits; 3-3-4 digits of North America; 9 to 11 digits that start
         with 0 and have separators; 11 digits of a Chinese mobile phone
@@ -24,9 +24,7 @@ _EMAIL = re.compile(
     r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])"
 )
 _IP_4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\w)")
-_IP_6 = re.compile(
-    r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:|::?)[0-9A-Fa-f:.]{2,45}(?![\w:])"
-)
+_IP_6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:|::?)[0-9A-Fa-f:.]{2,45}(?![\w:])")
 _DIGITS = re.compile(r"(?<![\w.+-])\+?\(?\d(?:[ ().\-/]{0,2}\d){6,18}(?![\w-]|\.\d)")
 _ANY_DIGIT = re.compile(r"\d")
 _AMERICAN = re.compile(r"(?:1[ .-])?\(?[2-9]\d\d\)?[ .-]{1,2}\d{3}[ .-]\d{4}")
@@ -85,7 +83,7 @@ def _is_phone(found: str) -> bool:
     return 9 <= size <= 11 and bool(_NATIONAL.fullmatch(found))
 
 
-# In this order: an address may hold digits of a number, and a card's may look like a phone.
+# In this order: an address may hold a number, and a card's number look like a phone's.
 _KINDS: dict[str, Callable[[str], str]] = {
     "email": _email,
     "ip": _ip,

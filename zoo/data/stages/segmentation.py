@@ -1,7 +1,7 @@
 """The stages `segment:zh` and `segment:ja` put spaces between words.
 
-Chinese by jieba, Japanese by fugashi (MeCab) with unidic-lite; extra `cjk`. For models and
-features that take words. A tokenizer that learns from text needs no spaces.
+Chinese by jieba, Japanese by fugashi (MeCab) with unidic-lite; extra `cjk`. For models
+and features that take words. A tokenizer that learns from text needs no spaces.
 """
 
 import re
