@@ -42,6 +42,7 @@ FLOORS = {
     "zoo.saved_model.signatures": 10,
     "zoo.saved_model.writer": 11,
     "zoo.command": 12,
+    "zoo.config_file": 12,
     "zoo": 13,  # its commands
     "trainers.run": 14,
     "trainers.losses": 14,
@@ -75,6 +76,7 @@ FLOORS = {
 LARGEST_PACKAGE = 16  # files, without __init__.py and commands
 MAY_USE_FLAGS = (
     "zoo/command.py",
+    "zoo/config_file.py",
     "trainers/run_flags.py",
     "trainers/evaluation_flags.py",
 )

@@ -36,7 +36,12 @@ TINY = {
     "lm_lstm": ["--config.model.units=32"],
     "lm_gru": ["--config.model.units=32"],
     "zoo.check": ["--calls=5"],
-    "zoo.prepare": ["--vocab_size=300"],
+    "zoo.prepare --source": ["--vocab_size=300"],
+    "configs/prepare": [
+        "--config.source=text:{text}",
+        "--config.vocab_size=300",
+        "--workers=1",
+    ],
 }
 
 

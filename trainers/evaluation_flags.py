@@ -22,7 +22,9 @@ def define() -> dict[str, Any]:
             "source", None, "What to evaluate on; default: kjv."
         ),
         "split": flags.DEFINE_string(
-            "split", None, "Of the source; default: test of kjv, train of others."
+            "split",
+            None,
+            "Of the source; default: test of kjv and shards, train of others.",
         ),
         "format": flags.DEFINE_string(
             "format",

@@ -147,7 +147,8 @@ def train(run: Run, path) -> Result:
         for step in range(first + 1, steps + 1):
             # ---- one step ----
             asked = time.perf_counter()
-            batch = next(batches)
+            with feed.reading():
+                batch = next(batches)
             waited += time.perf_counter() - asked
             pending += [feed.metrics(), step_of(batch)]
             timed += 1

@@ -19,11 +19,13 @@ class Data:
 
     Attributes:
       source: a spec of `zoo.data.sources`: kjv, text:, jsonl:, csv:, parquet:, arrow:,
-        warc:, hf:, tfds:; of a table csv:, sklearn:.
+        warc:, hf:, tfds:; of a table csv:, sklearn:; or shards:DIR, a folder of
+        `zoo.data.shards`.
       valid: the spec for evaluation while training; empty means the source's own
         "valid" split, or `hold_out` of its documents.
       hold_out: the share of documents (or table rows) kept for evaluation where
         `valid` is empty and the source has no split for it; 0 switches evaluation off.
+        Shards hold out their split "valid", and no share.
       clean: the names of the cleaning steps of `zoo.data.cleaning`, in order.
       tokenizer: where to read it from: a folder with tokenizer files, or anything that
         `init_from` may be; empty means that of `init_from`, or a new one, trained on
@@ -42,14 +44,17 @@ class Data:
         token that stands after each text is kept).
       augment: entries of `zoo.data.augmentation`, which change the training texts of a
         classifier at random: "token_dropout=0.1", "span_swap=0.1".
-      max_bad_rows: how many bad examples are dropped and counted before one is an
-        error.
+      max_bad_rows: how many bad examples, or damaged records of shards, are dropped
+        and counted before one is an error.
       pack: how rows share windows of `length` tokens, without seeing each other:
         "best_fit" keeps rows whole, "concat" splits them where a window ends; empty
         pads each row.
       mixture: entries "WEIGHT SPEC" of several sources, in the place of `source`:
         "3 kjv" and "1 text:more/*.txt" draw three windows, rows or pairs of the
         first for one of the second. An epoch is as long as all sources together.
+      schedule: entries "STEP: WEIGHT WEIGHT", with a weight for each source of the
+        mixture: the weights from that step on, counted from 0. They replace those of
+        the mixture; 0 leaves a source out.
       mask_rate: the share of the tokens that a fill_mask model learns to guess, or
         that "span_corruption" takes out.
       metrics: of answers that each evaluation generates to the prompts of held-out
@@ -73,6 +78,7 @@ class Data:
     max_bad_rows: int = 0
     pack: str = ""
     mixture: tuple[str, ...] = ()
+    schedule: tuple[str, ...] = ()
     mask_rate: float = 0.15
     augment: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()

@@ -73,7 +73,7 @@ def staged(path, replace: bool = False):
             if path.exists():
                 path.rename(old)
             new.rename(path)
-            _flush_one(path.parent)
+            flush_one(path.parent)
             shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(new, ignore_errors=True)
@@ -94,9 +94,9 @@ def staged_file(path):
         with system_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield new
-            _flush_one(new)
+            flush_one(new)
             new.rename(path)
-            _flush_one(path.parent)
+            flush_one(path.parent)
     finally:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
@@ -149,11 +149,11 @@ def refuse_existing(path) -> None:
 def flush(folder) -> None:
     """Flushes all files of a folder to disk."""
     for file in pathlib.Path(folder).rglob("*"):
-        _flush_one(file)
-    _flush_one(folder)
+        flush_one(file)
+    flush_one(folder)
 
 
-def _flush_one(path) -> None:
+def flush_one(path) -> None:
     """Flushes one file or folder to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -195,8 +195,13 @@ def inside(folder, name: str, below: str = "") -> pathlib.Path:
     return path
 
 
-def read_json(path, kind: type = dict) -> Any:
+def read_json(path, kind: type = dict, largest: int = _LARGEST_JSON) -> Any:
     """Reads a JSON object, or a JSON list if `kind` is list.
+
+    Args:
+      path: the file.
+      kind: dict or list.
+      largest: bytes that the file may have.
 
     Raises:
       ValueError: the file is missing, too large, not JSON, or has another kind.
@@ -206,8 +211,8 @@ def read_json(path, kind: type = dict) -> Any:
     with system_errors(path):
         if not path.is_file():
             raise ValueError(f"{path}: there is no such file.")
-        if path.stat().st_size > _LARGEST_JSON:
-            raise ValueError(f"{path}: larger than {_LARGEST_JSON} bytes.")
+        if path.stat().st_size > largest:
+            raise ValueError(f"{path}: larger than {largest} bytes.")
         content = path.read_bytes()
     try:
         value = json.loads(content.decode("utf-8"))

@@ -1,26 +1,72 @@
-"""Trains a tokenizer on a source, or shows what a model would learn from a source.
+"""Prepares a data set, trains a tokenizer, or shows what a model would learn.
 
+    python -m zoo.prepare --config=configs/prepare.py --output=runs/data
     python -m zoo.prepare --source=kjv --output=runs/tokenizer --vocab_size=4096
     python -m zoo.prepare --source=jsonl:chats.jsonl --format=chat --tokenizer=DIR \
         --pack=best_fit --length=1024 --show=3
 
-The first form prints the counts of the source. The second form prints examples with
-ids, text and loss weights: learnt tokens are green, given tokens are blue.
+The first form cleans, filters, deduplicates, splits and tokenizes the documents of a
+source, and writes shards with a data card. Killed anywhere, the same command goes on.
+The second form trains a tokenizer alone, in memory, and prints the counts of the
+source. The third form prints examples with ids, text and loss weights: learnt tokens
+are green, given tokens are blue.
 """
 
-from absl import flags
+import dataclasses
+import os
+import sys
 
-from zoo import command, files
+from absl import flags
+from ml_collections import config_flags
+
+from zoo import command, config_file, files
 from zoo.fields import at_least, one_of
 
-with command.quiet_imports():
-    from zoo.data import cleaning, formats, sources
-    from zoo.text import tokenizer
+# Worker processes import this module, so TensorFlow is imported in functions alone.
+_WITHOUT_CONFIG = (
+    "source vocab_size clean show tokenizer format fields length too_long max_bad_rows "
+    "pack"
+).split()
 
 
-def prepare_tokenizer(
-    source: str, output: str, vocab_size: int, steps: list[str]
-) -> formats.Stream:
+def prepare(given) -> None:
+    """Prepares a data set by a Recipe, and prints the counts of its splits.
+
+    Args:
+      given: the values of the flags, by name.
+
+    Raises:
+      ValueError: a flag is wrong, or as `zoo.data.preparation.run`.
+    """
+    from zoo.data import preparation
+    from zoo.data.preparation import recipe as recipes
+
+    config_file.check_exists(sys.argv)
+    if not isinstance(given.config, preparation.Recipe):
+        raise ValueError(
+            f"--config: get_config() gave {type(given.config)}, not a Recipe."
+        )
+    recipe = recipes.from_json(recipes.to_json(given.config))
+    if not given.output:
+        raise ValueError("--output: none; give a new folder, or one that goes on.")
+    at_least("--workers", given.workers, 1)
+    card = preparation.run(
+        recipe, given.output, given.workers, shown=sys.stderr.isatty()
+    )
+    for split, numbers in card["splits"].items():
+        counts = ", ".join(f"{value} {name}" for name, value in numbers.items())
+        print(f"{split:16} {counts}")
+    print(f"bytes per token  {card['tokenizer']['bytes_per_token']}")
+    print(f"written          {given.output}")
+
+
+def _refuse_others(names) -> None:
+    """Refuses flags of another form of the command."""
+    for name in names:
+        raise ValueError(f"--{name}: not with --config; set fields by --config.NAME.")
+
+
+def prepare_tokenizer(source: str, output: str, vocab_size: int, steps: list[str]):
     """Trains a tokenizer on the cleaned documents of a source and writes a folder.
 
     Args:
@@ -30,12 +76,16 @@ def prepare_tokenizer(
       steps: names of cleaning steps, in order.
 
     Returns:
-      The documents as tokens of the new tokenizer.
+      The documents as tokens of the new tokenizer, a `zoo.data.formats.Stream`.
 
     Raises:
       ValueError: the output is not an empty folder, or the source, the steps or the
         size are wrong.
     """
+    with command.quiet_imports():
+        from zoo.data import cleaning, formats, sources
+        from zoo.text import tokenizer
+
     files.refuse_full(output)
     texts = [cleaning.clean(text, steps) for text in sources.documents(source)]
     trained = tokenizer.train(texts, vocab_size)
@@ -57,7 +107,7 @@ def show_examples(given) -> None:
 
     with command.quiet_imports():
         from zoo import directory
-        from zoo.data import batches, preview
+        from zoo.data import batches, cleaning, formats, preview, sources
 
     at_least("--show", given.show, 1)
     at_least("--length", given.length, 1)
@@ -99,8 +149,10 @@ def show_examples(given) -> None:
         console.print(preview.text(number, segments, found), soft_wrap=True, end="")
 
 
-def _rows(given, found) -> formats.Rows:
+def _rows(given, found):
     """The rows of the source, read as training reads them."""
+    from zoo.data import formats, sources
+
     # a row that is split where a window ends may have any length
     longest = 2**62 if given.pack == "concat" else given.length + 1
     return formats.rows.read(
@@ -115,9 +167,17 @@ def _rows(given, found) -> formats.Rows:
 
 
 def main(argv: list[str]) -> None:
-    """Shows examples, or trains the tokenizer and prints the counts."""
+    """Prepares a data set, shows examples, or trains a tokenizer."""
     del argv
     given = flags.FLAGS
+    if given.config is not None:
+        _refuse_others(name for name in _WITHOUT_CONFIG if given[name].present)
+        prepare(given)
+        return
+    if given["workers"].present:
+        raise ValueError("--workers: needs --config; the other forms use one process.")
+    if not given.source:
+        raise ValueError("--source: none; give one, or --config=configs/prepare.py.")
     if given.show is not None:
         if given.output:
             raise ValueError("--output, --show: give one of the two.")
@@ -137,25 +197,43 @@ def main(argv: list[str]) -> None:
     print(f"written          {given.output}")
 
 
+def _help() -> str:
+    """The help of --config: all fields of a Recipe with their defaults."""
+    from zoo.data.preparation import Recipe
+
+    names = [f"{f.name}={f.default!r}" for f in dataclasses.fields(Recipe)]
+    return (
+        "A file of configs/, whose get_config() returns a Recipe. Override its fields "
+        f"by --config.NAME=VALUE. The names, with their defaults: {', '.join(names)}."
+    )
+
+
 def run() -> None:
     """Defines the flags and runs the command.
 
     Not at import, because several commands have flags of the same name.
     """
+    from zoo.data import cleaning
+
+    config_flags.DEFINE_config_file("config", None, _help())
+    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS["config"])
+    flags.DEFINE_string("output", None, "A new or empty folder, or one that goes on.")
+    cores = len(os.sched_getaffinity(0))
+    flags.DEFINE_integer("workers", cores, "Of --config: processes.")
     flags.DEFINE_string("source", None, "Where the text is: kjv, text:PATH, ...")
-    flags.DEFINE_string("output", None, "A new or empty folder.")
     flags.DEFINE_integer("vocab_size", 4096, "Tokens, 256 bytes and the end included.")
     flags.DEFINE_list("clean", list(cleaning.DEFAULT), "Cleaning steps, in order.")
     flags.DEFINE_integer("show", None, "How many examples to show; trains nothing.")
     flags.DEFINE_string("tokenizer", "", "Of --show: a tokenizer or model directory.")
-    flags.DEFINE_string("format", "lm", f"Of --show: {', '.join(formats.NAMES)}.")
+    flags.DEFINE_string("format", "lm", "Of --show: a format of zoo.data.formats.")
     flags.DEFINE_list("fields", [], "Of --show: field=column, of other columns.")
     flags.DEFINE_integer("length", 1024, "Of --show: tokens of an example or window.")
     flags.DEFINE_string("too_long", "error", "Of --show: error, drop or cut.")
     flags.DEFINE_integer("max_bad_rows", 0, "Of --show: bad rows before an error.")
     flags.DEFINE_string("pack", "", "Of --show: best_fit, concat, or none.")
-    flags.mark_flags_as_required(["source"])
-    command.run_app(main)
+    command.run_app(
+        main, lambda argv, error: config_file.explain(argv, error, "a Recipe")
+    )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,12 @@ from zoo import directory, models
 from zoo.text import tokenizer
 
 ROOT = pathlib.Path(__file__).parents[2]
-NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem != "__init__")
+# those of zoo.prepare make a Recipe, all others a Run
+NAMES = sorted(
+    p.stem
+    for p in (ROOT / "configs").glob("*.py")
+    if not p.stem.startswith(("__init__", "prepare"))
+)
 SMALL = {
     "vocab_size": 300,
     "context": 16,

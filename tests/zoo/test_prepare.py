@@ -1,6 +1,9 @@
 """The command that trains a tokenizer, and shows what a model would learn."""
 
+import importlib
 import json
+import pathlib
+import re
 import subprocess
 import sys
 import types
@@ -10,7 +13,10 @@ import pytest
 
 from zoo import prepare
 from zoo.data import preview
+from zoo.data.preparation import recipe
 from zoo.text import tokenizer
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def test_the_command_writes_a_tokenizer_and_counts(tmp_path):
@@ -137,3 +143,55 @@ def test_a_folder_or_examples(commands, tmp_path):
     assert done.errors == ["error: --output, --show: give one of the two."]
     done = commands("zoo.prepare", "--source=kjv")
     assert done.errors[0].startswith("error: --output: none; give a new or an empty")
+
+
+def test_a_recipe_becomes_shards(commands, corpus, tmp_path):
+    recipe = [
+        "--config=configs/prepare.py",
+        f"--config.source=text:{corpus}",
+        "--config.stages=('trim',)",
+        "--config.vocab_size=300",
+        f"--output={tmp_path}/out",
+        "--workers=1",
+    ]
+    done = commands("zoo.prepare", *recipe, cwd=ROOT)
+    assert done.code == 0, done.out
+    assert re.search(r"^train +1 documents, \d+ characters", done.out, re.M)
+    assert (tmp_path / "out/shards.json").exists()
+    done = commands("zoo.prepare", *recipe, "--config.seed=1", cwd=ROOT)
+    assert "recipe.seed: 0 -> 1. Give a new folder" in done.errors[0]
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--config=configs/prepare.py", "--vocab_size=9"], "--vocab_size: not with"),
+        (["--config=configs/prepare.py"], "--output: none"),
+        (["--config=configs/none.py"], "configs/none.py: there is no such file"),
+        (["--config=configs/lm_gru.py", "--output=x"], "not a Recipe"),
+        (["--config=configs/prepare.py", "--config.nea=1"], "Did you mean near?"),
+        (["--workers=2", "--source=kjv", "--output=x"], "--workers: needs --config"),
+        (["--output=x"], "--source: none; give one"),
+    ],
+)
+def test_forms_are_not_mixed(flags, words, commands):
+    done = commands("zoo.prepare", *flags, cwd=ROOT)
+    assert done.code == 1 and words in done.errors[0]
+
+
+def test_worker_processes_need_no_tensorflow():
+    names = "zoo.prepare, zoo.data.preparation.runner"
+    code = f"import sys, {names}; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("prepare*.py")))
+def test_recipes_of_configs_are_right(path, tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("text")
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(f"configs.{path.stem}")
+    made = module.get_config()
+    if "mojibake" in made.stages:
+        pytest.importorskip("ftfy")
+    assert recipe.from_json(recipe.to_json(made)) == made
+    assert f"zoo.prepare --config=configs/{path.name}" in module.__doc__

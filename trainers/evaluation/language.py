@@ -12,7 +12,7 @@ from trainers.evaluation import request as requests
 from trainers.evaluation.measured import Evaluated, of_losses
 from trainers.evaluation.request import Request
 from trainers.evaluation.sums import row_sums
-from zoo.data import batches, formats
+from zoo.data import batches, formats, streams
 from zoo.data.formats.rows import Rows
 from zoo.directory import Loaded
 from zoo.fields import one_of
@@ -60,22 +60,23 @@ def of_documents(loaded: Loaded, request: Request) -> Evaluated:
     """
     model = loaded.model
     tokenizer: Any = loaded.tokenizer
-    stream = formats.language_model(requests.documents(request), tokenizer)
+    stream = requests.stream(request, tokenizer)
+    if stream is None:
+        stream = streams.of_texts(requests.documents(request), tokenizer)
     length = request.length
     if not length:
         length = request.default_length or model.config.context
-        length = min(length, max(len(stream.tokens) - 1, 1))
+        length = min(length, max(stream.tokens - 1, 1))
     if model.limit and length > model.limit:
         raise ValueError(
             f"--length: {length}, at most the model's {model.limit} allowed."
         )
     stride = request.stride or max(length // 2, 1)
     batch = request.batch or max(_TOKENS // length, 1)
-    dataset, _ = batches.eval_windows(
-        stream.tokens, length, batch, stride, stream.weights
-    )
+    dataset, _ = batches.eval_stream(stream, length, batch, stride)
     began = time.perf_counter()
-    sums_R2 = row_sums(model, dataset)
+    with stream.damage.shown():
+        sums_R2 = row_sums(model, dataset)
     seconds = time.perf_counter() - began
     sums_R2 = sums_R2[sums_R2[:, 1] > 0]  # without those that fill the last batch
     if not len(sums_R2):
@@ -85,7 +86,7 @@ def of_documents(loaded: Loaded, request: Request) -> Evaluated:
     facts = {
         "documents": stream.documents,
         "bytes": stream.bytes,
-        "tokens": len(stream.tokens) - 1,
+        "tokens": stream.tokens - 1,
         "window": length,
         "stride": stride,
     }

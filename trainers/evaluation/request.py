@@ -6,12 +6,15 @@ import functools
 from typing import Any, NamedTuple
 
 from trainers.run import Run
-from zoo.data import formats, mixtures, sources, splits, tables
+from zoo.data import formats, mixtures, shards, sources, splits, streams, tables
+from zoo.data.damage import Damage
 from zoo.data.formats import Rows
 from zoo.data.splits import Numbered
+from zoo.data.token_stream import TokenStream
 from zoo.directory import Loaded
 from zoo.fields import at_least
 from zoo.text import framing
+from zoo.text.tokenizer import Tokenizer
 
 
 class HeldOut(NamedTuple):
@@ -34,7 +37,7 @@ class Request:
 
     Attributes:
       source: a spec of `zoo.data.sources` or `zoo.data.tables`.
-      split: of the source; empty is `test` of kjv and `train` of others.
+      split: of the source; empty is `test` of kjv and of shards, `train` of others.
       held_out: None, or takes the place of source and split.
       format: of `zoo.data.formats`; empty is that of the model's task.
       fields: entries "field=column" for columns of another name.
@@ -74,7 +77,8 @@ class Request:
     def __post_init__(self):
         for field in ("max_bad_rows", "limit", "length", "stride", "batch", "samples"):
             at_least(f"--{field}", getattr(self, field), 0)
-        self.split = self.split or ("test" if self.source == "kjv" else "train")
+        tested = self.source == "kjv" or shards.folder_of(self.source)
+        self.split = self.split or ("test" if tested else "train")
 
     @property
     def name(self) -> str:
@@ -156,6 +160,31 @@ def documents(request: Request) -> list[str]:
         read = functools.partial(splits.documents, clean=data.clean)
         _, found = _held_out(read, data)
     return _given(request, found)[: request.limit or None]
+
+
+def stream(request: Request, tokenizer: Tokenizer) -> TokenStream | None:
+    """The documents to evaluate on, where some of them are shards; None elsewhere.
+
+    Raises:
+      ValueError: shards are damaged or were made by another tokenizer, or there are no
+        such documents.
+    """
+    data = request.held_out.run.data if request.held_out else None
+    parts = mixtures.parts(data.source, data.mixture) if data else []
+    specs = [*(part.source for part in parts), data.valid] if data else [request.source]
+    sizes = data is None or not data.max_bad_rows
+    found = streams.folders(specs, sizes)
+    if not found:
+        return None
+    if request.limit:
+        raise ValueError(f"--limit: {request.limit}, but shards are read whole.")
+    for folder in found.values():
+        folder.check_tokenizer(tokenizer, "--model")
+    if data is None:
+        return found[request.source].stream(request.split)
+    given = data.valid, data.hold_out, data.clean
+    _, held_out = streams.read(parts, found, tokenizer, Damage(), *given)
+    return _given(request, held_out)
 
 
 def examples(request: Request) -> list[Numbered]:

@@ -17,7 +17,7 @@ from trainers.feeds.feed import Feed, Roles
 from trainers.roles import Start
 from trainers.run import Run
 from zoo import registry
-from zoo.data import augmentation
+from zoo.data import augmentation, compressed, mixtures, shards
 from zoo.fields import one_of
 
 __all__ = ["BY_NAME", "Feed", "Roles", "make"]
@@ -106,8 +106,24 @@ def _check_sources(run, config):
             "takes it; leave it out."
         )
     language = run.objective.feed == "text" and config.task == "generate"
+    if not (language and run.data.format == "lm"):
+        _refuse_streams(run)
     if run.data.pack and not language:
         raise ValueError(
             f"config.data.pack: {run.data.pack!r}, but only a language model takes it; "
             "leave it out."
         )
+
+
+def _refuse_streams(run):
+    """Refuses what only documents of a language model have: shards and a schedule."""
+    data, only = run.data, "only a language model with the format lm"
+    if data.schedule:
+        raise ValueError(
+            f"config.data.schedule: {data.schedule!r}, but {only} has one; leave it "
+            "out."
+        )
+    parts = mixtures.parts(data.source, data.mixture)
+    for spec in [*(part.source for part in parts), data.valid]:
+        if shards.folder_of(spec):
+            raise ValueError(f"'{compressed.shown(spec)}': {only} reads shards.")

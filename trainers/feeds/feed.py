@@ -49,6 +49,8 @@ class Feed(NamedTuple):
         loop asks after each Batch, and adds them to those of the steps.
       close: `close()`: ends the processes that the feed started; called at the end of
         the run, also where it fails.
+      reading: `reading()`: a context in which the loop asks for a Batch, so that errors
+        of the data are raised as they were.
       source_tokenizer: the Tokenizer of sources; None is `tokenizer`.
     """
 
@@ -69,6 +71,7 @@ class Feed(NamedTuple):
     period: int = 1
     metrics: Callable[[], dict[str, Mean]] = dict
     close: Callable[[], None] = lambda: None
+    reading: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
     source_tokenizer: Tokenizer | None = None
 
 

@@ -4,13 +4,13 @@ import functools
 import hashlib
 
 from trainers import evaluation
-from trainers.feeds import companions
+from trainers.feeds import companions, documents
 from trainers.feeds import rows as rows_feed
 from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
 from trainers.run import Run
 from zoo import directory, registry
-from zoo.data import batches, fingerprints, formats, mixtures, splits
+from zoo.data import batches, fingerprints, formats, mixtures, phases, splits, streams
 from zoo.decode import generate
 from zoo.fields import one_of
 from zoo.text import encoder_tokenizer, framing
@@ -42,48 +42,52 @@ def make(run: Run, start: Start) -> Feed:
         feed = rows_feed.make(run, start, tokenizer, window(run, config))
         return feed._replace(fingerprint=feed.fingerprint | others)
     parts = mixtures.parts(data.source, data.mixture)
-    train, valid = mixtures.split(
-        functools.partial(splits.documents, clean=data.clean),
-        parts,
-        data.valid,
-        data.hold_out,
-    )
-    texts = [text for documents in train for text in documents]
-    tokenizer = with_end(run, tokenizer_of(run, start, texts))
+    schedule = mixtures.schedule(data.schedule, parts)
+    shares = [part.share for part in parts]
+    found = phases.phases(shares, schedule, data.batch)
+    specs = [*(part.source for part in parts), data.valid]
+    folders = streams.folders(specs, sizes=not data.max_bad_rows)
+    train, valid = [], []
+    if folders:
+        tokenizer = _of_shards(run, start, folders)
+    else:
+        train, valid = mixtures.split(
+            functools.partial(splits.documents, clean=data.clean),
+            parts,
+            data.valid,
+            data.hold_out,
+        )
+        texts = [text for each in train for text in each]
+        tokenizer = with_end(run, tokenizer_of(run, start, texts))
     check_vocabulary(tokenizer, config)
     length = window(run, config)
     others = companions.check(run, tokenizer, config, length)
-    part = evaluation.rows_at_once(run)
-    streams = [formats.language_model(texts, tokenizer) for texts in train]
+    if folders:
+        read = documents.of_shards(run, parts, folders, tokenizer)
+    else:
+        read = documents.of_texts(train, valid, tokenizer)
     # also refuses a stream that is too short, before anything is written
-    counts = [batches.windows_per_epoch(len(s.tokens), length) for s in streams]
-    stream, starts = mixtures.join_streams(streams)
+    counts = [batches.windows_per_epoch(size, length) for size in read.sizes]
     if data.mixture:
         print("\n".join(mixtures.about(parts, counts, "windows")))
+    if schedule:
+        print("\n".join(mixtures.about_schedule(parts, found, data.batch)))
+    logged = documents.Shares(data, found)
 
     def train_from(number, roles):
         del roles
-        return batches.lm_batches(
-            stream.tokens,
-            length,
-            data.batch,
-            run.seed,
-            start=number,
-            weights=stream.weights,
-            starts=starts,
-            shares=[part.share for part in parts],
-        )
+        logged.begin(number)
+        more = {"shares": shares, "schedule": schedule}
+        return read.train(length, data.batch, run.seed, start=number, **more)
 
     evaluate: Evaluate | None = None
-    if valid:
-        held_out = formats.language_model(valid, tokenizer)
-        dataset, _ = batches.eval_windows(
-            held_out.tokens, length, part, weights=held_out.weights
-        )
+    if read.held_out is not None:
+        dataset = read.held_out(length, evaluation.rows_at_once(run))
         sums = evaluation.make_evaluate(run.objective)
 
         def evaluate_text(roles):
-            return sums(roles, dataset, held_out.bytes)
+            with read.reading():
+                return sums(roles, dataset, read.bytes)
 
         evaluate = evaluate_text
 
@@ -100,7 +104,21 @@ def make(run: Run, start: Start) -> Feed:
         show,
         fingerprint_of(data, tokenizer) | others,
         length,
+        metrics=logged.metrics if schedule else dict,
+        reading=read.reading,
     )
+
+
+def _of_shards(run, start, folders) -> tokenizers.Tokenizer:
+    """The tokenizer of shards; refuses that of the Run where it is another one."""
+    given, where = None, ""
+    if run.data.tokenizer:
+        where = f"config.data.tokenizer: {run.data.tokenizer}"
+    elif start.pretrained is not None:
+        where = f"config.init_from: {run.init_from}"
+    if where:
+        given = with_end(run, tokenizer_of(run, start))
+    return documents.tokenizer_of_shards(folders, given, where)
 
 
 def window(run: Run, config) -> int:

@@ -9,5 +9,8 @@ tables        a spec such as `csv:PATH` to features and labels
 splits        which documents or rows a run learns from, and which are held out
 fingerprints  whether data changed since a run began
 formats       documents to token ids
+shards        documents as token ids in a folder on disk
+streams       token ids out of shards and raw sources alike
+mixtures      several sources with weights, which a schedule may change
 batches       token ids or table rows to `tf.data.Dataset`s of fixed shapes
 """

@@ -8,7 +8,7 @@ import hashlib
 import os
 from typing import Any, cast
 
-from zoo.data import sources, storage, tables
+from zoo.data import compressed, shards, sources, storage, tables
 
 Fingerprint = dict[str, dict[str, int | str]]
 
@@ -27,6 +27,10 @@ def fingerprint(spec: str, split: str = "train") -> Fingerprint:
       ValueError: an unknown source or split, or a missing file.
     """
     kind, _, _ = spec.partition(":")
+    if kind == shards.KIND:  # shards.json knows the SHA-256 of each file
+        folder = shards.folder_of(spec)
+        digest = shards.read(folder, sizes=False).digest(split)
+        return {f"{compressed.shown(folder)} {split}": digest}
     if kind == "sklearn":
         table = tables.table(spec)
         return {spec: _content(table.features_NF.tobytes() + table.labels_N.tobytes())}
@@ -50,8 +54,12 @@ def of_run(source: str, valid: str = "") -> Fingerprint:
     found = fingerprint(source)
     if valid:
         return found | fingerprint(valid)
-    is_table = source.partition(":")[0] in tables.KINDS
-    if not is_table and "valid" in sources.splits(source):
+    kind = source.partition(":")[0]
+    if kind == shards.KIND:
+        splits = tuple(shards.read(shards.folder_of(source), sizes=False).splits)
+    else:
+        splits = () if kind in tables.KINDS else sources.splits(source)
+    if "valid" in splits:
         found |= fingerprint(source, "valid")
     return found
 

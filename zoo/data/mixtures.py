@@ -13,6 +13,7 @@ import numpy as np
 
 from zoo.data import compressed, fingerprints, sources
 from zoo.data.formats import Rows, Stream
+from zoo.data.phases import Phase
 
 _LONGEST = 10_000  # rows of a pattern
 _DEFAULT = "kjv"  # the source that a Run names where it names none
@@ -57,15 +58,42 @@ def parts(source: str, mixture: Iterable[str] = ()) -> list[Part]:
                 f"config.data.mixture: '{compressed.shown(spec)}' twice; name each "
                 "source once."
             )
-    unit = math.lcm(*(weight.denominator for weight, _ in pairs))
-    shares = [int(weight * unit) for weight, _ in pairs]
-    shares = [share // math.gcd(*shares) for share in shares]
-    if sum(shares) > _LONGEST:
-        raise ValueError(
-            f"config.data.mixture: the weights make a pattern of {sum(shares)} rows, "
-            f"at most {_LONGEST} allowed; take rounder weights."
-        )
+    shares = _shares([weight for weight, _ in pairs], "config.data.mixture")
     return [Part(*pair) for pair in zip(shares, specs, strict=True)]
+
+
+def schedule(
+    entries: Iterable[str], of: Sequence[Part]
+) -> list[tuple[int, tuple[int, ...]]]:
+    """The shares of a mixture's sources later, by the number of the step.
+
+    Args:
+      entries: "STEP: WEIGHT WEIGHT ...", a weight for each source in their order; 0
+        leaves a source out. Steps rise.
+      of: the sources.
+
+    Returns:
+      The number of the first step, counted from 0, and the shares from it on.
+
+    Raises:
+      ValueError: an entry has another form, or there are fewer than two sources.
+    """
+    found: list[tuple[int, tuple[int, ...]]] = []
+    for entry in entries:
+        where = f"config.data.schedule: {entry!r}"
+        if len(of) < 2:
+            raise ValueError(f"{where}, but only config.data.mixture has weights.")
+        step, _, rest = entry.partition(":")
+        weights = [_weight(text) for text in rest.split()]
+        least = found[-1][0] + 1 if found else 1
+        if not step.strip().isdecimal() or int(step) < least:
+            raise ValueError(f"{where}, a step of at least {least} before ':' allowed.")
+        if len(weights) != len(of) or min(weights) < 0 or not any(weights):
+            raise ValueError(
+                f"{where}, {len(of)} weights of at least 0 and one above 0 allowed."
+            )
+        found.append((int(step), tuple(_shares(weights, where))))
+    return found
 
 
 def split(
@@ -176,16 +204,53 @@ def about(of: Sequence[Part], counts: Sequence[int], unit: str) -> list[str]:
     ]
 
 
+def about_schedule(of: Sequence[Part], found: Sequence[Phase], batch: int) -> list[str]:
+    """A line for each phase after the first: its shares, and what was used before it.
+
+    Args:
+      of: the sources.
+      found: the phases.
+      batch: rows of a step.
+    """
+    lines = []
+    for phase in found[1:]:
+        pattern = sum(phase.shares)
+        each = [
+            f"{share} of {pattern} {compressed.shown(part.source)} ({used} before)"
+            for part, share, used in zip(of, phase.shares, phase.used, strict=True)
+        ]
+        lines.append(f"mixture from step {phase.row // batch} on: {', '.join(each)}")
+    return lines
+
+
 def _entry(entry: str) -> tuple[fractions.Fraction, str]:
     """The weight and the spec of an entry."""
     text, _, spec = entry.strip().partition(" ")
-    try:
-        weight = fractions.Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        weight = fractions.Fraction(0)
+    weight = _weight(text)
     if weight <= 0 or not spec.strip():
         raise ValueError(
             f"config.data.mixture: '{compressed.shown(entry)}', a weight above 0 and a "
             "source allowed, such as '3 kjv'."
         )
     return weight, spec.strip()
+
+
+def _weight(text: str) -> fractions.Fraction:
+    """The number that a text is; -1 of any other text."""
+    try:
+        return fractions.Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        return fractions.Fraction(-1)
+
+
+def _shares(weights: Sequence[fractions.Fraction], where: str) -> list[int]:
+    """The smallest whole numbers with the ratios of the weights."""
+    unit = math.lcm(*(weight.denominator for weight in weights))
+    shares = [int(weight * unit) for weight in weights]
+    shares = [share // math.gcd(*shares) for share in shares]
+    if sum(shares) > _LONGEST:
+        raise ValueError(
+            f"{where}: the weights make a pattern of {sum(shares)} rows, at most "
+            f"{_LONGEST} allowed; take rounder weights."
+        )
+    return shares

@@ -18,6 +18,7 @@ from zoo.data.batches.pipeline import Batch
 from zoo.data.batches.rows import bucket, eval_rows, row_batches
 from zoo.data.batches.seq2seq import eval_seq2seq, seq2seq_batches
 from zoo.data.batches.spans import Corruption, eval_spans, sentinels_of, span_batches
+from zoo.data.batches.streams import eval_stream, stream_batches
 from zoo.data.batches.table import table_batches, table_eval
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "eval_rows",
     "eval_seq2seq",
     "eval_spans",
+    "eval_stream",
     "eval_windows",
     "labelled_batches",
     "lm_batches",
@@ -48,6 +50,7 @@ __all__ = [
     "sentinels_of",
     "seq2seq_batches",
     "span_batches",
+    "stream_batches",
     "table_batches",
     "table_eval",
     "windows_per_epoch",

@@ -1,6 +1,9 @@
-"""Batches for language models: windows of one stream of tokens, or of several."""
+"""Batches for language models: windows of one stream of tokens, or of several.
 
-from collections.abc import Sequence
+`zoo/data/batches/streams.py` makes the same batches of what it reads from disk.
+"""
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +24,7 @@ def lm_batches(
     weights: np.ndarray | None = None,
     starts: Sequence[int] = (0,),
     shares: Sequence[int] = (1,),
+    schedule: Sequence[tuple[int, Sequence[int]]] = (),
 ) -> tf.data.Dataset:
     """Endless batches for a language model out of one stream of tokens, or several.
 
@@ -37,6 +41,7 @@ def lm_batches(
       weights: of each token as a target, numbers or booleans [N]; None is all 1.
       starts: where each stream of a mixture starts; it ends where the next one starts.
       shares: rows of each stream in a pattern, as in `pipeline.endless_mixture`.
+      schedule: of other shares later, as there.
 
     Returns:
       Batches of tokens [B,T] int32, targets [B,T] int32, weights [B,T] float32.
@@ -45,29 +50,46 @@ def lm_batches(
       ValueError: the stream is too short, or an argument out of its range.
     """
     sizes = np.diff([*starts, len(tokens)]).tolist()
+    stream_N, weights_N = _stream(tokens), _weights(weights, len(tokens))
+    offsets = tf.range(length + 1, dtype=tf.int64)
+
+    def window(source_B, first_B):
+        first_B += tf.gather(tf.constant(starts, tf.int64), source_B)
+        at_BT = first_B[:, None] + offsets
+        window_BT = tf.cast(tf.gather(stream_N, at_BT), tf.int32)
+        weights_BT = tf.ones_like(window_BT[:, 1:], tf.float32)
+        if weights_N is not None:
+            weights_BT *= tf.cast(tf.gather(weights_N, at_BT[:, 1:]), tf.float32)
+        return batch_of(window_BT[:, :-1], window_BT[:, 1:], weights_BT)
+
+    rows, counts = window_rows(window, sizes, length, seed, shuffle)
+    return endless_mixture(rows, counts, shares, batch, seed, start, shuffle, schedule)
+
+
+def window_rows(window: Callable, sizes: Sequence[int], length, seed, shuffle):
+    """The function to the rows of `endless_mixture`, and the rows of each epoch.
+
+    Args:
+      window: makes what the function gives of int64 [B]: the sources, and the number of
+        each window's first token in its stream.
+      sizes: tokens of each stream.
+      length: T.
+      seed: decides shifts.
+      shuffle: False is without a shift.
+    """
     counts = [windows_per_epoch(size, length, shuffle) for size in sizes]
     # How far the windows of an epoch can move without leaving the stream.
     shifts = [
         min(length, size - count * length) if shuffle else 1
         for size, count in zip(sizes, counts, strict=True)
     ]
-    stream_N, weights_N = _stream(tokens), _weights(weights, len(tokens))
-    offsets = tf.range(length + 1, dtype=tf.int64)
 
     def rows(source_B, epoch_B, place_B) -> Batch:
-        shifts_B, start_B = (
-            tf.gather(tf.constant(x, tf.int64), source_B) for x in (shifts, starts)
-        )
+        shifts_B = tf.gather(tf.constant(shifts, tf.int64), source_B)
         shift_B = shuffling.number(seed, "shift", epoch_B, shifts_B)
-        first_B = start_B + place_B * length + shift_B
-        at_BT = first_B[:, None] + offsets
-        window_BT = tf.cast(tf.gather(stream_N, at_BT), tf.int32)
-        weights_BT = tf.ones_like(window_BT[:, 1:], tf.float32)
-        if weights_N is not None:
-            weights_BT *= tf.cast(tf.gather(weights_N, at_BT[:, 1:]), tf.float32)
-        return _batch(window_BT[:, :-1], window_BT[:, 1:], weights_BT)
+        return window(source_B, place_B * length + shift_B)
 
-    return endless_mixture(rows, counts, shares, batch, seed, start, shuffle)
+    return rows, counts
 
 
 def windows_per_epoch(tokens: int, length: int, shuffle: bool = True) -> int:
@@ -113,38 +135,62 @@ def eval_windows(
     Raises:
       ValueError: too few tokens, or an argument out of its range.
     """
+    stride = eval_stride(stride, length, len(tokens))
+    stream_N, weights_N = _stream(tokens), _weights(weights, len(tokens))
+    last, offsets = len(tokens) - 1, tf.range(length, dtype=tf.int64)
+
+    def window(first_B):
+        at_BT = first_B[:, None] + offsets
+        at_BT, target_BT = tf.minimum(at_BT, last), tf.minimum(at_BT + 1, last)
+        found = [tf.cast(tf.gather(stream_N, x), tf.int32) for x in (at_BT, target_BT)]
+        if weights_N is None:
+            return *found, None
+        return *found, tf.cast(tf.gather(weights_N, target_BT), tf.float32)
+
+    return eval_batches(window, len(tokens), length, batch, stride)
+
+
+def eval_stride(stride: int, length: int, tokens: int) -> int:
+    """The stride of `eval_windows`; refuses what it refuses."""
     at_least("length", length, 1)
     stride = stride or max(length // 2, 1)
     if not 1 <= stride <= length:
         raise ValueError(f"stride: {stride}, 1 to length={length} allowed.")
-    if len(tokens) < 2:
-        raise ValueError(f"tokens: {len(tokens)} tokens, at least 2 needed.")
-    last = len(tokens) - 1
+    if tokens < 2:
+        raise ValueError(f"tokens: {tokens} tokens, at least 2 needed.")
+    return stride
+
+
+def eval_batches(
+    window: Callable, tokens: int, length: int, batch: int, stride: int
+) -> tuple[tf.data.Dataset, int]:
+    """The batches of `eval_windows`.
+
+    Args:
+      window: makes inputs, targets and weights (or None) [B,T] of int64 [B] places.
+      tokens: of the stream.
+      length, batch, stride: as there.
+    """
+    last = tokens - 1
     count = 1 + -(-max(last - length, 0) // stride)
-    stream_N, weights_N = _stream(tokens), _weights(weights, len(tokens))
     offsets = tf.range(length, dtype=tf.int64)
 
     def rows(row_B) -> Batch:
         first_B = row_B * stride
-        at_BT = first_B[:, None] + offsets
-        target_BT = at_BT + 1
+        target_BT = first_B[:, None] + offsets + 1
         predicted_B = tf.where(row_B > 0, first_B - stride + length, 0)
         wanted_BT = (target_BT > predicted_B[:, None]) & (target_BT <= last)
         wanted_BT &= (row_B < count)[:, None]
-        at_BT, target_BT = tf.minimum(at_BT, last), tf.minimum(target_BT, last)
-        weights_BT = tf.cast(wanted_BT, tf.float32)
-        if weights_N is not None:
-            weights_BT *= tf.cast(tf.gather(weights_N, target_BT), tf.float32)
-        return _batch(
-            tf.cast(tf.gather(stream_N, at_BT), tf.int32),
-            tf.cast(tf.gather(stream_N, target_BT), tf.int32),
-            weights_BT,
-        )
+        inputs_BT, targets_BT, weights_BT = window(first_B)
+        wanted_BT = tf.cast(wanted_BT, tf.float32)
+        if weights_BT is not None:
+            wanted_BT *= weights_BT
+        return batch_of(inputs_BT, targets_BT, wanted_BT)
 
     return one_pass(rows, count, batch)
 
 
-def _batch(tokens_BT, targets_BT, weights_BT) -> Batch:
+def batch_of(tokens_BT, targets_BT, weights_BT) -> Batch:
     return {"tokens": tokens_BT, "targets": targets_BT, "weights": weights_BT}
 
 

@@ -10,14 +10,16 @@ the shares 3 and 1 make patterns of 4 rows. In pattern p, the first source has i
 3p // n. So row g is known without the rows before it.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from zoo.data import shuffling
+from zoo.data import phases, shuffling
 from zoo.fields import at_least
 
 Batch = dict[str, tf.Tensor]
+_GROUP = 16  # batches
 
 
 def endless(
@@ -57,6 +59,9 @@ def endless_mixture(
     seed: int,
     start: int,
     shuffle: bool = True,
+    schedule: Sequence[tuple[int, Sequence[int]]] = (),
+    worker: tuple[int, int] = (0, 1),
+    read: Callable[[Batch], Batch] | None = None,
 ) -> tf.data.Dataset:
     """Batches without end, whose rows are those of several sources; see the module.
 
@@ -69,46 +74,88 @@ def endless_mixture(
       seed: decides the orders.
       start: the number of the first batch.
       shuffle: False takes patterns and places in their order.
+      schedule: the number of a batch, and the shares from it on (`zoo.data.phases`).
+      worker: the number of this worker, and how many there are. Each makes its part of
+        the rows of every batch, in the order of the workers.
+      read: makes the batch of what `rows` gives. Then `rows` is called for the rows of
+        several batches at once: small tensors cost as much as larger ones.
 
     Raises:
-      ValueError: `batch` or `start` is out of its range.
+      ValueError: `batch` or `start` is out of its range, or `schedule` or `worker` does
+        not fit.
     """
     at_least("batch", batch, 1)
     at_least("start", start, 0)
-    draw = drawn(counts, shares, seed, shuffle)
+    index, workers = worker
+    if batch % workers or not 0 <= index < workers:
+        raise ValueError(
+            f"worker: {index} of {workers}, 0 to {workers - 1} allowed, and as many "
+            f"workers as divide the batch of {batch}."
+        )
+    draw = drawn(counts, shares, seed, shuffle, schedule, batch)
+    own, end = batch // workers, 2**62 // batch  # row numbers stay below 2^62
 
     def make(number) -> Batch:
-        return rows(*draw(number * batch + tf.range(batch, dtype=tf.int64)))
+        first = number * batch + index * own
+        return rows(*draw(first + tf.range(own, dtype=tf.int64)))
 
-    # Row numbers stay below 2^62, the end of an endless run.
-    return _pipeline(tf.data.Dataset.range(start, 2**62 // batch), make)
+    def make_group(number) -> Batch:
+        first_G = (number + tf.range(_GROUP, dtype=tf.int64)) * batch + index * own
+        row_GB = first_G[:, None] + tf.range(own, dtype=tf.int64)
+        made = rows(*draw(tf.reshape(row_GB, [-1])))
+        return {name: tf.reshape(x, [_GROUP, own]) for name, x in made.items()}
+
+    if read is None:
+        return _pipeline(tf.data.Dataset.range(start, end), make)
+    groups = tf.data.Dataset.range(start, end, _GROUP).map(make_group)
+    return _pipeline(groups.unbatch(), read)
 
 
 def drawn(
-    counts: Sequence[int], shares: Sequence[int], seed: int, shuffle: bool = True
+    counts: Sequence[int],
+    shares: Sequence[int],
+    seed: int,
+    shuffle: bool = True,
+    schedule: Sequence[tuple[int, Sequence[int]]] = (),
+    batch: int = 1,
 ) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
     """The function from numbers of rows to their sources, epochs and places.
 
     The numbers count through all epochs; they and the results are int64 [B]. The
     arguments are those of `endless_mixture`.
+
+    Raises:
+      ValueError: a phase of the schedule does not end with a whole pattern.
     """
-    sources, pattern = len(counts), sum(shares)
-    ends = [sum(shares[: i + 1]) for i in range(sources)]
+    sources = len(counts)
+    found = phases.phases(shares, schedule, batch)
+    ends = [list(itertools.accumulate(phase.shares)) for phase in found]
 
     def draw(row_B):
         source_B, count_B = tf.zeros_like(row_B), counts[0]
         if sources > 1:
-            row_B, at_B = row_B // pattern, row_B % pattern
-            if shuffle:
-                at_B = shuffling.permuted(seed, row_B, at_B, pattern)
-            ends_S, shares_S, counts_S = (
-                tf.constant(x, tf.int64) for x in (ends, shares, counts)
+            row_P, shares_PS, patterns_P, used_PS = (
+                tf.constant(x, tf.int64) for x in zip(*found, strict=True)
             )
-            source_B = tf.searchsorted(ends_S, at_B, "right", tf.int64)
-            share_B, end_B = (tf.gather(x, source_B) for x in (shares_S, ends_S))
+            phase_B = tf.searchsorted(row_P, row_B, "right") - 1
+            ends_BS = tf.gather(tf.constant(ends, tf.int64), phase_B)
+            pattern_B = ends_BS[:, -1]
+            row_B -= tf.gather(row_P, phase_B)
+            number_B, at_B = row_B // pattern_B, row_B % pattern_B
+            if shuffle:
+                key_B = tf.gather(patterns_P, phase_B) + number_B
+                at_B = shuffling.permuted(seed, key_B, at_B, pattern_B)
+            before_BS = tf.cast(ends_BS <= at_B[:, None], tf.int64)
+            source_B = tf.reduce_sum(before_BS, 1)
+
+            def own(x_BS):
+                return tf.gather(x_BS, source_B, batch_dims=1)
+
+            share_B = own(tf.gather(shares_PS, phase_B))
             # the number of the row among all rows of its source
-            row_B = row_B * share_B + at_B - (end_B - share_B)
-            count_B = tf.gather(counts_S, source_B)
+            row_B = own(tf.gather(used_PS, phase_B)) + number_B * share_B
+            row_B += at_B - (own(ends_BS) - share_B)
+            count_B = tf.gather(tf.constant(counts, tf.int64), source_B)
         epoch_B, place_B = row_B // count_B, row_B % count_B
         if shuffle:
             key_B = epoch_B * sources + source_B
@@ -174,7 +221,7 @@ def one_pass(
 
 
 def _pipeline(numbers: tf.data.Dataset, make: Callable) -> tf.data.Dataset:
-    """Maps batch numbers to batches, with the options of all data sets."""
+    """Maps numbers or places to batches, with the options of all data sets."""
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = False

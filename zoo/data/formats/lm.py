@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from zoo.data.document_tokens import around
 from zoo.text.tokenizer import Tokenizer
 
 _CHUNK = 1 << 22  # characters tokenized at a time, a bound on memory
@@ -37,16 +38,8 @@ def language_model(documents: Iterable[str], tokenizer: Tokenizer) -> Stream:
     Raises:
       ValueError: there is no document, or the tokenizer has no end token.
     """
-    end, prefix = tokenizer.end_id, tokenizer.prefix
-    if end is None:
-        raise ValueError(
-            "The tokenizer has no token that ends a text, and documents need one; name "
-            "it as eos_token in tokenizer_config.json."
-        )
-    first = [] if prefix and prefix[0] != end else [end]
-    # An end token that starts a prefix is there already: it ends what comes before.
-    start = np.array(prefix[len(first) :], np.int32)
-    last = np.array([end], np.int32)
+    first, prefix, end = around(tokenizer)
+    start, last = np.array(prefix, np.int32), np.array([end], np.int32)
     parts, lengths, size = [np.array(first, np.int32)], [], 0
     for chunk in _chunks(documents):
         for text, ids in zip(chunk, tokenizer.encode_batch(chunk), strict=True):

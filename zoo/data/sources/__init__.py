@@ -278,6 +278,8 @@ def _parse(spec: str) -> tuple[str, str, str]:
     kind, _, rest = spec.partition(":")
     if kind == "sklearn":
         raise ValueError(f"'{shown(spec)}': a table of numbers has no text.")
+    if kind == "shards":
+        raise ValueError(f"'{shown(spec)}': shards hold tokens and no text.")
     if kind not in _KINDS:
         raise ValueError(f"Unknown source '{shown(spec)}'.{_allowed(spec, kind)}")
     if kind != "kjv" and not rest:

@@ -1,0 +1,76 @@
+"""Tokenizers that are trained on the documents of a preparation."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+
+from zoo.data.preparation import Recipe, vocabulary, writing
+from zoo.data.preparation.unit_files import UnitFiles
+
+TEXT = "the king said unto the people and they went up to the city by night "
+rng = random.Random(0)
+WORDS = ["".join(rng.choices("abcdefghij", k=rng.randint(2, 7))) for _ in range(90)]
+TEXTS = [TEXT + " ".join(rng.choices(WORDS, k=40)) for _ in range(50)]
+STRANGE = [
+    "\x00\x7f \u200b\u202e\r\n\t  x",
+    "<|endoftext|> the <|endoftext|>",
+    "日本語の text 🎉🏽 \U0010ffff",
+    "",
+]
+
+
+@pytest.mark.parametrize("algorithm", ["bpe", "unigram"])
+def test_every_text_comes_back(algorithm):
+    made = vocabulary.train(iter(TEXTS), 330, algorithm)
+    assert made.vocab_size == 330 and made.end_token == "<|endoftext|>"
+    for text in [*TEXTS[:3], *STRANGE]:
+        ids = made.encode(text)
+        assert made.decode(ids) == text
+        assert made.end_id not in ids
+    tokens = sum(len(made.encode(text)) for text in TEXTS)
+    assert tokens < 0.9 * sum(map(len, TEXTS))
+
+
+def test_equal_texts_give_equal_pieces():
+    """The library's own scores and orders differ from run to run."""
+    one, two = (vocabulary.train(TEXTS, 290, "unigram").json for _ in range(2))
+    assert one == two
+    pieces = json.loads(one)["model"]["vocab"]
+    assert pieces[0] == ["<|endoftext|>", 0.0]
+    scores = [score for _, score in pieces[1:]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_a_corpus_that_is_too_small_is_named():
+    with pytest.raises(ValueError, match="vocab_size: 5000, but"):
+        vocabulary.train([TEXT], 5000, "bpe")
+    with pytest.raises(ValueError, match="recipe.vocab_size: 5000, but Unigram finds"):
+        vocabulary.train([TEXT], 5000, "unigram")
+
+
+def test_a_large_corpus_gives_a_sample(tmp_path, monkeypatch):
+    """A hash chooses documents; the sample of a lower limit is a part of it."""
+    texts = [f"{TEXT}{i}" for i in range(200)]
+    rng = np.random.default_rng(0)
+    arrays = {
+        "sizes": np.array([len(text) for text in texts]),
+        "keys": rng.integers(0, 2**63, (200, 2)).astype(np.uint64),
+    }
+    monkeypatch.setattr(UnitFiles, "array", lambda self, name: arrays[name])
+    monkeypatch.setattr(vocabulary, "_training", lambda *_: np.arange(200) % 4 > 0)
+    monkeypatch.setattr(
+        writing,
+        "texts",
+        lambda work, number, chosen: [(i, texts[i]) for i in np.flatnonzero(chosen)],
+    )
+    total = int(arrays["sizes"][np.arange(200) % 4 > 0].sum())
+    samples = [
+        list(vocabulary.documents(Recipe(tokenizer_chars=limit), tmp_path, 1))
+        for limit in (total, total // 2, total // 5)
+    ]
+    assert samples[0] == [text for i, text in enumerate(texts) if i % 4]
+    assert set(samples[2]) < set(samples[1]) < set(samples[0])
+    for sample, share in zip(samples, (1, 0.5, 0.2), strict=True):
+        assert abs(sum(map(len, sample)) / total - share) < 0.12

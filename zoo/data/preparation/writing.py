@@ -1,0 +1,161 @@
+"""Writes the shards of a unit: the documents that stay, as tokens, by split."""
+
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from zoo import files
+from zoo.data import shards
+from zoo.data.preparation import counts, decisions
+from zoo.data.preparation.card import languages
+from zoo.data.preparation.unit_files import UnitFiles
+from zoo.text.tokenizer import Tokenizer
+
+FOLDER = "written"
+_CHUNK = 1 << 20  # characters tokenized at a time, a bound on memory
+_LENGTHS = 40  # powers of two
+
+
+def texts(work, number: int, chosen_D: np.ndarray) -> Iterator[tuple[int, str]]:
+    """The number and the final text of documents of a unit, repeated lines taken out.
+
+    Args:
+      work: the folder of a preparation with decisions.
+      number: of the unit.
+      chosen_D: bool, which documents.
+
+    Yields:
+      What is not empty.
+    """
+    unit = UnitFiles(work, number)
+    gone_L = decisions.load(work, number).lines_L
+    if not len(gone_L):
+        yield from unit.texts(chosen_D)
+        return
+    counts_D = unit.array("line_counts")
+    starts_D = np.cumsum(counts_D) - counts_D
+    for index, text in unit.texts(chosen_D):
+        gone = gone_L[starts_D[index] : starts_D[index] + counts_D[index]]
+        if gone.any():
+            lines = zip(text.split("\n"), gone, strict=True)
+            text = "\n".join(line for line, out in lines if not out).strip("\n")
+        if text:
+            yield index, text
+
+
+def write_unit(
+    work, output, number: int, tokenizer: Tokenizer, samples: int
+) -> dict[str, Any]:
+    """Writes the shards of a unit, and what is in them for the card.
+
+    Args:
+      work: the folder of a preparation with decisions.
+      output: the folder of the shards.
+      number: of the unit.
+      tokenizer: makes the tokens.
+      samples: documents without a line left that are shown.
+
+    Returns:
+      {"shards": {split: entry}, "splits": {split: {"documents", "characters", "bytes",
+      "tokens"}}, "lines": what went by lines, "lengths", "languages"}.
+
+    Raises:
+      FileError: the system cannot write.
+    """
+    path = _path(work, number)
+    if path.exists():
+        return json.loads(path.read_text(encoding="utf-8"))
+    codes_D = decisions.load(work, number).codes_D
+    sizes_D = UnitFiles(work, number).array("sizes")
+    made: dict[str, Any] = {
+        "shards": {},
+        "splits": {},
+        "lines": {"documents": 0, "changed": 0, "characters": 0, "samples": []},
+        "lengths": [0] * _LENGTHS,
+        "languages": {},
+    }
+    for code, split in enumerate(decisions.SPLITS):
+        if not (codes_D == code).any():
+            continue
+        tally = _Tally(made, sizes_D)
+        found = texts(work, number, codes_D == code)
+        first = next(found, None)
+        if first is not None:
+            ids = _encoded(tokenizer, first, found, tally)
+            name = f"{split}-{number:05d}"
+            entry = shards.write(output, name, ids, tokenizer)
+            made["shards"][split] = {**entry, "bytes": tally.numbers["bytes"]}
+            made["splits"][split] = tally.numbers
+        missing = np.flatnonzero(codes_D == code)
+        missing = missing[~np.isin(missing, tally.seen)]
+        made["lines"]["documents"] += len(missing)
+        made["lines"]["characters"] += int(sizes_D[missing].sum())
+        _show(made["lines"]["samples"], work, number, missing[:samples])
+    with files.staged_file(path) as new:
+        new.write_text(json.dumps(made), encoding="utf-8")
+    return made
+
+
+def _path(work, number):
+    """The file that says that the shards of a unit are written."""
+    return pathlib.Path(work) / FOLDER / f"{number:06d}.json"
+
+
+class _Tally:
+    """Counts the documents of a split while they are tokenized."""
+
+    def __init__(self, made, sizes_D):
+        self._made, self._sizes_D = made, sizes_D
+        self.numbers = dict.fromkeys(("documents", "characters", "bytes", "tokens"), 0)
+        self.seen: list[int] = []
+
+    def add(self, chunk, ids) -> None:
+        """Counts some documents, given as numbers and texts, and their tokens."""
+        codes = languages.of_sample(chunk)
+        for (index, text), tokens in zip(chunk, ids, strict=True):
+            size = len(text.encode())
+            for name, value in zip(
+                self.numbers, (1, len(text), size, len(tokens)), strict=True
+            ):
+                self.numbers[name] += value
+            self.seen.append(index)
+            self._made["lengths"][len(text).bit_length()] += 1
+            lost = int(self._sizes_D[index]) - len(text)
+            self._made["lines"]["changed"] += lost > 0
+            self._made["lines"]["characters"] += lost
+            if index in codes:
+                sums = self._made["languages"].setdefault(codes[index], [0, 0, 0])
+                for place, value in enumerate((1, size, len(tokens))):
+                    sums[place] += value
+
+
+def _encoded(tokenizer, first, found, tally):
+    """The token ids of each document; `first` stands before those of `found`."""
+    chunk, size = [first], len(first[1])
+    for entry in found:
+        if size >= _CHUNK:
+            yield from _encode(tokenizer, chunk, tally)
+            chunk, size = [], 0
+        chunk.append(entry)
+        size += len(entry[1])
+    yield from _encode(tokenizer, chunk, tally)
+
+
+def _encode(tokenizer, chunk, tally):
+    """The token ids of some documents, which the tally counts."""
+    ids = tokenizer.encode_batch([text for _, text in chunk])
+    tally.add(chunk, ids)
+    return ids
+
+
+def _show(samples, work, number, missing):
+    """Appends samples of the documents that have no line left."""
+    unit = UnitFiles(work, number)
+    chosen = np.zeros(len(unit.array("sizes")), bool)
+    chosen[missing] = True
+    places = unit.places() if len(missing) else []
+    for index, text in unit.texts(chosen):
+        samples.append(counts.sample(places[index], text))

@@ -1,0 +1,168 @@
+"""N-grams of one text, counted with sorted numbers and not with a table of strings.
+
+A word has a number of 64 bits, and so has an n-gram: sums of products of the numbers of
+its characters and of its words. Two n-grams of a text of m words share one by chance
+with a probability of about m^2 / 2^65: one in ten million for a text of 10 MB.
+"""
+
+import functools
+
+import numpy as np
+
+from zoo.data.stages.kinds import is_unspaced, kinds
+
+# Odd, so that it has an inverse: 2^64 / the golden ratio.
+_BASE = 0x9E3779B97F4A7C15
+_MIX = np.uint64(0xD6E8FEB86659FD93)
+_STEP = np.uint64(0xA0761D6478BD642F)
+_HALF = np.uint64(32)
+_BLOCK = 2**18  # characters at a time: tables of 2 MiB; a longer word counts as several
+
+
+class Ngrams:
+    """The n-grams of a text.
+
+    An n-gram has n words. The words of a text without spaces are its characters, and an
+    n-gram has 2 n of them.
+
+    Args:
+      text: the text.
+    """
+
+    def __init__(self, text: str):
+        self._unspaced = is_unspaced(text)
+        codes = (
+            np.frombuffer(text.encode(), np.uint8)
+            if text.isascii()
+            else np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        )
+        letters = np.frombuffer(kinds(text), np.uint8) != ord(" ")
+        if self._unspaced:
+            words = codes[letters].astype(np.uint64)
+            lengths = np.ones(len(words), np.int64)
+        else:
+            blocks = [
+                _words(codes[start:stop], letters[start:stop])
+                for start, stop in _blocks(text)
+            ]
+            words, lengths = map(np.concatenate, zip(*blocks, strict=True))
+        words = (words + np.uint64(1)) * _MIX
+        words ^= words >> _HALF
+        self._words = words
+        self._made = {1: words}  # n-grams by n
+        self._ends = np.concatenate([[0], np.cumsum(lengths)])
+
+    def _numbers(self, n: int) -> np.ndarray:
+        """The number of each n-gram, by its first word: [m] of uint64."""
+        for more in range(max(self._made) + 1, n + 1):
+            shorter = self._made[more - 1][:-1]
+            self._made[more] = shorter * _STEP + self._words[more - 1 :]
+        return self._made[n]
+
+    def _lengths(self, n: int) -> np.ndarray:
+        """The characters of each n-gram, without spaces: [m] of int64."""
+        return self._ends[n:] - self._ends[:-n]
+
+    def _size(self, n: int) -> int:
+        """How many words an n-gram has."""
+        return 2 * n if self._unspaced else n
+
+    def top_exceeds(self, n: int, limit: float) -> bool:
+        """Whether the most frequent n-gram has more characters than `limit`.
+
+        Its characters and spaces count once for each time that it is there. Of n-grams
+        that are as frequent, the first one in the text counts. An n-gram that is there
+        once never exceeds.
+        """
+        spaces = 0 if self._unspaced else n - 1
+        n = self._size(n)
+        numbers = self._numbers(n)
+        if len(numbers) < 2:
+            return False
+        lengths = self._lengths(n) + spaces
+        longest = int(lengths.max())
+        # A bound that needs no order: n-grams that share their first bits.
+        bits = min(16, len(numbers).bit_length() + 2)
+        buckets = (numbers >> np.uint64(64 - bits)).view(np.int64)
+        if int(np.bincount(buckets).max()) * longest <= limit:
+            return False
+        ordered = np.sort(numbers)
+        starts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+        starts = np.concatenate([[0], starts, [len(ordered)]])
+        counts = np.diff(starts)
+        most = int(counts.max())
+        if most == 1 or most * longest <= limit:
+            return False
+        frequent = ordered[starts[:-1][counts == most]]
+        first = int(np.argmax(np.isin(numbers, frequent)))
+        return most * int(lengths[first]) > limit
+
+    def duplicates_may_exceed(self, n: int, limit: float) -> bool:
+        """Whether n-grams of n or more words that come again may exceed `limit`.
+
+        An upper bound for `duplicates` of n and of all larger n: all words that are in
+        any n-gram that is there twice.
+        """
+        n = self._size(n)
+        numbers = self._numbers(n)
+        if len(numbers) < 2:
+            return False
+        ordered = np.sort(numbers)
+        twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        if len(twice) * int(self._lengths(n).max()) <= limit:
+            return False
+        places = np.flatnonzero(np.isin(numbers, twice))
+        ends = np.minimum(places + n, np.append(places[1:], len(self._words)))
+        return int((self._ends[ends] - self._ends[places]).sum()) > limit
+
+    def duplicates(self, n: int) -> int:
+        """Characters in n-grams that were there before, each character once.
+
+        Reads from left to right. An n-gram that was seen counts, and reading goes on
+        behind it.
+        """
+        n = self._size(n)
+        numbers = self._numbers(n).tolist()
+        ends = self._ends.tolist()
+        seen: set[int] = set()
+        total = place = 0
+        while place < len(numbers):
+            if numbers[place] in seen:
+                total += ends[place + n] - ends[place]
+                place += n
+            else:
+                seen.add(numbers[place])
+                place += 1
+        return total
+
+
+def _blocks(text: str):
+    """Start and end of pieces of a text, cut at a space where there is one."""
+    start = 0
+    while len(text) - start > _BLOCK:
+        stop = start + _BLOCK
+        cut = kinds(text).rfind(b" ", start, stop) + 1
+        yield start, cut or stop
+        start = cut or stop
+    yield start, len(text)
+
+
+def _words(codes: np.ndarray, letters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The number and the length of each word of a block."""
+    powers, inverses = _powers()
+    inside = np.zeros(len(letters) + 2, bool)
+    inside[1:-1] = letters
+    edges = np.flatnonzero(inside[1:] != inside[:-1])
+    starts, ends = edges[::2], edges[1::2]
+    sums = np.zeros(len(codes) + 1, np.uint64)
+    np.cumsum(codes * powers[: len(codes)], out=sums[1:])
+    return (sums[ends] - sums[starts]) * inverses[starts], ends - starts
+
+
+@functools.cache
+def _powers() -> tuple[np.ndarray, np.ndarray]:
+    """The powers of the base and of its inverse modulo 2^64: [_BLOCK] each."""
+    numbers = np.ones((2, _BLOCK), np.uint64)
+    numbers[0, 1:] = _BASE
+    numbers[1, 1:] = pow(_BASE, -1, 2**64)
+    return tuple(np.cumprod(numbers, axis=1, dtype=np.uint64))
