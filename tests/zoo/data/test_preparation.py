@@ -217,6 +217,34 @@ def test_held_out_splits_of_a_source_win(tmp_path, monkeypatch):
     }
 
 
+def test_splits_and_units_may_be_empty(tmp_path, monkeypatch):
+    from zoo.data.sources import kjv
+
+    books = {
+        "train": {"A": "one", "B": "two"},
+        "valid": {"C": "\n"},
+        "test": {"D": "!"},
+    }
+    monkeypatch.setattr(kjv, "books", lambda split: books[split])
+    fields = {"near": 0.5, "lines": 1, "vocab_size": 257, "unit_chars": 1}
+    card = run(Recipe(stages=("trim",), **fields), str(tmp_path / "out"))
+    assert list(card["splits"]) == ["train", "test"]
+    assert card["splits"]["train"]["documents"] == 2
+    with pytest.raises(ValueError, match="No training document is left"):
+        run(Recipe(stages=("gopher_quality",), **fields), str(tmp_path / "none"))
+
+
+def test_a_tokenizer_of_a_folder_is_used(recipe, tokenizer, tmp_path):
+    tokenizer.save(str(tmp_path / "own"))
+    recipe.tokenizer = str(tmp_path / "own")
+    run(recipe, str(tmp_path / "out"))
+    assert shards.read(tmp_path / "out").tokenizer.json == tokenizer.json
+    made = type(tokenizer)(tokenizer.json, {"eos_token": None})
+    made.save(str(tmp_path / "own"))
+    with pytest.raises(ValueError, match="no token that ends a text"):
+        run(recipe, str(tmp_path / "other"))
+
+
 def test_what_began_with_something_else_is_refused(recipe, tmp_path):
     out = tmp_path / "out"
     run(recipe, str(out))
