@@ -1,6 +1,7 @@
 """A source becomes shards with a data card; killed anywhere, with the same bytes."""
 
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -13,8 +14,8 @@ import sys
 import pytest
 
 from zoo import files
-from zoo.data import shards
-from zoo.data.preparation import Recipe, pool, run, work
+from zoo.data import shards, sources
+from zoo.data.preparation import Recipe, pool, progress, run, work
 from zoo.data.preparation import recipe as recipes
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -291,6 +292,18 @@ def test_wrong_recipes(fields, words, recipe, tmp_path):
             str(tmp_path / "out"),
         )
     assert not list(tmp_path.glob("out/*.json"))
+
+
+def test_the_bar_knows_how_far_a_file_is_read(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n' * 50_000)
+    (part,) = sources.parts(f"jsonl:{tmp_path}/a.jsonl")
+    assert progress.size_of([part]) == 14 * 50_000 and progress.place_of(part) == 0
+    texts = sources.texts(part)
+    places = []
+    for _ in range(4):
+        assert len(list(itertools.islice(texts, 12_000))) == 12_000
+        places.append(progress.place_of(part))
+    assert places == sorted(places) and 14 * 12_000 <= places[0] < 14 * 20_000
 
 
 def test_tasks_keep_their_order():
