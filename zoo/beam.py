@@ -97,6 +97,8 @@ def _value(text: str) -> Any:
 def main(argv: list[str]) -> None:
     """Runs one of the two forms."""
     given, options = flags.FLAGS, argv[1:]
+    if options and not options[0].startswith("--"):
+        raise ValueError(f"Unknown argument {options[0]!r}; flags begin with --.")
     try:
         import apache_beam  # type: ignore[import-not-found] # noqa: F401
     except ModuleNotFoundError:
@@ -132,7 +134,9 @@ def run() -> None:
     flags.DEFINE_integer("batch", 16, "Of --model: rows at a time, at most.")
     flags.DEFINE_integer("chunk", 1000, "Of --model: rows of a file of answers.")
     command.run_app(
-        main, lambda argv, error: config_file.explain(argv, error, "a Recipe")
+        main,
+        lambda argv, error: config_file.explain(argv, error, "a Recipe"),
+        rest=True,
     )
 
 
