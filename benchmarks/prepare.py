@@ -165,7 +165,7 @@ def prepared(given: dict) -> dict:
         def stop(*_):
             raise Stopped
 
-        runner._tokenizer = stop
+        runner.make_tokenizer = stop
     recipe = preparation.Recipe(
         source=given["source"], near=_NEAR.value, vocab_size=4096
     )

@@ -90,16 +90,19 @@ def quiet_imports():
             os.close(stderr)
 
 
-def run_app(main: Callable, explain: Callable | None = None) -> None:
+def run_app(
+    main: Callable, explain: Callable | None = None, rest: bool = False
+) -> None:
     """Runs `main(argv)` after the flags are parsed, as `absl.app.run` does.
 
     A ValueError, a file that cannot be read or written, and a wrong flag become
     "error: ..." on stderr and exit code 1. Ctrl-C ends with exit code 130.
 
     Args:
-      main: gets the arguments that are no flags; there are none.
+      main: gets the arguments that are no flags; without `rest` there are none.
       explain: `explain(argv, error)` gives the message for an exception of the flag
         parser that is no `flags.Error`, or "" to raise it.
+      rest: whether `main` takes what stands behind `--`.
     """
     _show_flags(main)
 
@@ -116,7 +119,7 @@ def run_app(main: Callable, explain: Callable | None = None) -> None:
 
     def guarded(argv):
         try:
-            if len(argv) > 1:
+            if len(argv) > 1 and not rest:
                 raise ValueError(f"Unknown argument {argv[1]!r}; flags begin with --.")
             # TensorFlow's savers write lines at the level INFO
             logging.set_verbosity(logging.WARNING)

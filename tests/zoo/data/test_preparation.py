@@ -1,6 +1,7 @@
 """A source becomes shards with a data card; killed anywhere, with the same bytes."""
 
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -13,8 +14,8 @@ import sys
 import pytest
 
 from zoo import files
-from zoo.data import shards
-from zoo.data.preparation import Recipe, pool, run, work
+from zoo.data import shards, sources
+from zoo.data.preparation import Recipe, pool, progress, run, work
 from zoo.data.preparation import recipe as recipes
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -217,6 +218,34 @@ def test_held_out_splits_of_a_source_win(tmp_path, monkeypatch):
     }
 
 
+def test_splits_and_units_may_be_empty(tmp_path, monkeypatch):
+    from zoo.data.sources import kjv
+
+    books = {
+        "train": {"A": "one", "B": "two"},
+        "valid": {"C": "\n"},
+        "test": {"D": "!"},
+    }
+    monkeypatch.setattr(kjv, "books", lambda split: books[split])
+    fields = {"near": 0.5, "lines": 1, "vocab_size": 257, "unit_chars": 1}
+    card = run(Recipe(stages=("trim",), **fields), str(tmp_path / "out"))
+    assert list(card["splits"]) == ["train", "test"]
+    assert card["splits"]["train"]["documents"] == 2
+    with pytest.raises(ValueError, match="No training document is left"):
+        run(Recipe(stages=("gopher_quality",), **fields), str(tmp_path / "none"))
+
+
+def test_a_tokenizer_of_a_folder_is_used(recipe, tokenizer, tmp_path):
+    tokenizer.save(str(tmp_path / "own"))
+    recipe.tokenizer = str(tmp_path / "own")
+    run(recipe, str(tmp_path / "out"))
+    assert shards.read(tmp_path / "out").tokenizer.json == tokenizer.json
+    made = type(tokenizer)(tokenizer.json, {"eos_token": None})
+    made.save(str(tmp_path / "own"))
+    with pytest.raises(ValueError, match="no token that ends a text"):
+        run(recipe, str(tmp_path / "other"))
+
+
 def test_what_began_with_something_else_is_refused(recipe, tmp_path):
     out = tmp_path / "out"
     run(recipe, str(out))
@@ -263,6 +292,18 @@ def test_wrong_recipes(fields, words, recipe, tmp_path):
             str(tmp_path / "out"),
         )
     assert not list(tmp_path.glob("out/*.json"))
+
+
+def test_the_bar_knows_how_far_a_file_is_read(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n' * 50_000)
+    (part,) = sources.parts(f"jsonl:{tmp_path}/a.jsonl")
+    assert progress.size_of([part]) == 14 * 50_000 and progress.place_of(part) == 0
+    texts = sources.texts(part)
+    places = []
+    for _ in range(4):
+        assert len(list(itertools.islice(texts, 12_000))) == 12_000
+        places.append(progress.place_of(part))
+    assert places == sorted(places) and 14 * 12_000 <= places[0] < 14 * 20_000
 
 
 def test_tasks_keep_their_order():

@@ -1,4 +1,4 @@
-"""Batch inference: the answers of a SavedModel to the rows of a source, by RunInference.
+"""Batch inference: answers of a SavedModel to the rows of a source, by RunInference.
 
 Rows are cut into chunks by their number in their part. The answers of a chunk are one
 file, answers-PPPPPP-CCCCCC.jsonl. A chunk whose file is there is not computed again, so

@@ -89,7 +89,9 @@ class Store:
 
     def remove(self, name: str) -> None:
         """Removes a folder, with all folders in it."""
-        FileSystems.delete([FileSystems.join(self.root, name) + "/"])
+        path = FileSystems.join(self.root, name)
+        # A bucket has no folders: all names that start like this.
+        FileSystems.delete([path + "/" if FileSystems.get_scheme(path) else path])
 
     def _create(self, name, base):
         """Opens a file of a folder, which may be new, for writing."""

@@ -8,7 +8,6 @@ time, and numbers are compared in parts of the range of a hash, so that memory i
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import scipy.sparse.csgraph
 
 from zoo.data.preparation import minhash
 
@@ -76,6 +75,10 @@ def near(
     Returns:
       int64 [D]: the earliest document of its cluster, or -1 where that is itself.
     """
+    # not at import: worker processes do not need it
+    from scipy import sparse
+    from scipy.sparse import csgraph
+
     pairs_E2 = np.zeros((0, 2), np.int64)
     for band in range(minhash.BANDS):
         edges = _candidates(bands, band, offsets_U, alive_D, at_once)
@@ -86,10 +89,8 @@ def near(
         numbers_N, flat = np.unique(pairs_E2, return_inverse=True)
         one, other = flat.reshape(-1, 2).T
         size = len(numbers_N)
-        graph = scipy.sparse.coo_array(
-            (np.ones(len(one), bool), (one, other)), (size,) * 2
-        )
-        _, label_N = scipy.sparse.csgraph.connected_components(graph, directed=False)
+        graph = sparse.coo_array((np.ones(len(one), bool), (one, other)), (size,) * 2)
+        _, label_N = csgraph.connected_components(graph, directed=False)
         _, first = np.unique(label_N, return_index=True)  # numbers rise: the earliest
         earliest_N = numbers_N[first[label_N]]
         later = earliest_N != numbers_N

@@ -16,7 +16,7 @@ BANDS = 14
 ROWS = 8
 HASHES = BANDS * ROWS
 _PIECE = 32  # n-grams of one text in one column; the last column is filled up
-_COLUMNS = 256  # what is computed at a time stays in the cache of a core
+_COLUMNS = 2048  # computed at a time: 256 KiB, which the cache of a core holds
 _NOTHING = np.uint32(0xFFFFFFFF)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 
+import rich.console
 import rich.progress
 
 from zoo.data import sources, storage
@@ -31,6 +32,7 @@ class Bar:
             rich.progress.TextColumn("{task.fields[speed]}"),
             rich.progress.TimeElapsedColumn(),
             rich.progress.TimeRemainingColumn(),
+            console=rich.console.Console(stderr=True),
             disable=not shown,
         )
         self._task = rich.progress.TaskID(0)
@@ -70,7 +72,7 @@ class Bar:
 
     def reads(self, part: sources.Part) -> None:
         """Goes on to the place where a part is read at present."""
-        self._bar.update(self._task, completed=self._before + _place(part))
+        self._bar.update(self._task, completed=self._before + place_of(part))
 
     def read(self, unit: Unit) -> None:
         """Counts the characters of a unit that is clean."""
@@ -96,8 +98,11 @@ def _paths(part) -> list[str]:
     return [] if kind in ("kjv", "tfds") else paths_of(rest.partition("#")[0])
 
 
-def _place(part) -> int:
-    """How far this process has read the files of a part: where it holds them open."""
+def place_of(part: sources.Part) -> int:
+    """How far this process has read the files of a part, in bytes as they are stored.
+
+    The system knows it for files that are open; 0 where none is.
+    """
     wanted = {}
     for path in _paths(part):
         with contextlib.suppress(OSError):

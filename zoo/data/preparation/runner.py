@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from zoo import files
-from zoo.data import shards, sources
+from zoo.data import document_tokens, shards, sources
 from zoo.data.preparation import (
     card,
     decisions,
@@ -61,7 +61,7 @@ def run(
     if workers < 1:
         raise ValueError(f"workers: {workers}, at least 1 allowed.")
     if recipe.tokenizer:
-        tokenizers.load(recipe.tokenizer)
+        document_tokens.around(tokenizers.load(recipe.tokenizer))
     begun = work.begin(recipe)
     folder = pathlib.Path(output)
     with work.opened(folder, begun) as place:

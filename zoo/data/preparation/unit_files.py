@@ -56,7 +56,7 @@ class UnitFiles:
                 "line_counts": unit.line_counts_D,
                 "hits": unit.hits_H2,
             }
-            if len(unit.signatures_DH):
+            if len(unit.signatures_DH) == len(unit.texts):  # also where there is none
                 arrays["signatures"] = unit.signatures_DH
                 arrays["bands"] = minhash.bands(unit.signatures_DH)
             for name, array in arrays.items():

@@ -62,8 +62,7 @@ def words(texts: Sequence[str]) -> Words:
     points = np.frombuffer(joined, np.uint32)
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     joints_D = np.concatenate([[0], np.cumsum(sizes + 1)])
-    known = np.minimum(points, _KNOWN - 1)
-    kinds = kind[known]
+    kinds = kind.take(points, mode="clip")
     # a word begins at each lone character, and at a letter that is behind no letter
     starts = kinds != 0
     starts[1:] &= (kinds[1:] == _ALONE) | (kinds[:-1] != _LETTER)
@@ -71,7 +70,9 @@ def words(texts: Sequence[str]) -> Words:
     ends = kinds != 0
     ends[:-1] &= (kinds[:-1] == _ALONE) | (kinds[1:] != _LETTER)
     lengths_W = np.flatnonzero(ends) + 1 - starts_W
-    values = np.where(points < _KNOWN, lower[known], points)
+    values = lower.take(points, mode="clip")
+    if points.size and points.max() >= _KNOWN:
+        values = np.where(points < _KNOWN, values, points)
     return Words(
         _hashes(values, starts_W, lengths_W),
         starts_W,
