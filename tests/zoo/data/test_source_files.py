@@ -98,11 +98,11 @@ def test_a_field_of_the_spec_comes_first_and_bad_rows_do_not_end_a_part(tmp_path
     "name, data",
     [
         ("a.jsonl", LINES),
-        ("a.jsonl.gz", gzip.compress(LINES[:1000]) + gzip.compress(LINES[1000:])),
-        ("a.JSONL.GZ", gzip.compress(LINES) + b"\0" * 512),
+        ("a.jsonl.gz", gzip.compress(LINES[:1000], mtime=0) + gzip.compress(LINES[1000:], mtime=0)),
+        ("a.JSONL.GZ", gzip.compress(LINES, mtime=0) + b"\0" * 512),
         ("a.jsonl.xz", lzma.compress(LINES)),
         ("a.jsonl.zst", zstd(LINES)),
-        ("a.zip", zipped({"x/y.jsonl": HEAD, "z.jsonl.gz": gzip.compress(TAIL)})),
+        ("a.zip", zipped({"x/y.jsonl": HEAD, "z.jsonl.gz": gzip.compress(TAIL, mtime=0)})),
     ],
 )
 def test_the_ending_says_how_a_file_is_packed(tmp_path, name, data):
@@ -115,8 +115,8 @@ def test_the_ending_says_how_a_file_is_packed(tmp_path, name, data):
 @pytest.mark.parametrize(
     "name, data, message",
     [
-        ("a.jsonl.gz", gzip.compress(LINES)[:-3000], ", after line 2"),
-        ("a.jsonl.gz", gzip.compress(LINES) + b"rest", "damaged compressed file"),
+        ("a.jsonl.gz", gzip.compress(LINES, mtime=0)[:-3000], ", after line 2"),
+        ("a.jsonl.gz", gzip.compress(LINES, mtime=0) + b"rest", "damaged compressed file"),
         ("a.jsonl.xz", lzma.compress(LINES)[:-99], "damaged compressed file"),
         ("a.jsonl.zst", zstd(LINES)[:-3000], "damaged compressed file (Truncated"),
         ("a.zip", zipped({"a": LINES})[:-9], "a.zip: damaged compressed file"),
@@ -127,7 +127,7 @@ def test_the_ending_says_how_a_file_is_packed(tmp_path, name, data):
         ("a.zst", ROW, "no Zstandard file"),
         ("a.zip", ROW, "no zip file"),
         ("a.gz", b"", "a.gz: the file is empty"),
-        ("a.gz", gzip.compress(b""), "a.gz: the file is empty"),
+        ("a.gz", gzip.compress(b"", mtime=0), "a.gz: the file is empty"),
     ],
 )
 def test_damaged_files_are_named(tmp_path, monkeypatch, name, data, message):
@@ -162,7 +162,7 @@ def test_no_name_in_a_zip_becomes_a_path(tmp_path):
     "data, good, message",
     [
         ('{"text": "ü"}\n'.encode("utf-16"), 0, "line 1: byte 0 (0xff) is not UTF-8"),
-        (gzip.compress(LINES), 0, "This looks like a gzip file (.gz)"),
+        (gzip.compress(LINES, mtime=0), 0, "This looks like a gzip file (.gz)"),
         (b"\0\0\n" + ROW, 1, "line 1: not JSON"),
         (
             b'{"m": [{"c": "\\udc00"}], "text": "a"}\n',
