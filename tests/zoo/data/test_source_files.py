@@ -98,11 +98,17 @@ def test_a_field_of_the_spec_comes_first_and_bad_rows_do_not_end_a_part(tmp_path
     "name, data",
     [
         ("a.jsonl", LINES),
-        ("a.jsonl.gz", gzip.compress(LINES[:1000], mtime=0) + gzip.compress(LINES[1000:], mtime=0)),
+        (
+            "a.jsonl.gz",
+            gzip.compress(LINES[:1000], mtime=0) + gzip.compress(LINES[1000:], mtime=0),
+        ),
         ("a.JSONL.GZ", gzip.compress(LINES, mtime=0) + b"\0" * 512),
         ("a.jsonl.xz", lzma.compress(LINES)),
         ("a.jsonl.zst", zstd(LINES)),
-        ("a.zip", zipped({"x/y.jsonl": HEAD, "z.jsonl.gz": gzip.compress(TAIL, mtime=0)})),
+        (
+            "a.zip",
+            zipped({"x/y.jsonl": HEAD, "z.jsonl.gz": gzip.compress(TAIL, mtime=0)}),
+        ),
     ],
 )
 def test_the_ending_says_how_a_file_is_packed(tmp_path, name, data):
@@ -116,7 +122,11 @@ def test_the_ending_says_how_a_file_is_packed(tmp_path, name, data):
     "name, data, message",
     [
         ("a.jsonl.gz", gzip.compress(LINES, mtime=0)[:-3000], ", after line 2"),
-        ("a.jsonl.gz", gzip.compress(LINES, mtime=0) + b"rest", "damaged compressed file"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(LINES, mtime=0) + b"rest",
+            "damaged compressed file",
+        ),
         ("a.jsonl.xz", lzma.compress(LINES)[:-99], "damaged compressed file"),
         ("a.jsonl.zst", zstd(LINES)[:-3000], "damaged compressed file (Truncated"),
         ("a.zip", zipped({"a": LINES})[:-9], "a.zip: damaged compressed file"),
