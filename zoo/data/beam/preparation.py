@@ -263,7 +263,9 @@ class _Finish(_Step):
                 split: [m["shards"][split] for m in written if split in m["shards"]]
                 for split in decisions.SPLITS
             }
-            shards.finish(output, entries, self.tokenizer)
+            # without Beam, a type checker does not see that the property has a value
+            tokenizer: Any = self.tokenizer
+            shards.finish(output, entries, tokenizer)
             card.write(self.recipe, self._begun, place, output, len(found), written)
             self._put(output)
         yield self._output
