@@ -91,7 +91,7 @@ def run(job: Job, output: str, options: list[str]) -> None:
     store.put_json(told, "", _JOB)
     parts = [tuple(part) for part in sources.parts(job.source)]
     with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
-        pipeline | beam.Create(list(enumerate(parts))) | Infer(job, output)
+        _ = pipeline | beam.Create(list(enumerate(parts))) | Infer(job, output)
 
 
 class Infer(beam.PTransform):
