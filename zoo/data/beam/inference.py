@@ -10,6 +10,7 @@ order in which workers answer. An answer may depend on the batch in its last bit
 
 import json
 import pathlib
+import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ from zoo.fields import at_least, one_of
 
 _ABOUT = "assets.extra/signature.json"
 _JOB = "job.json"
+_CHECK = re.compile(r"assertion failed: \[(.*?)\]\n", re.DOTALL)
 
 
 class Job(NamedTuple):
@@ -89,7 +91,7 @@ def run(job: Job, output: str, options: list[str]) -> None:
     store.put_json(told, "", _JOB)
     parts = [tuple(part) for part in sources.parts(job.source)]
     with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
-        pipeline | beam.Create(list(enumerate(parts))) | Infer(job, output)
+        _ = pipeline | beam.Create(list(enumerate(parts))) | Infer(job, output)
 
 
 class Infer(beam.PTransform):
@@ -223,7 +225,7 @@ class Handler(base.ModelHandler):
             }
             made = call(**tensors)
         except (TypeError, tf.errors.InvalidArgumentError) as error:
-            raise ValueError(getattr(error, "message", str(error))) from None
+            raise ValueError(_said(getattr(error, "message", str(error)))) from None
         wanted = self._job.outputs or tuple(made)
         arrays = {name: made[name].numpy() for name in wanted}
         return [
@@ -255,6 +257,12 @@ class _Write(beam.DoFn):
             path.write_text("\n".join([*lines, ""]), encoding="utf-8")
             Store(self._output).put(folder, "", mark=_file(chunk))
         yield _file(chunk)
+
+
+def _said(message: str) -> str:
+    """What the model's own check said, without the places in the graph around it."""
+    found = _CHECK.search(message)
+    return found[1] if found else message
 
 
 def _file(chunk: str) -> str:

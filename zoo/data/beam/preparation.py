@@ -34,6 +34,7 @@ from zoo.data.preparation import recipe as recipes
 from zoo.data.preparation.recipe import Recipe
 from zoo.data.preparation.unit_files import UnitFiles
 from zoo.text import tokenizer as tokenizers
+from zoo.text.tokenizer import Tokenizer
 
 _WORK, _UNITS, _PARTS = "work", "work/units", "work/parts"
 _AGAINST, _DECISIONS = "work/against", "work/decisions"
@@ -72,7 +73,11 @@ def run(recipe: Recipe, output: str, options: list[str]) -> None:
         for part in sources.parts(recipe.source, split)
     ]
     with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
-        pipeline | beam.Create(list(enumerate(parts))) | Prepare(recipe, output, begun)
+        _ = (
+            pipeline
+            | beam.Create(list(enumerate(parts)))
+            | Prepare(recipe, output, begun)
+        )
     store.remove(_WORK)
 
 
@@ -118,21 +123,34 @@ class _Step(beam.DoFn):
     def teardown(self):
         self._own.cleanup()
 
-    @functools.cached_property
-    def table(self):
+    def table(self) -> ngrams.Table | None:
         """The n-grams of evaluation sources, or None."""
         if not self.recipe.against:
             return None
-        place = pathlib.Path(self._own.name) / "against"
-        self.store.get(_AGAINST, place)
-        return ngrams.load(place)
+        return _loaded_table(self._fetched(_AGAINST))
 
-    @functools.cached_property
-    def tokenizer(self):
+    def tokenizer(self) -> Tokenizer:
         """The tokenizer of the output."""
-        place = pathlib.Path(self._own.name) / "tokenizer"
-        self.store.get(_TOKENIZER, place)
-        return tokenizers.load(str(place))
+        return _loaded_tokenizer(self._fetched(_TOKENIZER))
+
+    def _fetched(self, name) -> str:
+        """A folder of the store on this worker, copied once."""
+        place = pathlib.Path(self._own.name) / name
+        if not place.is_dir():
+            self.store.get(name, place)
+        return str(place)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded_table(folder: str) -> ngrams.Table:
+    """The n-grams of a folder, read once."""
+    return ngrams.load(folder)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded_tokenizer(folder: str) -> Tokenizer:
+    """The tokenizer of a folder, read once."""
+    return tokenizers.load(folder)
 
 
 class _Clean(_Step):
@@ -159,7 +177,7 @@ class _Clean(_Step):
             if not self.store.has(name):
                 with tempfile.TemporaryDirectory() as place:
                     made = UnitFiles(place, 0)
-                    made.write(units.process_unit(self.recipe, unit, self.table))
+                    made.write(units.process_unit(self.recipe, unit, self.table()))
                     self.store.put(made.folder, name)
         return known
 
@@ -232,7 +250,7 @@ class _Write(_Step):
         output = place / "output"
         output.mkdir()
         made = writing.write_unit(
-            place, output, number, self.tokenizer, self.recipe.samples
+            place, output, number, self.tokenizer(), self.recipe.samples
         )
         self.store.put(output, "", mark=f"shards-{number:06d}")
         sizes = {path.name: path.stat().st_size for path in output.iterdir()}
@@ -263,9 +281,13 @@ class _Finish(_Step):
                 split: [m["shards"][split] for m in written if split in m["shards"]]
                 for split in decisions.SPLITS
             }
+<<<<<<< HEAD
             # without Beam, a type checker does not see that the property has a value
             tokenizer: Any = self.tokenizer
             shards.finish(output, entries, tokenizer)
+=======
+            shards.finish(output, entries, self.tokenizer())
+>>>>>>> wt-stages
             card.write(self.recipe, self._begun, place, output, len(found), written)
             self._put(output)
         yield self._output

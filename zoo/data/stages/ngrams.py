@@ -39,25 +39,33 @@ class Ngrams:
         letters = np.frombuffer(kinds(text), np.uint8) != ord(" ")
         if self._unspaced:
             words = codes[letters].astype(np.uint64)
-            lengths = np.ones(len(words), np.int64)
+            ends = np.arange(len(words) + 1)
         else:
             blocks = [
                 _words(codes[start:stop], letters[start:stop])
                 for start, stop in _blocks(text)
             ]
             words, lengths = map(np.concatenate, zip(*blocks, strict=True))
-        words = (words + np.uint64(1)) * _MIX
+            ends = np.concatenate([[0], np.cumsum(lengths)])
+        # In place: new pages of memory take longer than the sums.
+        words += np.uint64(1)
+        words *= _MIX
         words ^= words >> _HALF
-        self._words = words
-        self._made = {1: words}  # n-grams by n
-        self._ends = np.concatenate([[0], np.cumsum(lengths)])
+        self._words, self._ends = words, ends
+        self._made = 1, words  # the n-grams of the last n
 
     def _numbers(self, n: int) -> np.ndarray:
         """The number of each n-gram, by its first word: [m] of uint64."""
-        for more in range(max(self._made) + 1, n + 1):
-            shorter = self._made[more - 1][:-1]
-            self._made[more] = shorter * _STEP + self._words[more - 1 :]
-        return self._made[n]
+        last, numbers = self._made if self._made[0] <= n else (1, self._words)
+        for more in range(last + 1, n + 1):
+            # The first step leaves the words as they are, and the others add in place.
+            longer = numbers[:-1] * _STEP if more == 2 else numbers[:-1]
+            if more > 2:
+                longer *= _STEP
+            longer += self._words[more - 1 :]
+            numbers = longer
+        self._made = n, numbers
+        return numbers
 
     def _lengths(self, n: int) -> np.ndarray:
         """The characters of each n-gram, without spaces: [m] of int64."""
@@ -79,8 +87,7 @@ class Ngrams:
         numbers = self._numbers(n)
         if len(numbers) < 2:
             return False
-        lengths = self._lengths(n) + spaces
-        longest = int(lengths.max())
+        longest = n if self._unspaced else int(self._lengths(n).max()) + spaces
         # A bound that needs no order: n-grams that share their first bits.
         bits = min(16, len(numbers).bit_length() + 2)
         buckets = (numbers >> np.uint64(64 - bits)).view(np.int64)
@@ -94,8 +101,11 @@ class Ngrams:
         if most == 1 or most * longest <= limit:
             return False
         frequent = ordered[starts[:-1][counts == most]]
-        first = int(np.argmax(np.isin(numbers, frequent)))
-        return most * int(lengths[first]) > limit
+        one = len(frequent) == 1  # the usual case, and ten times as fast
+        found = numbers == frequent[0] if one else np.isin(numbers, frequent)
+        first = int(np.argmax(found))
+        length = int(self._ends[first + n] - self._ends[first]) + spaces
+        return most * length > limit
 
     def duplicates_may_exceed(self, n: int, limit: float) -> bool:
         """Whether n-grams of n or more words that come again may exceed `limit`.

@@ -184,7 +184,7 @@ def test_inference(tmp_path, exported, monkeypatch):
     assert answers[0] == {"id": f"{place} 1", "label": 0, "text": "q0*2", "ids": [2, 3]}
     assert answers[9]["text"] == "q9*5"
     assert answers[6]["text"] == "q6*2"  # beside a row that is refused
-    assert "refused" in answers[7]["error"]
+    assert answers[7]["error"] == "refused"
     assert "no column 'question'" in answers[8]["error"]
     assert "line 12" in answers[11]["error"]
     before = files(output)

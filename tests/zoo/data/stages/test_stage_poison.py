@@ -41,7 +41,8 @@ ENTRIES += [e for e, package in OPTIONAL.items() if importlib.util.find_spec(pac
 
 
 def repeated(unit, size):
-    return (unit * (size // len(unit) + 1))[:size]
+    """Copies of a unit, `size` bytes of UTF-8 at least."""
+    return unit * (size // len(unit.encode()) + 1)
 
 
 @pytest.fixture(scope="module")
