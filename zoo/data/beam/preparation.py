@@ -281,13 +281,7 @@ class _Finish(_Step):
                 split: [m["shards"][split] for m in written if split in m["shards"]]
                 for split in decisions.SPLITS
             }
-<<<<<<< HEAD
-            # without Beam, a type checker does not see that the property has a value
-            tokenizer: Any = self.tokenizer
-            shards.finish(output, entries, tokenizer)
-=======
             shards.finish(output, entries, self.tokenizer())
->>>>>>> wt-stages
             card.write(self.recipe, self._begun, place, output, len(found), written)
             self._put(output)
         yield self._output
