@@ -88,8 +88,7 @@ def run_of(place, kind, **data):
     "kind",
     [
         "classify",
-        "tag",
-        *(pytest.param(k, marks=LONG) for k in ("regress", "pairs", "masked")),
+        *(pytest.param(k, marks=LONG) for k in ("tag", "regress", "pairs", "masked")),
     ],
 )
 def test_a_stop_changes_no_bit(kind, place, tmp_path, capsys):

@@ -69,9 +69,16 @@ def run_of(start, place, case, **data):
 
 
 CASES = ["concat", "mixed best_fit", "mixed rows", "mixed text"]
+OFTEN = "concat", "mixed rows"
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        case if case in OFTEN else pytest.param(case, marks=pytest.mark.long)
+        for case in CASES
+    ],
+)
 def test_a_stop_changes_no_bit(case, start, place, tmp_path, capsys):
     run = run_of(start, place, case)
     loop.train(run, tmp_path / "w")

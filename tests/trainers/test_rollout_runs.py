@@ -66,7 +66,13 @@ def ppo(**fields):
     return PPO(max_new_tokens=4, epochs=2, rewards=rewards, **fields)
 
 
-@pytest.mark.parametrize("shared", [False, True], ids=["own body", "shared body"])
+@pytest.mark.parametrize(
+    "shared",
+    [
+        pytest.param(False, marks=pytest.mark.long, id="own body"),
+        pytest.param(True, id="shared body"),
+    ],
+)
 def test_ppo(start, tmp_path, shared):
     run = run_of(start, tmp_path, ppo(shared_body=shared))
     loop.train(run, tmp_path / "w")

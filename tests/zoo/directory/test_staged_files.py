@@ -81,15 +81,14 @@ def test_json(tmp_path):
         files.write_json(tmp_path / "y", {"a": math.nan})
 
 
-def test_read_json_refuses(tmp_path, monkeypatch):
+def test_read_json_refuses(tmp_path):
     with pytest.raises(ValueError, match="x: there is no such file"):
         files.read_json(tmp_path / "x")
     (tmp_path / "x").write_text(json.dumps([1]))
     with pytest.raises(ValueError, match="x: holds a list, expected an object"):
         files.read_json(tmp_path / "x")
-    monkeypatch.setattr(files, "_LARGEST_JSON", 2)
     with pytest.raises(ValueError, match="x: larger than 2 bytes"):
-        files.read_json(tmp_path / "x")
+        files.read_json(tmp_path / "x", largest=2)
 
 
 # ---- errors of the system ----
