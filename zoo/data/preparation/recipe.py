@@ -35,7 +35,8 @@ class Recipe:
       tokenizer: a folder with tokenizer files; empty trains one on the training
         documents.
       vocab_size: tokens of the trained tokenizer, 256 bytes and the end included.
-      algorithm: of the trained tokenizer: "bpe" or "unigram", both on bytes.
+      algorithm: of the trained tokenizer: "bpe" or "unigram", both on bytes. The
+        tokenizer of a SavedModel cannot be this "unigram"; an export refuses it.
       tokenizer_chars: characters that the tokenizer is trained on at most; a larger
         corpus gives a sample of its documents.
       max_bad_rows: how many bad rows are dropped and counted before one is an error.
