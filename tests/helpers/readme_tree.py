@@ -12,7 +12,7 @@ FOLDERS = {
     "configs": "one experiment a file, with its command and its result",
     "benchmarks": "side by side with the peers",
     "tests": "as the folders above",
-    "docs": "architecture, tasks, alignment, serving, families, figures",
+    "docs": "architecture, data, tasks, alignment, serving, beam, families, figures",
     "deploy": "files for TensorFlow Serving, and three clients",
 }
 WIDTH = 28
