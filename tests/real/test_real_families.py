@@ -370,10 +370,12 @@ def test_gguf(served, record_property, commands, tmp_path):
     record_property("GGUF", "yes")
 
 
-# ---- two small packages in every run of the tests ----
+# ---- a small package in every run of the tests, another by hand ----
 
 
-@pytest.mark.parametrize("name", ["Llama 2", "Phi 1, 1.5, 2"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("Llama 2", marks=pytest.mark.long), "Phi 1, 1.5, 2"]
+)
 def test_ids_of_a_dozen_texts(name, tmp_path):
     from zoo.text.importers import hf_files
     from zoo.text.in_graph import tokenizer as graph_tokenizer

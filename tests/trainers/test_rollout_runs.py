@@ -149,10 +149,13 @@ BETA = 0.5
 @pytest.mark.parametrize(
     "objective",
     [
-        GRPO(samples=16, scale="none", kl_coefficient=BETA),
-        PPO(kl_coefficient=BETA, clip_value=0.0, epochs=2),
+        pytest.param(
+            GRPO(samples=16, scale="none", kl_coefficient=BETA),
+            marks=pytest.mark.long,
+            id="grpo",
+        ),
+        pytest.param(PPO(kl_coefficient=BETA, clip_value=0.0, epochs=2), id="ppo"),
     ],
-    ids=["grpo", "ppo"],
 )
 @pytest.mark.usefixtures("quick_uniforms")
 def test_a_bandit_in_the_loop(objective, tmp_path, tabular_lm):  # noqa: F811

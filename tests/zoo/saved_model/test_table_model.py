@@ -36,8 +36,15 @@ def classifier(tmp_path_factory):
         yield model, session
 
 
-@pytest.mark.parametrize("batch", [0, 4])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind, batch",
+    [
+        *((kind, 0) for kind in KINDS),
+        ("classify", 4),
+        pytest.param("regress", 4, marks=pytest.mark.long),
+        pytest.param("classify without labels", 4, marks=pytest.mark.long),
+    ],
+)
 def test_answers_are_those_of_predict(tmp_path, kind, batch):
     model, session = export(tmp_path, batch, **KINDS[kind])
     signature = kind.split()[0]
