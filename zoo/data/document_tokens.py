@@ -1,5 +1,6 @@
 """The tokens that stand around the documents of a stream, for all that makes one."""
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from zoo.text.tokenizer import Tokenizer
@@ -35,3 +36,16 @@ def around(tokenizer: Tokenizer) -> Around:
         )
     first = [] if prefix and prefix[0] != end else [end]
     return Around(first, prefix[len(first) :], end)
+
+
+def chunks(texts: Iterable[str], characters: int) -> Iterator[list[str]]:
+    """Groups texts into lists of about so many characters, a bound on memory."""
+    chunk, size = [], 0
+    for text in texts:
+        chunk.append(text)
+        size += len(text)
+        if size >= characters:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk

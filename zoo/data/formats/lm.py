@@ -1,11 +1,11 @@
 """The format of language models: all documents as one stream of token ids."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
-from zoo.data.document_tokens import around
+from zoo.data import document_tokens
 from zoo.text.tokenizer import Tokenizer
 
 _CHUNK = 1 << 22  # characters tokenized at a time, a bound on memory
@@ -38,10 +38,10 @@ def language_model(documents: Iterable[str], tokenizer: Tokenizer) -> Stream:
     Raises:
       ValueError: there is no document, or the tokenizer has no end token.
     """
-    first, prefix, end = around(tokenizer)
+    first, prefix, end = document_tokens.around(tokenizer)
     start, last = np.array(prefix, np.int32), np.array([end], np.int32)
     parts, lengths, size = [np.array(first, np.int32)], [], 0
-    for chunk in _chunks(documents):
+    for chunk in document_tokens.chunks(documents, _CHUNK):
         for text, ids in zip(chunk, tokenizer.encode_batch(chunk), strict=True):
             parts += [start, np.array(ids, np.int32), last]
             lengths.append(len(start) + len(ids) + 1)
@@ -54,16 +54,3 @@ def language_model(documents: Iterable[str], tokenizer: Tokenizer) -> Stream:
         starts_D = len(first) + np.cumsum([0, *lengths[:-1]])
         weights[starts_D[:, None] + np.arange(len(start))] = False
     return Stream(tokens, weights, size + len(lengths) - 1, len(lengths))
-
-
-def _chunks(documents: Iterable[str]) -> Iterator[list[str]]:
-    """Groups documents into lists of about `_CHUNK` characters."""
-    chunk, size = [], 0
-    for text in documents:
-        chunk.append(text)
-        size += len(text)
-        if size >= _CHUNK:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk

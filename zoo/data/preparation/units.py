@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoo.data import sources, stages
+from zoo.data import document_tokens, sources, stages
 from zoo.data.preparation import counts, minhash, ngrams, words
 from zoo.data.preparation.recipe import Recipe
 
@@ -113,7 +113,7 @@ def process_unit(
             places.append(place)
     found.passed(pipeline.take_counts())
     signatures, lines, line_counts, hits, first = [], [], [], [], 0
-    for chunk in _chunks(texts):
+    for chunk in document_tokens.chunks(texts, _CHUNK):
         if not (recipe.near or recipe.lines or against is not None):
             break
         measured = words.words(chunk)
@@ -155,16 +155,3 @@ def keys(texts: Sequence[str]) -> np.ndarray:
 def _pipeline(entries):
     """The stages; to make them takes a moment."""
     return stages.Pipeline(entries)
-
-
-def _chunks(texts):
-    """Lists of texts of about `_CHUNK` characters."""
-    chunk, size = [], 0
-    for text in texts:
-        chunk.append(text)
-        size += len(text)
-        if size >= _CHUNK:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
