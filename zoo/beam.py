@@ -32,16 +32,11 @@ def prepare(given, options: list[str]) -> None:
     Raises:
       ValueError: a flag is wrong, or as `zoo.data.beam.preparation.run`.
     """
-    from zoo.data import preparation
     from zoo.data.beam import preparation as on_beam
     from zoo.data.preparation import recipe as recipes
 
     config_file.check_exists(sys.argv)
-    if not isinstance(given.config, preparation.Recipe):
-        raise ValueError(
-            f"--config: get_config() gave {type(given.config)}, not a Recipe."
-        )
-    recipe = recipes.from_json(recipes.to_json(given.config))
+    recipe = recipes.of_config(given.config)
     on_beam.run(recipe, given.output, options)
 
 

@@ -80,15 +80,20 @@ def staged(path, replace: bool = False):
 
 
 @contextlib.contextmanager
-def staged_file(path):
+def staged_file(path, replace: bool = False):
     """Yields the name of a file to write, which becomes `path` at the end of the block.
 
+    Args:
+      path: the file.
+      replace: whether there may be one, whose place the new one takes.
+
     Raises:
-      ValueError: `path` exists.
+      ValueError: `path` exists, and `replace` is not set.
       FileError: the system cannot write, in the block too.
     """
     path = pathlib.Path(path)
-    refuse_existing(path)
+    if not replace:
+        refuse_existing(path)
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         with system_errors(path):

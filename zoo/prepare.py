@@ -42,11 +42,7 @@ def prepare(given) -> None:
     from zoo.data.preparation import recipe as recipes
 
     config_file.check_exists(sys.argv)
-    if not isinstance(given.config, preparation.Recipe):
-        raise ValueError(
-            f"--config: get_config() gave {type(given.config)}, not a Recipe."
-        )
-    recipe = recipes.from_json(recipes.to_json(given.config))
+    recipe = recipes.of_config(given.config)
     if not given.output:
         raise ValueError("--output: none; give a new folder, or one that goes on.")
     at_least("--workers", given.workers, 1)

@@ -1,9 +1,11 @@
-"""The tokens that stand around the documents of a stream, for all that makes one."""
+"""How documents become a stream: in chunks, and with tokens around each of them."""
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, TypeVar
 
 from zoo.text.tokenizer import Tokenizer
+
+T = TypeVar("T")
 
 
 class Around(NamedTuple):
@@ -38,12 +40,20 @@ def around(tokenizer: Tokenizer) -> Around:
     return Around(first, prefix[len(first) :], end)
 
 
-def chunks(texts: Iterable[str], characters: int) -> Iterator[list[str]]:
-    """Groups texts into lists of about so many characters, a bound on memory."""
+def chunks(
+    entries: Iterable[T], characters: int, length: Callable[[T], int] = len
+) -> Iterator[list[T]]:
+    """Groups texts into lists of about so many characters, a bound on memory.
+
+    Args:
+      entries: texts, or what has one.
+      characters: from which a list ends.
+      length: the characters of an entry.
+    """
     chunk, size = [], 0
-    for text in texts:
-        chunk.append(text)
-        size += len(text)
+    for entry in entries:
+        chunk.append(entry)
+        size += length(entry)
         if size >= characters:
             yield chunk
             chunk, size = [], 0

@@ -31,7 +31,8 @@ def product(x_NI, weight_OI) -> tf.Tensor:
     rows = x_NI.shape[0]
     if rows is None:
         return _by_rows(x_NI, weight_OI)
-    return _one(x_NI, weight_OI) if rows == 1 else _several(rows)(x_NI, weight_OI)
+    kind = _one if rows == 1 else _many if rows >= _MANY else _few
+    return kind(x_NI, weight_OI)
 
 
 @tf.function(autograph=False)
@@ -43,10 +44,6 @@ def _by_rows(x_NI, weight_OI):
         tf.cast(rows > 1, tf.int32) + tf.cast(rows >= _MANY, tf.int32),
         [functools.partial(kind, x_NI, weight_OI) for kind in kinds],
     )
-
-
-def _several(rows):
-    return _many if rows >= _MANY else _few
 
 
 def _one(x_NI, weight_OI):

@@ -38,7 +38,8 @@ def made(count, size, seed=0, vocabulary=5000):
         ("日本 語abc한글", ["日", "本", "語", "abc", "한", "글"]),
         ("ไทย नमस्ते", ["ไ", "ท", "ย", "नमस्ते"]),
         ("x" * 3000, ["x" * 3000]),
-        ("\U000310aa\U0010ffff", ["\U000310aa", "\U0010ffff"]),
+        # the last one stands for no character
+        ("\U000310aa\U0002a6d6\U0010ffff", ["\U000310aa", "\U0002a6d6"]),
         ("!? \u200b .", []),
     ],
 )

@@ -109,6 +109,17 @@ def from_json(value: dict[str, Any]) -> Recipe:
     return recipe
 
 
+def of_config(value: Any) -> Recipe:
+    """What `get_config()` of a config gave, every field checked.
+
+    Raises:
+      ValueError: it is no Recipe, or a field is wrong.
+    """
+    if not isinstance(value, Recipe):
+        raise ValueError(f"--config: get_config() gave {type(value)}, not a Recipe.")
+    return from_json(to_json(value))
+
+
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """The fields in which two recipes, as JSON, differ: "field: a -> b"."""
     return [

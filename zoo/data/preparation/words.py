@@ -1,39 +1,24 @@
 """The words of many texts as numbers, without a Python object for each word.
 
 A word is a run of letters, digits and marks, in lower case. A character of a script
-that has no spaces between words (Chinese, Japanese, Korean, Thai, ...) is a word of its
-own, so an n-gram of words is an n-gram of characters there. All else parts words.
+that has no spaces between words (`zoo.data.stages.kinds`) is a word of its own, so an
+n-gram of words is an n-gram of characters there. All else parts words.
 
 The number of a word is a polynomial of its first 24 characters and its length, modulo
 2^64, mixed. It is the same in each process and on each machine.
 """
 
 import functools
-import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from zoo.data.stages import kinds
+
 _LETTER, _ALONE = 1, 2
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _LONGEST = 24  # characters of a word that count
-_KNOWN = 0x30000  # code points above are Chinese characters, or none at all
-_NO_SPACES = (
-    (0x0E00, 0x0EFF),  # Thai, Lao
-    (0x1000, 0x109F),  # Burmese
-    (0x1100, 0x11FF),  # Hangul, in parts
-    (0x1780, 0x17FF),  # Khmer
-    (0x3040, 0x30FF),  # Hiragana, Katakana
-    (0x3130, 0x318F),  # Hangul, in parts
-    (0x31F0, 0x31FF),  # Katakana
-    (0x3400, 0x4DBF),  # Chinese characters
-    (0x4E00, 0x9FFF),
-    (0xAC00, 0xD7A3),  # Hangul
-    (0xF900, 0xFAFF),  # Chinese characters
-    (0xFF66, 0xFFDC),  # Katakana and Hangul of half width
-    (0x20000, 0x2FFFF),  # Chinese characters
-)
 
 
 class Words(NamedTuple):
@@ -62,17 +47,15 @@ def words(texts: Sequence[str]) -> Words:
     points = np.frombuffer(joined, np.uint32)
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     joints_D = np.concatenate([[0], np.cumsum(sizes + 1)])
-    kinds = kind.take(points, mode="clip")
+    kind_N = kind.take(points, mode="clip")
     # a word begins at each lone character, and at a letter that is behind no letter
-    starts = kinds != 0
-    starts[1:] &= (kinds[1:] == _ALONE) | (kinds[:-1] != _LETTER)
+    starts = kind_N != 0
+    starts[1:] &= (kind_N[1:] == _ALONE) | (kind_N[:-1] != _LETTER)
     starts_W = np.flatnonzero(starts)
-    ends = kinds != 0
-    ends[:-1] &= (kinds[:-1] == _ALONE) | (kinds[1:] != _LETTER)
+    ends = kind_N != 0
+    ends[:-1] &= (kind_N[:-1] == _ALONE) | (kind_N[1:] != _LETTER)
     lengths_W = np.flatnonzero(ends) + 1 - starts_W
     values = lower.take(points, mode="clip")
-    if points.size and points.max() >= _KNOWN:
-        values = np.where(points < _KNOWN, values, points)
     return Words(
         _hashes(values, starts_W, lengths_W),
         starts_W,
@@ -166,18 +149,13 @@ def _hashes(values, starts_W, lengths_W):
 @functools.cache
 def _tables():
     """The lower case of each code point, uint32, and its kind, uint8."""
-    lower = np.arange(_KNOWN, dtype=np.uint32)
-    kind = np.zeros(_KNOWN, np.uint8)
-    for first, last in _NO_SPACES[-6:]:
-        kind[first : last + 1] = _LETTER  # many, and without cases
-    for point in np.flatnonzero(kind == 0).tolist():
-        character = chr(point)
-        if character.isalnum() or unicodedata.category(character)[0] == "M":
-            kind[point] = _LETTER
-            small = character.lower()
-            lower[point] = ord(small) if len(small) == 1 else point
-    for first, last in _NO_SPACES:
-        part = kind[first : last + 1]
-        part[part == _LETTER] = _ALONE
-    kind[_KNOWN - 1] = _ALONE  # stands for all above
+    table = kinds.table()
+    kind = np.zeros(len(table), np.uint8)
+    kind[np.isin(table, list(b"a0"))] = _LETTER
+    kind[table == ord("c")] = _ALONE
+    lower = np.arange(len(table), dtype=np.uint32)
+    for point in np.flatnonzero(kind == _LETTER).tolist():
+        small = chr(point).lower()
+        if len(small) == 1:
+            lower[point] = ord(small)
     return lower, kind

@@ -78,6 +78,7 @@ def opened(output, begun: dict[str, Any]) -> Iterator[pathlib.Path | None]:
             card = files.read_json(output / CARD, largest=2**30)
             refuse_changes(output, card, begun)
             shutil.rmtree(work, ignore_errors=True)
+            _sweep(output)
             yield None
             return
         if not work.is_dir():

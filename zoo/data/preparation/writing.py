@@ -1,5 +1,6 @@
 """Writes the shards of a unit: the documents that stay, as tokens, by split."""
 
+import itertools
 import json
 import pathlib
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from zoo import files
-from zoo.data import shards
+from zoo.data import document_tokens, shards
 from zoo.data.preparation import counts, decisions
 from zoo.data.preparation.card import languages
 from zoo.data.preparation.unit_files import UnitFiles
@@ -84,7 +85,7 @@ def write_unit(
         found = texts(work, number, codes_D == code)
         first = next(found, None)
         if first is not None:
-            ids = _encoded(tokenizer, first, found, tally)
+            ids = _encoded(tokenizer, itertools.chain([first], found), tally)
             name = f"{split}-{number:05d}"
             entry = shards.write(output, name, ids, tokenizer)
             made["shards"][split] = {**entry, "bytes": tally.numbers["bytes"]}
@@ -132,23 +133,12 @@ class _Tally:
                     sums[place] += value
 
 
-def _encoded(tokenizer, first, found, tally):
-    """The token ids of each document; `first` stands before those of `found`."""
-    chunk, size = [first], len(first[1])
-    for entry in found:
-        if size >= _CHUNK:
-            yield from _encode(tokenizer, chunk, tally)
-            chunk, size = [], 0
-        chunk.append(entry)
-        size += len(entry[1])
-    yield from _encode(tokenizer, chunk, tally)
-
-
-def _encode(tokenizer, chunk, tally):
-    """The token ids of some documents, which the tally counts."""
-    ids = tokenizer.encode_batch([text for _, text in chunk])
-    tally.add(chunk, ids)
-    return ids
+def _encoded(tokenizer, found, tally):
+    """The token ids of each document, which the tally counts."""
+    for chunk in document_tokens.chunks(found, _CHUNK, lambda entry: len(entry[1])):
+        ids = tokenizer.encode_batch([text for _, text in chunk])
+        tally.add(chunk, ids)
+        yield from ids
 
 
 def _show(samples, work, number, missing):

@@ -1,9 +1,7 @@
 """Writes one shard: its tokens, the starts of its documents, and its checksums."""
 
-import contextlib
 import hashlib
 import io
-import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -54,7 +52,7 @@ def write(
     made = layout.layout_of(layout.dtype_for(tokenizer.vocab_size))
     starts, crcs, count = [0], [], 0
     digest, path = hashlib.sha256(), folder / f"{name}.tfrecord"
-    with _replaced(path) as file:
+    with files.staged_file(path, replace=True) as new, open(new, "wb") as file:
         parts, held = [], 0
         for tokens in _framed(documents, tokenizer, path):
             starts.append(starts[-1] + len(tokens))
@@ -131,23 +129,6 @@ def _save(path: pathlib.Path, values: np.ndarray) -> int:
     """Writes an array as a .npy file; returns the CRC32C of the file."""
     data = io.BytesIO()
     np.save(data, values)
-    with _replaced(path) as file:
+    with files.staged_file(path, replace=True) as new, open(new, "wb") as file:
         file.write(data.getvalue())
     return google_crc32c.value(data.getvalue())
-
-
-@contextlib.contextmanager
-def _replaced(path: pathlib.Path):
-    """Yields a file to write, which takes the place of `path` at the end."""
-    new = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with files.system_errors(path):
-            with open(new, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(new, path)
-            files.flush_one(path.parent)
-    finally:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)

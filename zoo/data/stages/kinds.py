@@ -48,16 +48,16 @@ _SEPARATE = bytes(32 if chr(b) in " c" else 97 for b in range(256))
 
 
 @functools.cache
-def _table() -> np.ndarray:
-    """The kinds of all characters up to _LAST, made once: [_LAST + 1] of uint8."""
+def table() -> np.ndarray:
+    """The kinds of all characters that have one, made once: uint8 [_LAST + 1]."""
     characters = "".join(map(chr, range(_LAST + 1)))
     majors = "".join([unicodedata.category(c)[0] for c in characters]).encode()
-    table = np.frombuffer(majors.translate(_OF_CATEGORY), np.uint8).copy()
+    found = np.frombuffer(majors.translate(_OF_CATEGORY), np.uint8).copy()
     for first, last in _UNSPACED:
-        part, major = table[first : last + 1], majors[first : last + 1]
+        part, major = found[first : last + 1], majors[first : last + 1]
         part[np.isin(np.frombuffer(major, np.uint8), list(b"LM"))] = ord("c")
-    table[[c.isspace() for c in characters]] = ord(" ")
-    return table
+    found[[c.isspace() for c in characters]] = ord(" ")
+    return found
 
 
 @functools.cache
@@ -75,7 +75,7 @@ def kinds(text: str) -> bytes:
     if text.isascii():
         return text.encode().translate(_ascii())
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    return _table()[np.minimum(codes, _LAST)].tobytes()
+    return table()[np.minimum(codes, _LAST)].tobytes()
 
 
 class Counts(NamedTuple):
