@@ -9,7 +9,7 @@ on random weights of its own. With --peer_python, transformers on torch reads ou
 directory and must write the same tokens. All have 124M parameters (or 14M) in float32,
 16 prompt tokens and 128 new tokens. The sides run in turn, each in its own processes.
 The figure is milliseconds per step: the best repetition of a process, and the median
-over processes. "of memory" is the rate at which a step reads the weights, beside the
+over processes. The rate at which our step reads the weights is given as a share of the
 rate of `tf.reduce_sum` on 256 MB in the same process.
 
     python -m benchmarks.decoding --beams=4
