@@ -13,43 +13,36 @@ def read(variable, dtype) -> tf.Tensor:
 
 
 _MANY = 12  # rows from which a product of matrices in a batch is the faster one
+_LARGE = 2**20  # numbers of a weight from which a choice in the graph pays
 
 
 def product(x_NI, weight_OI) -> tf.Tensor:
-    """x W^T [N, O] without training, fast for one row, for some and for many.
+    """x W^T [N, O] without training, fast for a few rows and for many.
 
-    On a CPU, TensorFlow 2.21 needs four times as long for 16 rows as for 8. The same
-    product as a batch of one matrix has no such step, but is slower for fewer rows. One
-    row reads the weight up to a quarter faster without oneDNN, which leaves
-    `BatchMatMulV3` alone (`benchmarks.products`). The kernels differ in the last bits.
+    On a CPU, TensorFlow 2.21 needs three to four times as long for 16 rows as for 8. As
+    a batch of one matrix, the product has no such step, but is slower for fewer rows
+    (`benchmarks.products`). The two kernels differ in the last bits.
 
     Args:
       x_NI: rows, in the dtype of the weight. Where N is not known while tracing, the
-        choice is made in the graph.
+        choice is made in the graph, except for small weights: there it costs as much
+        as it saves.
       weight_OI: in the layout of checkpoints.
     """
     rows = x_NI.shape[0]
-    if rows is None:
+    if rows is None and weight_OI.shape.num_elements() >= _LARGE:
         return _by_rows(x_NI, weight_OI)
-    kind = _one if rows == 1 else _many if rows >= _MANY else _few
-    return kind(x_NI, weight_OI)
+    return (_many if rows and rows >= _MANY else _few)(x_NI, weight_OI)
 
 
 @tf.function(autograph=False)
 def _by_rows(x_NI, weight_OI):
     """The choice in the graph; a function, so that equal shapes share one trace."""
-    rows = tf.shape(x_NI)[0]
-    kinds = [_one, _few, _many]
-    return tf.switch_case(
-        tf.cast(rows > 1, tf.int32) + tf.cast(rows >= _MANY, tf.int32),
-        [functools.partial(kind, x_NI, weight_OI) for kind in kinds],
+    return tf.cond(
+        tf.shape(x_NI)[0] >= _MANY,
+        functools.partial(_many, x_NI, weight_OI),
+        functools.partial(_few, x_NI, weight_OI),
     )
-
-
-def _one(x_NI, weight_OI):
-    if x_NI.dtype != tf.float32:  # TensorFlow's own kernel of bfloat16 is slow
-        return _few(x_NI, weight_OI)
-    return tf.raw_ops.BatchMatMulV3(x=x_NI, y=weight_OI, Tout=tf.float32, adj_y=True)
 
 
 def _few(x_NI, weight_OI):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from zoo.layers import linear
 from zoo.layers.linear import Linear, product
 
 _ROWS = [1, 2, 11, 12, 16, 33]
@@ -18,12 +19,15 @@ def _cases(count, inputs=37, outputs=53):
     )
 
 
+@pytest.mark.parametrize("large", [True, False])
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("count", _ROWS)
-def test_product_equals_matmul(count, known):
+def test_product_equals_matmul(count, known, large, monkeypatch):
+    monkeypatch.setattr(linear, "_LARGE", 0 if large else 2**20)
     x_NI, weight_OI = _cases(count)
     spec = tf.TensorSpec([count if known else None, x_NI.shape[1]])
-    function = tf.function(lambda x: product(x, weight_OI), input_signature=[spec])
+    weight = tf.constant(weight_OI)
+    function = tf.function(lambda x: product(x, weight), input_signature=[spec])
     expected = x_NI.astype("float64") @ weight_OI.T.astype("float64")
     np.testing.assert_allclose(function(x_NI), expected, rtol=1e-5, atol=1e-5)
 
