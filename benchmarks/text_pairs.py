@@ -4,7 +4,7 @@ import hashlib
 import importlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from trainers import loop
 from trainers.evaluation import answers
@@ -51,12 +51,13 @@ def split(pairs: list[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def write(folder, parts) -> dict[str, str]:
-    """Writes each part to a file; returns the sources of data by name."""
+def write(folder, parts, row: Callable[[dict], dict] = dict) -> dict[str, str]:
+    """Writes the row of each pair to a file a part; returns the sources by name."""
     specs = {}
     for name, pairs in parts.items():
         path = folder / f"{name}.jsonl"
-        path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), "utf-8")
+        lines = [json.dumps(row(pair)) + "\n" for pair in pairs]
+        path.write_text("".join(lines), "utf-8")
         specs[name] = f"jsonl:{path}"
     return specs
 
@@ -68,6 +69,7 @@ def train(
     steps: int = 0,
     precision: str = "",
     length: int = 0,
+    init_from: str = "",
 ):
     """Trains a config of configs/ on the training part; returns the Result.
 
@@ -78,12 +80,14 @@ def train(
       steps: 0 is the config's number.
       precision: "" is the config's.
       length: the most tokens of a text; 0 is the config's.
+      init_from: a pretrained directory; "" is the config's.
     """
     run = importlib.import_module(f"configs.{config}").get_config()
     run.data.source, run.data.valid = specs["train"], specs["valid"]
     run.steps = steps or run.steps
     run.data.length = length or run.data.length
     run.precision = precision or run.precision
+    run.init_from = init_from or run.init_from
     began = time.perf_counter()
     result = loop.train(run, folder / "run")
     seconds, used = time.perf_counter() - began, time.process_time()
