@@ -22,12 +22,15 @@ from zoo import models
 
 @pytest.fixture(scope="module")
 def numbers(commands, tmp_path_factory):
-    return computed(commands, tmp_path_factory, "lm", "table with penalties", "grpo")
+    return computed(commands, tmp_path_factory, "lm", "table with penalties")
 
 
 @pytest.fixture(scope="module")
 def more_numbers(commands, tmp_path_factory):
-    return computed(commands, tmp_path_factory, "lora", "dpo", "ppo", "kto")
+    return computed(commands, tmp_path_factory, *OTHERS)
+
+
+OTHERS = ("lm in all ways", "lora", "dpo", "grpo", "ppo", "kto")
 
 
 def computed(commands, tmp_path_factory, *cases):
@@ -40,8 +43,8 @@ def computed(commands, tmp_path_factory, *cases):
 @pytest.mark.parametrize(
     "case, parts",
     [
-        *itertools.product(("lm", "table with penalties"), ("1 x 4", "2 x 1", "2 x 2")),
-        ("grpo", "2 x 2"),
+        ("lm", "2 x 2"),
+        *itertools.product(["table with penalties"], ("1 x 4", "2 x 1", "2 x 2")),
     ],
 )
 def test_parts_and_replicas_change_nothing(numbers, case, parts):
@@ -52,8 +55,8 @@ def test_parts_and_replicas_change_nothing(numbers, case, parts):
 @pytest.mark.parametrize(
     "case, parts",
     [
-        *itertools.product(["lora"], ("1 x 4", "2 x 1", "2 x 2")),
-        *itertools.product(("dpo", "ppo"), ("2 x 2",)),
+        *itertools.product(("lm in all ways", "lora"), ("1 x 4", "2 x 1", "2 x 2")),
+        *itertools.product(("dpo", "grpo", "ppo"), ("2 x 2",)),
         ("kto", "2 x 1"),
     ],
 )

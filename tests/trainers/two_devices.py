@@ -33,7 +33,7 @@ from zoo.models import dense_net, transformer_lm, value_model  # noqa: E402
 
 PARTS = ((1, 1), (1, 4), (2, 1), (2, 2))  # replicas, accumulate
 # each compilation takes seconds, and both ways to cut at once are the hardest case
-PARTS_OF = dict.fromkeys(("dpo", "grpo", "ppo"), ((1, 1), (2, 2))) | {
+PARTS_OF = dict.fromkeys(("lm", "dpo", "grpo", "ppo"), ((1, 1), (2, 2))) | {
     "kto": ((1, 1), (2, 1))  # which takes no accumulation
 }
 STEPS = 3
@@ -113,6 +113,7 @@ CASES = {
     "grpo": answers(GRPO(kl_coefficient=0.1, kl_place="loss")),
     "ppo": answers(PPO()),
     "lm": (*LM, 0),
+    "lm in all ways": (*LM, 0),
     "lora": (*LM, 2),
     "dpo": (LM[0], DPO(), LM[2], list(preference_batches()), 0),
     "kto": (LM[0], DPO(kind="kto", beta=1.0), LM[2], list(preference_batches()), 0),
