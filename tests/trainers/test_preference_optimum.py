@@ -157,7 +157,9 @@ def averaged(kind, sums_B2, lengths_B2, reference_B2=None):
     return (sums_B2 - reference_B2) / lengths_B2
 
 
-@pytest.mark.parametrize("scores", [no_reference, averaged])
+@pytest.mark.parametrize(
+    "scores", [no_reference, pytest.param(averaged, marks=pytest.mark.long)]
+)
 def test_wrong_scores_miss_the_optimum(scores, tmp_path, monkeypatch):
     monkeypatch.setattr(preference, "scores", scores)
     _, model = trained(DPO(beta=BETA), counts_of(STRENGTHS), tmp_path)
@@ -176,6 +178,7 @@ def test_a_wrong_target_misses_the_optimum(tmp_path, monkeypatch):
     assert np.abs(scores - scores.mean() - wanted).max() > 0.05
 
 
+@pytest.mark.long
 def test_a_margin_on_the_wrong_side_misses_the_optimum(tmp_path, monkeypatch):
     pairs = bradley_terry.pairs
     monkeypatch.setattr(

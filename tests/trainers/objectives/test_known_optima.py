@@ -143,6 +143,7 @@ def test_whole_answers_need_the_reward():
     assert distance(policy, best) < NEAR
 
 
+@pytest.mark.long
 def test_mistake_score_on_the_pad(monkeypatch):
     def behind(mask_NT):
         """The first token behind an answer, or the last of a row that is full."""
@@ -156,6 +157,7 @@ def test_mistake_score_on_the_pad(monkeypatch):
     assert distance(policy, best) > 0.05
 
 
+@pytest.mark.long
 def test_mistake_labels_shifted(monkeypatch):
     whole = ppo.sampled_logprobs
 
