@@ -23,11 +23,13 @@ _ONLY = flags.DEFINE_list("only", [], "Works to run, by the start of their comma
 WORKS = (
     "training --model=transformer --precision=float32",
     "training --model=transformer --precision=bfloat16",
+    "training --model=gpt2 --precision=float32",
     "training --model=lstm --precision=float32",
     "training --model=lstm --precision=bfloat16",
     "decoding --size=124M --batch=1",
     "decoding --size=124M --batch=8",
     "decoding --size=14M --batch=1",
+    "decoding --size=124M --batch=1 --prompt=512 --new=1",
     "encoder_decoder",
 )
 

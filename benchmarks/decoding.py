@@ -2,15 +2,17 @@
 
     python -m benchmarks.decoding --batch=1 --peer_python=PYTHON
     python -m benchmarks.decoding --size=14M
+    python -m benchmarks.decoding --prompt=512 --new=1
 
 Our side calls the SavedModel through the C API without XLA, text in and text out.
 KerasHub's side calls `GPT2CausalLM.generate` on ids, greedy, with `jit_compile=False`,
 on random weights of its own. With --peer_python, transformers on torch reads our model
-directory and must write the same tokens. All have 124M parameters (or 14M) in float32,
-16 prompt tokens and 128 new tokens. The sides run in turn, each in its own processes.
-The figure is milliseconds per step: the best repetition of a process, and the median
-over processes. The rate at which our step reads the weights is given as a share of the
-rate of `tf.reduce_sum` on 256 MB in the same process.
+directory and must write the same tokens. All have 124M parameters (or 14M) in float32.
+The sides run in turn, each in its own processes. The figure is milliseconds per new
+token, the prompt included: the best repetition of a process, and the median over
+processes. With one new token it is the time to read the prompt. The rate at which our
+step reads the weights is given as a share of the rate of `tf.reduce_sum` on 256 MB in
+the same process.
 
     python -m benchmarks.decoding --beams=4
 
@@ -38,8 +40,10 @@ _SIDE = flags.DEFINE_enum(
 )
 _BEAMS = flags.DEFINE_integer("beams", 0, "Of a search; 0 compares with peers.")
 _FOLDER = flags.DEFINE_string("folder", None, "Of the exported model.")
+_PROMPT = flags.DEFINE_integer("prompt", 16, "Tokens of the prompt.")
+_NEW = flags.DEFINE_integer("new", 128, "Tokens of the answer; 1 times the prompt.")
 
-_PROMPT, _NEW, _REPEAT = 16, 128, 2
+_REPEAT = 2
 _SHAPES = {
     "124M": {"vocab_size": 50257, "width": 768, "layers": 12, "heads": 12},
     "14M": {"vocab_size": 8192, "width": 384, "layers": 6, "heads": 6},
@@ -68,7 +72,8 @@ def compare(folder):
     if _PEER.value:
         script = str(pathlib.Path(__file__).with_name("decoding_transformers.py"))
         sides["transformers"] = [_PEER.value, script, folder]
-        sides["transformers"] += [str(_BATCH.value), str(_THREADS.value)]
+        numbers = _BATCH.value, _THREADS.value, _NEW.value
+        sides["transformers"] += map(str, numbers)
 
     def check(results):
         if _PEER.value:
@@ -78,7 +83,10 @@ def compare(folder):
 
     found = processes.in_turn(sides, _ROUNDS.value, check)
     seconds = {side: [r["seconds"] for r in own] for side, own in found.items()}
-    processes.report(f"decode {_SIZE.value}, batch {_BATCH.value}", seconds)
+    work = "decode" if _NEW.value > 1 else f"read {_PROMPT.value} tokens"
+    processes.report(f"{work}, {_SIZE.value}, batch {_BATCH.value}", seconds)
+    if _NEW.value == 1:
+        return
     share = statistics.median(r["read"] / r["memory"] for r in found["ours"])
     print(f"  our step reads the weights at {share:.2f} of memory's rate")
 
@@ -98,6 +106,7 @@ def of_beams():
 
 def _own(side, folder, beams=0):
     given = f"--batch={_BATCH.value}", f"--folder={folder}", f"--beams={beams}"
+    given += f"--prompt={_PROMPT.value}", f"--new={_NEW.value}"
     return processes.own("decoding", side, *given, f"--size={_SIZE.value}")
 
 
@@ -129,7 +138,7 @@ def export():
     table.assign(table.value * rows[:, None].astype("float32"))
     writer.write(_FOLDER.value, Loaded(model, tokens, GenerationConfig()))
     prompt = sources.documents("kjv", "test")[0]
-    ids = tokens.encode(prompt)[:_PROMPT]
+    ids = tokens.encode(prompt)[: _PROMPT.value]
     folder = pathlib.Path(_FOLDER.value)
     (folder / "prompt").write_text(tokens.decode(ids), "utf-8")
     (folder / "ids.json").write_text(json.dumps(ids))
@@ -142,14 +151,14 @@ def ours():
 
     folder = pathlib.Path(_FOLDER.value)
     prompt = (folder / "prompt").read_text("utf-8")
-    request = {"prompt": [prompt] * _BATCH.value, "max_new_tokens": [_NEW]}
+    request = {"prompt": [prompt] * _BATCH.value, "max_new_tokens": [_NEW.value]}
     with c_api.Session(folder / "1") as session:
         answers = []
 
         def call():
             answers.append(session.run("generate", request))
             counts = answers[-1]["num_tokens"].tolist()
-            assert counts == [_NEW] * _BATCH.value, counts
+            assert counts == [_NEW.value] * _BATCH.value, counts
 
         seconds = _best(call)
     size = (folder / "model" / "model.safetensors").stat().st_size
@@ -183,15 +192,15 @@ def search():
 
     documents = sources.documents("kjv", "test")
     model, tokens = _model(), tokenizer.train(documents, 2048)
-    prompts = [tokens.encode(documents[0])[:_PROMPT]] * _BATCH.value
+    prompts = [tokens.encode(documents[0])[: _PROMPT.value]] * _BATCH.value
     tokens.end_ids = []  # each answer has all 128 tokens
-    knobs = GenerationConfig(max_new_tokens=_NEW, beams=_BEAMS.value)
+    knobs = GenerationConfig(max_new_tokens=_NEW.value, beams=_BEAMS.value)
 
     def call():
         counts = [
             len(answer.tokens) for answer in generate(model, tokens, prompts, knobs)
         ]
-        assert counts == [_NEW] * _BATCH.value, counts
+        assert counts == [_NEW.value] * _BATCH.value, counts
 
     return _best(call)
 
@@ -213,10 +222,10 @@ def keras_hub_side():
     )
     model = keras_hub.models.GPT2CausalLM(backbone=backbone, preprocessor=None)
     model.compile(sampler="greedy", jit_compile=False)
-    size = _BATCH.value, _PROMPT + _NEW
+    size = _BATCH.value, _PROMPT.value + _NEW.value
     ids = np.random.default_rng(0).integers(0, shape["vocab_size"], size)
     mask = np.zeros_like(ids)
-    mask[:, :_PROMPT] = 1
+    mask[:, : _PROMPT.value] = 1
     inputs = {"token_ids": ids.astype("int32"), "padding_mask": mask.astype("int32")}
     return {"seconds": _best(lambda: model.generate(inputs, stop_token_ids=None))}
 
@@ -228,7 +237,7 @@ def _best(call):
         began = time.perf_counter()
         call()
         times.append(time.perf_counter() - began)
-    return min(times) / _NEW
+    return min(times) / _NEW.value
 
 
 if __name__ == "__main__":

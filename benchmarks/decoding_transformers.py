@@ -1,6 +1,6 @@
 """The side of transformers in `benchmarks.decoding`; needs torch too.
 
-    PYTHON benchmarks/decoding_transformers.py FOLDER BATCH THREADS
+    PYTHON benchmarks/decoding_transformers.py FOLDER BATCH THREADS NEW
 
 FOLDER has `model`, a Hugging Face directory, and `ids.json`, the tokens of the prompt.
 """
@@ -14,7 +14,7 @@ import torch
 import transformers
 
 
-def main(folder, batch, threads, new=128, repeat=2):
+def main(folder, batch, threads, new, repeat=2):
     torch.set_num_threads(threads)
     model = transformers.AutoModelForCausalLM.from_pretrained(
         folder / "model", dtype=torch.float32

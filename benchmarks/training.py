@@ -4,12 +4,14 @@
     python -m benchmarks.training --model=lstm --peer_python=PYTHON
 
 The Transformer is GPT-2-shaped: 6 layers, width 384, vocabulary 8192, context 256,
-batch 8. Its peers are `KerasHub GPT2CausalLM.fit` and, with --peer_python, plain torch
-with its fused attention and AdamW. The LSTM LM has 2 layers of 512, vocabulary 8192,
+batch 8; --model=gpt2 is GPT-2 small itself, one row of 1,024 tokens. Their peers are
+`KerasHub GPT2CausalLM.fit` and, with --peer_python, plain torch with its fused
+attention and AdamW. The LSTM LM has 2 layers of 512, vocabulary 8192,
 length 128, batch 32; its peers are a Keras Sequential with `fit`, and `torch.nn.LSTM`.
 All sides start from our initial weights, so the losses must agree. The sides run in
 turn, each in its own processes. The ratio is that of the medians, with the interval of
-95 % of 2,000 bootstrap resamples of the rounds. PYTHON has torch.
+95 % of 2,000 bootstrap resamples of the rounds. The memory is the most that a process
+had resident, with its imports. PYTHON has torch.
 
 The unit of time is one step: from the end of one step, with its loss on the host, to
 the end of the next. A pass over a finite data set would not do. With autotuning on,
@@ -19,17 +21,18 @@ start. So the data sets here repeat for ever, with autotuning off.
 
 import itertools
 import json
-import math
 import pathlib
+import resource
 import statistics
 import tempfile
 import time
+from typing import NamedTuple
 
 from absl import app, flags
 
 from benchmarks import processes
 
-_MODEL = flags.DEFINE_enum("model", "transformer", ["transformer", "lstm"], "Which.")
+_MODEL = flags.DEFINE_enum("model", "transformer", ["transformer", "gpt2", "lstm"], "")
 _PRECISION = flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Processes of each side.")
 _THREADS = flags.DEFINE_integer("threads", 2, "Of each side.")
@@ -37,10 +40,47 @@ _PEER = flags.DEFINE_string("peer_python", "", "It has torch; none leaves it out
 _SIDE = flags.DEFINE_enum("side", None, ["write", "ours", "keras"], "Runs one side.")
 _FOLDER = flags.DEFINE_string("folder", "", "Where the side `write` leaves files.")
 
-_STEPS = 10  # that the losses are compared over
-_TIMED = 20  # steps after those
-_SHAPES = {"transformer": (8, 256), "lstm": (32, 128)}
-_V = 8192
+
+class _Work(NamedTuple):
+    """What the sides do.
+
+    Attributes:
+      batch, length: rows of a batch, and tokens of a row.
+      steps: that the losses are compared over.
+      timed: steps after those.
+      model: the name of our model, and its options.
+    """
+
+    batch: int
+    length: int
+    steps: int
+    timed: int
+    model: tuple[str, dict[str, int]]
+
+
+_WORKS = {
+    "transformer": _Work(
+        8, 256, 10, 10, ("transformer_lm", {"vocab_size": 8192, "context": 256})
+    ),
+    "gpt2": _Work(
+        1,
+        1024,
+        3,
+        4,
+        (
+            "transformer_lm",
+            {"vocab_size": 50257, "context": 1024, "width": 768, "layers": 12}
+            | {"heads": 12},
+        ),
+    ),
+    "lstm": _Work(
+        32,
+        128,
+        10,
+        10,
+        ("lstm_lm", {"vocab_size": 8192, "width": 512, "units": 512, "layers": 2}),
+    ),
+}
 # so small an epsilon has one meaning before and after the bias correction of Adam
 _ADAMW = {"beta_2": 0.999, "epsilon": 1e-12, "weight_decay": 0.004}
 
@@ -50,7 +90,9 @@ def main(argv):
     del argv
     if _SIDE.value:
         sides = {"write": write, "ours": ours, "keras": theirs}
-        print(json.dumps(sides[_SIDE.value]()))
+        found = sides[_SIDE.value]() or {}
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in KiB
+        print(json.dumps(found | {"mib": most / 1024}))
         return
     with tempfile.TemporaryDirectory() as folder:
         compare(folder)
@@ -76,7 +118,10 @@ def compare(folder):
 
     found = processes.in_turn(sides, _ROUNDS.value, check)
     seconds = {side: [r["seconds"] for r in own] for side, own in found.items()}
-    processes.report(f"train {kind} {precision}", seconds, math.prod(_SHAPES[kind]))
+    work = _WORKS[kind]
+    processes.report(f"train {kind} {precision}", seconds, work.batch * work.length)
+    memory = {s: statistics.median(r["mib"] for r in own) for s, own in found.items()}
+    print("  memory:", ", ".join(f"{s} {mib:,.0f} MiB" for s, mib in memory.items()))
 
 
 def write():
@@ -88,15 +133,17 @@ def write():
 
     model, ids = _setup()
     folder = pathlib.Path(_FOLDER.value)
-    if _MODEL.value == "transformer":
+    work = _WORKS[_MODEL.value]
+    if _MODEL.value != "lstm":
         directory.save(folder / "model", model)
         tensors = load_file(folder / "model" / "model.safetensors")
         weights = {name.removeprefix("transformer."): x for name, x in tensors.items()}
     else:
         weights = {str(i): np.asarray(v) for i, v in enumerate(model.weights)}
     np.savez(folder / "weights.npz", ids=ids, **weights)
-    settings = _ADAMW | {"batch": _SHAPES[_MODEL.value][0], "threads": _THREADS.value}
-    settings |= {"steps": _STEPS, "timed": _TIMED, "heads": 6}
+    settings = _ADAMW | {"batch": work.batch, "threads": _THREADS.value}
+    settings |= {"steps": work.steps, "timed": work.timed}
+    settings["heads"] = getattr(model.config, "heads", 0)
     (folder / "settings.json").write_text(json.dumps(settings))
 
 
@@ -113,12 +160,11 @@ def _setup():
     keras.utils.set_random_seed(1)
     from zoo import models
 
-    if _MODEL.value == "transformer":
-        model = models.build("transformer_lm", vocab_size=_V, context=256)
-    else:
-        model = models.build("lstm_lm", vocab_size=_V, width=512, units=512, layers=2)
-    B, T = _SHAPES[_MODEL.value]
-    ids = np.random.default_rng(0).integers(0, _V, (B * _STEPS, T + 1), np.int32)
+    work = _WORKS[_MODEL.value]
+    name, options = work.model
+    model = models.build(name, **options)
+    size = work.batch * work.steps, work.length + 1
+    ids = np.random.default_rng(0).integers(0, options["vocab_size"], size, np.int32)
     return model, ids
 
 
@@ -143,24 +189,26 @@ def ours():
         "targets": ids[:, 1:],
         "weights": (ids[:, 1:] >= 0).astype("float32"),
     }
-    batches = iter(_endless(data, _SHAPES[_MODEL.value][0]))
+    work = _WORKS[_MODEL.value]
+    batches = iter(_endless(data, work.batch))
     losses, ends = [], []
-    for _ in range(_STEPS + _TIMED):
+    for _ in range(work.steps + work.timed):
         losses.append(float(step(next(batches))["loss"]))
         ends.append(time.perf_counter())
-    return _result(ends, losses[0], statistics.mean(losses[:_STEPS]))
+    return _result(ends, losses[0], statistics.mean(losses[: work.steps]))
 
 
 def theirs():
     import keras
 
     model, ids = _setup()
-    if _MODEL.value == "transformer":
-        peer, inputs = _keras_hub(model), _padded
-    else:
+    work = _WORKS[_MODEL.value]
+    if _MODEL.value == "lstm":
         peer, inputs = _keras_lstm(model), lambda x: x
+    else:
+        peer, inputs = _keras_hub(model), _padded
     data = inputs(ids[:, :-1]), ids[:, 1:]
-    dataset = _endless(data, _SHAPES[_MODEL.value][0])
+    dataset = _endless(data, work.batch)
     losses, ends = [], []
 
     class Clock(keras.callbacks.Callback):
@@ -176,9 +224,9 @@ def theirs():
     )
     first = peer.test_on_batch(*next(iter(dataset)))
     first = float(first[0] if isinstance(first, list) else first)
-    steps = _STEPS + _TIMED
+    steps = work.steps + work.timed
     peer.fit(dataset, steps_per_epoch=steps, callbacks=[Clock()], verbose=0)
-    return _result(ends, first, losses[_STEPS - 1])
+    return _result(ends, first, losses[work.steps - 1])
 
 
 def _endless(data, batch):
@@ -192,8 +240,9 @@ def _endless(data, batch):
 
 
 def _result(ends, first, mean):
-    """The seconds of the median step after the first `_STEPS`, and the two losses."""
-    seconds = [b - a for a, b in itertools.pairwise(ends[_STEPS - 1 :])]
+    """The seconds of the median timed step, and the two losses."""
+    timed = ends[_WORKS[_MODEL.value].steps - 1 :]
+    seconds = [b - a for a, b in itertools.pairwise(timed)]
     return {"seconds": statistics.median(seconds), "first": first, "mean": mean}
 
 
@@ -257,13 +306,14 @@ def _keras_lstm(model):
     import keras
     import numpy as np
 
+    vocabulary = model.config.vocab_size
     peer = keras.Sequential(
         [
             keras.Input((None,), dtype="int32"),
-            keras.layers.Embedding(_V, 512),
+            keras.layers.Embedding(vocabulary, 512),
             keras.layers.LSTM(512, return_sequences=True),
             keras.layers.LSTM(512, return_sequences=True),
-            keras.layers.Dense(_V),
+            keras.layers.Dense(vocabulary),
         ]
     )
     weights = [np.asarray(v) for v in model.weights]

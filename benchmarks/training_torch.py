@@ -1,6 +1,6 @@
 """The side of torch in `benchmarks.training`: the same models in plain torch.
 
-    PYTHON benchmarks/training_torch.py FOLDER transformer|lstm float32|bfloat16
+    PYTHON benchmarks/training_torch.py FOLDER transformer|gpt2|lstm float32|bfloat16
 
 FOLDER has `weights.npz` and `settings.json`, as `benchmarks.training` writes them. The
 Transformer uses torch's own fused attention and fused AdamW, bfloat16 its autocast.
@@ -8,6 +8,7 @@ Transformer uses torch's own fused attention and fused AdamW, bfloat16 its autoc
 
 import json
 import pathlib
+import resource
 import statistics
 import sys
 import time
@@ -120,6 +121,7 @@ def main(folder, kind, precision):
                 "seconds": statistics.median(seconds),
                 "first": losses[0],
                 "mean": statistics.mean(losses[:steps]),
+                "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             }
         )
     )
