@@ -1,9 +1,10 @@
 """Reads the files of a source, plain or compressed, as bytes, lines or text.
 
-The ending decides: .gz, .xz, .zst, and .zip, whose members are read one by one. Nothing
-is unpacked to the disk, so the names in an archive never become paths.
+The ending decides: .gz, .bz2, .xz, .zst, and .zip, whose members are read one by one.
+Nothing is unpacked to the disk, so the names in an archive never become paths.
 """
 
+import bz2
 import codecs
 import contextlib
 import functools
@@ -38,11 +39,13 @@ _BUFFER = 2**18
 # What each ending promises: its name, and the first bytes of such a file.
 _STARTS = {
     ".gz": ("gzip", b"\x1f\x8b"),
+    ".bz2": ("bzip2", b"BZh"),
     ".xz": ("xz", b"\xfd7zXZ\x00"),
     ".zst": ("Zstandard", b"\x28\xb5\x2f\xfd"),
     ".zip": ("zip", b"PK"),
     ".parquet": ("Parquet", b"PAR1"),
 }
+_TAR = re.compile(r"\.(tar(\.\w+)?|tgz|tbz2?|txz)", re.IGNORECASE)
 _SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")  # a frame of zstd without data
 
 
@@ -115,7 +118,9 @@ def files_in(path: str) -> Iterator[File]:
             raise _problem(shown(path), error) from error
         for info in archive.infolist():
             # A Mac adds a member of this folder, which is no text, for each file.
-            if not info.is_dir() and not info.filename.startswith("__MACOSX/"):
+            hidden = info.filename.startswith("__MACOSX/")
+            hidden |= os.path.basename(info.filename).startswith(".")
+            if not info.is_dir() and not hidden:
                 yield from _member(archive, info, shown(path))
 
 
@@ -133,7 +138,7 @@ def opened(path: str) -> Iterator[BinaryIO]:
 
 
 def text(path: str) -> str:
-    """The text of one UTF-8 file, decompressed by its ending (.gz, .xz, .zst).
+    """The text of one UTF-8 file, decompressed by its ending.
 
     Raises:
       ValueError: the file is missing, empty or a zip, its compression is damaged, or a
@@ -182,6 +187,8 @@ def _decompressed(ending: str, raw: BinaryIO) -> BinaryIO:
     """A stream of the decompressed bytes of another stream."""
     if ending == ".gz":
         unpacked: Any = gzip.GzipFile(fileobj=raw)
+    elif ending == ".bz2":
+        unpacked = bz2.BZ2File(raw)
     elif ending == ".xz":
         unpacked = lzma.LZMAFile(raw)
     elif ending == ".zst":
@@ -197,6 +204,8 @@ def _decompressed(ending: str, raw: BinaryIO) -> BinaryIO:
 def _check_start(path: str, raw: BinaryIO) -> None:
     """Refuses a file whose first bytes are not those that its ending promises."""
     ending = _ending(path)
+    if any(_TAR.fullmatch(path, i) for i, c in enumerate(path) if c == "."):
+        raise ValueError(f"{shown(path)}: a tar archive; unpack it and name its files.")
     if ending not in _STARTS:
         return
     name, start = _STARTS[ending]

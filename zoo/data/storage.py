@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, cast
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # Python turns a byte of a path that is not UTF-8 into one of these.
+_POINTER = b"version https://git-lfs.github.com/spec/"
 _ESCAPED_BYTES = re.compile("[\udc80-\udcff]")
 
 
@@ -31,13 +32,22 @@ def open_bytes(path: str) -> BinaryIO:
     """Opens a file for reading; it can be searched (`seek`).
 
     Raises:
-      ValueError: there is no such file, or it cannot be read.
+      ValueError: there is no such file, it cannot be read, or it is a pointer of Git
+        LFS in the place of the file.
     """
     with reading(path):
         if is_remote(path):
             filesystem, inner = _filesystem(path)
-            return cast(BinaryIO, filesystem.open(inner, "rb"))
-        return open(path, "rb")
+            file = cast(BinaryIO, filesystem.open(inner, "rb"))
+        else:
+            file = open(path, "rb")
+        if file.read(len(_POINTER)) == _POINTER:
+            file.close()
+            raise ValueError(
+                f"{shown(path)}: a pointer of Git LFS, not the file: run git lfs pull."
+            )
+        file.seek(0)
+        return file
 
 
 def size(path: str) -> int:

@@ -3,6 +3,7 @@
 The files in `recorded` are of `datasets` and pandas; see `recorded/make.py`.
 """
 
+import bz2
 import gzip
 import io
 import json
@@ -20,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from zoo.data import fingerprints, formats, sources
+from zoo.data import fingerprints, formats, sources, tables
 from zoo.data.sources import hub_layout, huggingface
 
 RECORDED = pathlib.Path(__file__).parent / "recorded"
@@ -103,6 +104,7 @@ def test_a_field_of_the_spec_comes_first_and_bad_rows_do_not_end_a_part(tmp_path
             gzip.compress(LINES[:1000], mtime=0) + gzip.compress(LINES[1000:], mtime=0),
         ),
         ("a.JSONL.GZ", gzip.compress(LINES, mtime=0) + b"\0" * 512),
+        ("a.jsonl.bz2", bz2.compress(LINES)),
         ("a.jsonl.xz", lzma.compress(LINES)),
         ("a.jsonl.zst", zstd(LINES)),
         (
@@ -136,6 +138,7 @@ def test_the_ending_says_how_a_file_is_packed(tmp_path, name, data):
         ("a.xz", ROW, "no xz file"),
         ("a.zst", ROW, "no Zstandard file"),
         ("a.zip", ROW, "no zip file"),
+        ("a.bz2", ROW, "no bzip2 file"),
         ("a.gz", b"", "a.gz: the file is empty"),
         ("a.gz", gzip.compress(b"", mtime=0), "a.gz: the file is empty"),
     ],
@@ -152,8 +155,35 @@ def test_damaged_files_are_named(tmp_path, monkeypatch, name, data, message):
         assert len(read(f"text:{tmp_path}/{name}")[1]) == 1
 
 
+@pytest.mark.parametrize("kind", ["text", "jsonl", "parquet"])
+def test_what_stands_in_the_place_of_a_file_is_named(tmp_path, kind):
+    pointer = tmp_path / "a.parquet"
+    pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\n")
+    with pytest.raises(ValueError, match=r"a\.parquet: a pointer of Git LFS"):
+        read(f"{kind}:{pointer}")
+    if kind == "parquet":
+        return
+    for name in ("a.tar", "a.tar.gz", "a.tgz"):
+        (tmp_path / name).write_bytes(gzip.compress(ROW, mtime=0))
+        with pytest.raises(ValueError, match=f"{name}: a tar archive; unpack it"):
+            read(f"{kind}:{tmp_path}/{name}")
+
+
+def test_hidden_members_of_a_zip_are_left_out(tmp_path):
+    members = {".DS_Store": b"\0", "x/.y.jsonl": ROW, "a.jsonl": ROW}
+    (tmp_path / "a.zip").write_bytes(zipped(members))
+    assert read(f"jsonl:{tmp_path}/a.zip") == (["a"], [])
+
+
 def test_no_name_in_a_zip_becomes_a_path(tmp_path):
-    data = zipped({"__MACOSX/._x": b"\0", "../../evil.txt": b"a", "c.txt": b"b"})
+    data = zipped(
+        {
+            "__MACOSX/._x": b"\0",
+            ".DS_Store": b"\0",
+            "../../evil.txt": b"a",
+            "c.txt": b"b",
+        }
+    )
     (tmp_path / "a.zip").write_bytes(data)
     (part,) = sources.parts(f"text:{tmp_path}/a.zip")
     assert list(sources.texts(part)) == [
@@ -189,6 +219,34 @@ def test_bad_lines_are_named_and_the_others_read(tmp_path, data, good, message):
     assert len(texts) == good and message in bad[0]
 
 
+@pytest.mark.parametrize(
+    "data, good, message",
+    [
+        (b'[{"text": "a"}, {"text": "b"}]', 2, ""),
+        (b'\xef\xbb\xbf[\n  {"text": "a"},\n  {"text": "b"}\n]\n', 2, ""),
+        (b'{\n  "text": "a"\n}\n{\n  "text": "b"\n}\n', 2, ""),
+        (b"[]", 0, ""),
+        (b'[5, {"text": "\\ud83d"}, {"text": "b"}]', 1, "item 1: a int, expected"),
+        (b'[{"text": "a"}, {"text": }]', 1, "item 2: not JSON"),
+        (b'[{"text": "a"} {"text": "b"}]', 1, "item 1: neither a comma nor ]"),
+        (b'[{"text": "a"}', 1, "item 1: neither a comma nor ]"),
+        (b'[{"text": "a"}]\n{"text": "b"}', 1, "a.json: more text follows the array"),
+        (b"[" * 100_000, 0, "item 1: not JSON"),
+    ],
+)
+def test_an_array_is_read_like_lines(tmp_path, data, good, message):
+    """As the data of Alpaca and ShareGPT are published."""
+    (tmp_path / "a.json").write_bytes(data)
+    texts, bad = [], []
+    try:
+        for _, found in sources.texts(*sources.parts(f"jsonl:{tmp_path}/a.json")):
+            (texts if isinstance(found, str) else bad).append(found)
+    except ValueError as error:
+        bad.append(error)
+    assert len(texts) == good and message in str((bad or [""])[0])
+    assert bool(bad) is bool(message)
+
+
 def test_a_file_without_line_ends_does_not_fill_the_memory(tmp_path, monkeypatch):
     monkeypatch.setattr("zoo.data.compressed.LONGEST_LINE", 2**20)
     with gzip.open(tmp_path / "a.jsonl.gz", "wb") as file:
@@ -198,6 +256,16 @@ def test_a_file_without_line_ends_does_not_fill_the_memory(tmp_path, monkeypatch
 
 
 # ---- csv ----
+
+
+@pytest.mark.parametrize("mark", "\t;")
+def test_tabs_and_semicolons_part_cells_too(tmp_path, mark):
+    text = mark.join(['"text"', "label"]) + "\n" + mark.join(["a, b", "1"]) + "\n"
+    (tmp_path / "a.csv").write_text(text)
+    assert read(f"csv:{tmp_path}/a.csv") == (["a, b"], [])
+    (tmp_path / "b.csv").write_text(text.replace("a, b", "2.5"))
+    found = tables.table(f"csv:{tmp_path}/b.csv#label")
+    assert found.features_NF.tolist() == [[2.5]]
 
 
 def test_csv_reads_cells_of_any_length_over_lines(tmp_path):

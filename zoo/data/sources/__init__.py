@@ -2,7 +2,7 @@
 
     kjv                        the King James Bible of a package, a document a book
     text:PATH[,PATH]           UTF-8 files (globs too), a document a file
-    jsonl:PATH[#field]         JSON objects, one a line; the text is in `field`
+    jsonl:PATH[#field]         JSON objects, one a line, or an array of them
     csv:PATH[#field]           rows under a line of column names
     parquet:PATH[#field]       rows of Parquet files
     arrow:PATH[#field]         rows of Arrow's IPC files
@@ -12,8 +12,8 @@
     tfds:NAME[:split][#field]  a data set of TensorFlow Datasets
 
 The field is "text" where none is named. text, jsonl, csv and warc may be compressed
-(.gz, .xz, .zst); the first three may be members of a .zip. Paths with a protocol, such
-as gs:// and s3://, are read by fsspec. A byte order mark at the start of a text is
+(.gz, .bz2, .xz, .zst); the first three may be members of a .zip. Paths with a protocol,
+such as gs:// and s3://, are read by fsspec. A byte order mark at the start of a text is
 dropped.
 `kjv`, `hf` and `tfds` have several splits. The others have one, `train`: name
 validation data as a source of its own, or hold out a part (`zoo.data.splits`).

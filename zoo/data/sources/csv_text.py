@@ -1,4 +1,8 @@
-"""CSV files as examples, a row an example. The first line holds the column names."""
+"""CSV files as examples, a row an example. The first line holds the column names.
+
+Cells stand between commas. Where the first line has no comma, they stand between tabs,
+or else between semicolons, as some spreadsheets write them.
+"""
 
 import csv
 import itertools
@@ -37,6 +41,11 @@ def rows(path: str, field: str = "") -> Iterator[Numbered]:
         yield from _rows(file, field)
 
 
+def separator(header: str) -> str:
+    """What stands between the cells of a file with this first line."""
+    return next((mark for mark in ",\t;" if mark in header), ",")
+
+
 def _rows(file: compressed.File, field: str) -> Iterator[Numbered]:
     """The rows of one open file."""
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
@@ -44,7 +53,8 @@ def _rows(file: compressed.File, field: str) -> Iterator[Numbered]:
     first = compressed.decode(next(lines), f"{file.name}, line 1")
     # Bytes that are not UTF-8 must not break a cell that spans lines; see `_example`.
     others = (line.decode("utf-8", "surrogateescape") for line in lines)
-    reader = csv.reader(itertools.chain([first], others), strict=True)
+    text = itertools.chain([first], others)
+    reader = csv.reader(text, delimiter=separator(first), strict=True)
     header: list[str] = []
     while True:
         start = reader.line_num + 1

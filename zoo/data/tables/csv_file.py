@@ -13,6 +13,7 @@ import re
 import numpy as np
 
 from zoo.data import compressed
+from zoo.data.sources.csv_text import separator
 from zoo.data.tables.labels import Column, number
 from zoo.fields import suggest
 
@@ -32,7 +33,8 @@ def read(path: str, label: str) -> tuple[np.ndarray, tuple[str, ...], Column]:
         or not a finite number.
     """
     text, path = compressed.text(path), compressed.shown(path)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    mark = separator(text.partition("\n")[0])
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
     try:
         rows = [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:
