@@ -179,7 +179,6 @@ def test_no_name_in_a_zip_becomes_a_path(tmp_path):
     data = zipped(
         {
             "__MACOSX/._x": b"\0",
-            ".DS_Store": b"\0",
             "../../evil.txt": b"a",
             "c.txt": b"b",
         }
