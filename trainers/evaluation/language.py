@@ -14,6 +14,7 @@ from trainers.evaluation.request import Request
 from trainers.evaluation.sums import row_sums
 from zoo.data import batches, formats, streams
 from zoo.data.formats.rows import Rows
+from zoo.data.sources.examples import cell
 from zoo.directory import Loaded
 from zoo.fields import one_of
 from zoo.text.tokenizer import Tokenizer
@@ -212,15 +213,15 @@ def _references(request, found, rows, given) -> list[list[str]]:
     columns = []
     for number in rows.numbers:
         where, example = found[number]
-        value = example.get(request.references)
-        texts = [value] if isinstance(value, str) else value
+        given = cell(example, request.references, None)
+        texts = [given] if isinstance(given, str) else given
         if (
             not isinstance(texts, list)
             or not texts
             or not all(isinstance(text, str) for text in texts)
         ):
             raise ValueError(
-                f"--references: {request.references!r} of {where} is {value!r:.60}; a "
+                f"--references: {request.references!r} of {where} is {given!r:.60}; a "
                 "text or a list of texts allowed."
             )
         columns.append(texts)

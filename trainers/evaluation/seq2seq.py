@@ -12,6 +12,7 @@ from trainers.evaluation.request import Request
 from trainers.evaluation.sums import row_sums
 from zoo.data import batches, formats
 from zoo.data.formats import Rows
+from zoo.data.sources.examples import cell
 from zoo.directory import Loaded
 from zoo.fields import one_of
 from zoo.metrics import bootstrap, generation, overlap
@@ -56,7 +57,7 @@ def evaluate(loaded: Loaded, request: Request) -> Evaluated:
         )
     given: list[Any] = [found[i][1] for i in rows.numbers[::2]]
     sources, references = (
-        [example[columns[field]] for example in given] for field in columns
+        [cell(example, columns[field]) for example in given] for field in columns
     )
     knobs = answers.knobs_of(
         loaded.generation,

@@ -12,6 +12,7 @@ from trainers.roles import Start
 from trainers.run import Run
 from zoo.data import augmentation, batches, formats, mixtures, sources, splits
 from zoo.data.formats import Labels, Rows
+from zoo.data.sources.examples import cell
 
 
 def make(run: Run, start: Start) -> Feed:
@@ -162,10 +163,10 @@ def _texts(examples, columns) -> Iterator[str]:
             if isinstance(example, ValueError):
                 continue
             if "text" in columns:
-                found = example.get(columns["text"])
+                found = cell(example, columns["text"])
                 if isinstance(found, str):
                     yield found
             else:
-                yield " ".join(formats.tag.words_of(example.get(columns["tokens"])))
+                yield " ".join(formats.tag.words_of(cell(example, columns["tokens"])))
         except ValueError:
             continue  # a bad row, which the format names

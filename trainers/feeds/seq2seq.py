@@ -9,6 +9,7 @@ from trainers.feeds.feed import Evaluate, Feed
 from trainers.roles import Start
 from trainers.run import Run
 from zoo.data import batches, formats, mixtures, splits
+from zoo.data.sources.examples import cell
 from zoo.directory import GenerationConfig
 from zoo.text.tokenizer import Tokenizer
 
@@ -129,12 +130,12 @@ def _tokenizers(
     """The tokenizers of targets and of sources, which are one or two."""
     config = start.config
     texts = [
-        example[column]
+        found
         for examples in train
         for _, example in examples
         if not isinstance(example, ValueError)
         for column in columns
-        if isinstance(example.get(column), str)
+        if isinstance(found := cell(example, column), str)
     ]
     tokenizer = text.with_end(run, text.tokenizer_of(run, start, texts))
     text.check_vocabulary(tokenizer, config)

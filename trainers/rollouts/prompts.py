@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from trainers.run import Data
 from zoo.data import formats, splits
+from zoo.data.sources.examples import cell
 from zoo.text.tokenizer import Tokenizer
 
 
@@ -54,6 +55,6 @@ def read(
         tokens = rows.tokens[rows.starts[row] : rows.starts[row + 1]].tolist()
         where, example = examples[number]
         assert isinstance(example, dict)
-        text = formats.prompts.text_of(example[column], tokenizer)
+        text = formats.prompts.text_of(cell(example, column), tokenizer)
         found.append(Prompt(tokens, text, example, where))
     return found

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from zoo.data import batches, formats, splits
+from zoo.data import batches, formats, sources, splits
 from zoo.text import tokenizer as tokenizers
 from zoo.text.chat import rendering
 
@@ -249,3 +249,21 @@ def test_long_prompts(chatting):
 def test_prompts_that_ask_nothing(prompt, words, chatting):
     with pytest.raises(ValueError, match=words):
         read("prompts", [{"prompt": prompt}], chatting)
+
+
+def test_a_column_may_be_inside_an_object(tokenizer, tmp_path):
+    """As the data sets of translation on the Hub have it."""
+    example = {"id": "1", "translation": {"en": "a house", "de": "ein Haus"}}
+    fields = ["prompt=translation.en", "completion=translation.de"]
+    inside = read("prompt", [example], tokenizer, renamed=fields)
+    plain = {"prompt": "a house", "completion": "ein Haus"}
+    flat = read("prompt", [plain], tokenizer)
+    np.testing.assert_array_equal(inside.tokens, flat.tokens)
+    dotted = {"prompt.en": "a house", "completion": "ein Haus"}
+    again = read("prompt", [dotted], tokenizer, renamed=["prompt=prompt.en"])
+    np.testing.assert_array_equal(again.tokens, flat.tokens)
+    with pytest.raises(ValueError, match=r"no column 'translation.fr'.*translation.de"):
+        read("prompt", [example], tokenizer, renamed=["prompt=translation.fr"])
+    (tmp_path / "a.jsonl").write_text(json.dumps(example))
+    source = f"jsonl:{tmp_path}/a.jsonl#translation.de"
+    assert sources.documents(source) == ["ein Haus"]

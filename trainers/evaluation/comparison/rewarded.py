@@ -12,6 +12,7 @@ from trainers.evaluation import request as requests
 from trainers.evaluation.request import Request
 from zoo.data import formats
 from zoo.data.sources import Example
+from zoo.data.sources.examples import cell
 from zoo.directory import Loaded
 from zoo.fields import one_of
 
@@ -89,7 +90,7 @@ def prompts_of(loaded: Loaded, where: str, request: Request) -> list[Prompt]:
     for row, number in enumerate(rows.numbers):
         example: Any = found[number][1]
         tokens = rows.tokens[rows.starts[row] : rows.starts[row + 1]].tolist()
-        given = example[column]
+        given = cell(example, column)
         text = formats.prompts.text_of(given, tokenizer)
         prompts.append(Prompt(number, tokens, text, given, example))
     return prompts

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.sources.examples import Example
+from zoo.data.sources.examples import ABSENT, Example, cell, columns
 from zoo.data.tables.labels import distinct, is_integer
 from zoo.fields import suggest
 
@@ -75,10 +75,12 @@ def names_of(
         try:
             if isinstance(example, ValueError):
                 raise example
-            if column not in example:
-                raise ValueError(f"no column {column!r}.{suggest(column, example)}")
-            for value in as_list(example[column]):
-                found.setdefault(_name(value, indexed), where)
+            labels = cell(example, column)
+            if labels is ABSENT:
+                names = columns(example)
+                raise ValueError(f"no column {column!r}.{suggest(column, names)}")
+            for label in as_list(labels):
+                found.setdefault(_name(label, indexed), where)
         except ValueError as error:
             message = str(error)
             start = "" if message.startswith(where) else f"{where}: "

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zoo.data.formats.labels import Labels
-from zoo.data.sources.examples import Example
+from zoo.data.sources.examples import ABSENT, Example, cell
+from zoo.data.sources.examples import columns as known
 from zoo.fields import one_of, suggest
 from zoo.text.framing import Frame
 from zoo.text.tokenizer import Tokenizer
@@ -282,12 +283,13 @@ def _values(example: Example, format: Format, names: dict[str, str]) -> dict[str
     """The values of an example by the format's fields."""
     values = {}
     for field, column in names.items():
-        optional = field in format.optional
+        found = cell(example, column)
         # a row of a table has all columns: null stands where an example lacks one
-        if column in example and not (optional and example[column] is None):
-            values[field] = example[column]
-        elif not optional:
-            raise ValueError(f"no column {column!r}.{suggest(column, example)}")
+        if field in format.optional and (found is ABSENT or found is None):
+            continue
+        if found is ABSENT:
+            raise ValueError(f"no column {column!r}.{suggest(column, known(example))}")
+        values[field] = found
     return values
 
 

@@ -38,7 +38,13 @@ from zoo.data.sources import (
     tfds,
     warc,
 )
-from zoo.data.sources.examples import Example, Numbered, check_text, only_train
+from zoo.data.sources.examples import (
+    Example,
+    Numbered,
+    cell,
+    check_text,
+    only_train,
+)
 from zoo.data.sources.file_parts import Part
 from zoo.data.sources.held_out import hold_out
 from zoo.fields import one_of, suggest
@@ -269,7 +275,7 @@ def _good(example: Example | ValueError) -> Example:
 
 def _text(example: Example | ValueError, field: str, where: str) -> str:
     """The text of an example, without a byte order mark at its start."""
-    text = check_text(_good(example), field, where)[field]
+    text = cell(check_text(_good(example), field, where), field)
     return text.removeprefix(compressed.BYTE_ORDER_MARK)
 
 

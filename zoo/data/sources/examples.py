@@ -9,6 +9,36 @@ Example = dict[str, Any]  # field to string or number
 Numbered = tuple[str, Example | ValueError]
 
 
+ABSENT: Any = object()  # what an example has in the place of a column that it lacks
+
+
+def cell(example: Example, column: str, default: Any = ABSENT) -> Any:
+    """What a column holds, or the default.
+
+    A name with dots reaches into objects: of {"translation": {"en": "a house"}} the
+    column "translation.en" is "a house".
+    """
+    if column in example:
+        return example[column]
+    found: Any = example
+    for name in column.split("."):
+        if not isinstance(found, dict) or name not in found:
+            return default
+        found = found[name]
+    return found
+
+
+def columns(example: Example) -> list[str]:
+    """The names of an example's columns, those in its objects too, for messages."""
+    inner = [
+        f"{name}.{key}"
+        for name, found in example.items()
+        if isinstance(found, dict)
+        for key in found
+    ]
+    return [*example, *inner]
+
+
 def check_text(example: Example, field: str, where: str) -> Example:
     """Returns the example; refuses one whose `field` is not a string.
 
@@ -17,10 +47,13 @@ def check_text(example: Example, field: str, where: str) -> Example:
       field: must hold a string; "" checks nothing.
       where: the file and line, for the message.
     """
-    if field and field not in example:
-        raise ValueError(f"{where}: no field {field!r}.{suggest(field, example)}")
-    if field and not isinstance(example[field], str):
-        kind = type(example[field]).__name__
+    found = cell(example, field) if field else ""
+    if found is ABSENT:
+        raise ValueError(
+            f"{where}: no field {field!r}.{suggest(field, columns(example))}"
+        )
+    if not isinstance(found, str):
+        kind = type(found).__name__
         raise ValueError(f"{where}: field {field!r} is a {kind}, expected a string.")
     return example
 
