@@ -4,9 +4,11 @@
 
 A chain of layers maps [N, width] to [N, 4 width] and back, so that no weight stays in a
 cache. `matmul` is x W^T, `transposed` is (W x^T)^T, `batch` the same product as a batch
-of one matrix, and `product` the choice of `zoo.layers.linear`. The gigabytes of weights
-that a second reads stand beside those that `tf.reduce_sum` reads from memory. The kinds
-run in turn; the first number is the best round, the second the median.
+of one matrix, and `product` the choice of `zoo.layers.linear`. Three kinds have smaller
+weights: `bfloat16`; `int8`, which is cast before the product; and `int8 x int8` with
+sums in int32. int8 has a scale for each output. The gigabytes of weights, counted as
+float32, that a second reads stand beside those that `tf.reduce_sum` reads from memory.
+The kinds run in turn; the first number is the best round, the second the median.
 """
 
 import statistics
@@ -23,12 +25,33 @@ _ROUNDS = flags.DEFINE_integer("rounds", 15, "Of each kind.")
 _THREADS = flags.DEFINE_integer("threads", 2, "Of one operation.")
 _ROWS = (1, 2, 4, 8, 12, 16, 32, 64, 128, 512)
 
+
+def _bfloat16(x_NI, w):
+    y_NO = tf.matmul(tf.cast(x_NI, tf.bfloat16), w, transpose_b=True)
+    return tf.cast(y_NO, tf.float32)
+
+
+def _int8(x_NI, w):
+    values_OI, scale_O = w
+    values_OI = tf.cast(values_OI, tf.float32)
+    return tf.matmul(x_NI, values_OI, transpose_b=True) * scale_O
+
+
+def _int8_sums(x_NI, w):
+    values_OI, scale_O = w
+    step_N1 = tf.reduce_max(tf.abs(x_NI), -1, keepdims=True) / 127
+    x_NI = tf.cast(tf.round(x_NI / step_N1), tf.int8)
+    y_NO = tf.matmul(x_NI, values_OI, transpose_b=True, output_type=tf.int32)
+    return tf.cast(y_NO, tf.float32) * scale_O * step_N1
+
+
 KINDS = {
     "matmul": lambda x, w: tf.matmul(x, w, transpose_b=True),
     "transposed": lambda x, w: tf.transpose(tf.matmul(w, x, transpose_b=True)),
     "batch": lambda x, w: tf.matmul(x[None], w[None], transpose_b=True)[0],
     "product": linear.product,
 }
+SMALLER = {"bfloat16": _bfloat16, "int8": _int8, "int8 x int8": _int8_sums}
 
 
 def main(argv):
@@ -41,6 +64,15 @@ def main(argv):
     size = sum(4 * w.shape.num_elements() for w in weights) / 1e9
     memory = tf.Variable(tf.ones([2**26]))
     chains = {name: _chain(kind, weights) for name, kind in KINDS.items()}
+    scales = [tf.reduce_max(tf.abs(w), 1) / 127 for w in weights]
+    whole = [tf.round(w / s[:, None]) for w, s in zip(weights, scales, strict=True)]
+    int8 = [
+        (tf.Variable(tf.cast(w, tf.int8)), tf.Variable(s))
+        for w, s in zip(whole, scales, strict=True)
+    ]
+    bfloat16 = [tf.Variable(tf.cast(w, tf.bfloat16)) for w in weights]
+    for name, kind in SMALLER.items():
+        chains[name] = _chain(kind, bfloat16 if name == "bfloat16" else int8)
     reads = tf.function(lambda x: tf.reduce_sum(memory) + x)
     for rows in _ROWS:
         x_NI = tf.random.normal((rows, width))
@@ -64,7 +96,7 @@ def _chain(kind, weights):
     @tf.function(input_signature=[tf.TensorSpec([None, _WIDTH.value])])
     def chain(x_NI):
         for weight in weights:
-            x_NI = kind(x_NI, tf.convert_to_tensor(weight))
+            x_NI = kind(x_NI, tf.nest.map_structure(tf.convert_to_tensor, weight))
         return x_NI
 
     return chain
