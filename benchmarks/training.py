@@ -13,6 +13,11 @@ turn, each in its own processes. The ratio is that of the medians, with the inte
 95 % of 2,000 bootstrap resamples of the rounds. The memory is the most that a process
 had resident, with its imports. PYTHON has torch.
 
+    python -m benchmarks.training --lengths=512,1024,2048,4096
+
+Runs our side alone with one row of each length, and prints the seconds of a step and
+the memory above that of the imports, with the slope of log memory over log length.
+
 The unit of time is one step: from the end of one step, with its loss on the host, to
 the end of the next. A pass over a finite data set would not do. With autotuning on,
 TensorFlow 2.21 reports the end of such a data set late, at 10 ms x (2^k - 1) after its
@@ -21,6 +26,7 @@ start. So the data sets here repeat for ever, with autotuning off.
 
 import itertools
 import json
+import math
 import pathlib
 import resource
 import statistics
@@ -39,6 +45,8 @@ _THREADS = flags.DEFINE_integer("threads", 2, "Of each side.")
 _PEER = flags.DEFINE_string("peer_python", "", "It has torch; none leaves it out.")
 _SIDE = flags.DEFINE_enum("side", None, ["write", "ours", "keras"], "Runs one side.")
 _FOLDER = flags.DEFINE_string("folder", "", "Where the side `write` leaves files.")
+_LENGTHS = flags.DEFINE_list("lengths", [], "Of one row, for our side alone.")
+_LENGTH = flags.DEFINE_integer("length", 0, "Of one row; 0 is the model's own.")
 
 
 class _Work(NamedTuple):
@@ -94,8 +102,28 @@ def main(argv):
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in KiB
         print(json.dumps(found | {"mib": most / 1024}))
         return
+    if _LENGTHS.value:
+        grow([int(length) for length in _LENGTHS.value])
+        return
     with tempfile.TemporaryDirectory() as folder:
         compare(folder)
+
+
+def grow(lengths):
+    """Prints our seconds and memory for one row of each length."""
+    found = []
+    for length in lengths:
+        given = f"--model={_MODEL.value}", f"--precision={_PRECISION.value}"
+        one = processes.result(
+            processes.own("training", "ours", *given, f"--length={length}")
+        )
+        found.append(one["mib"] - one["imports"])
+        print(
+            f"{length} tokens: {one['seconds']:.2f} s a step, {found[-1]:,.0f} MiB",
+            flush=True,
+        )
+    ends = found[-1] / found[0], lengths[-1] / lengths[0]
+    print(f"slope {math.log(ends[0]) / math.log(ends[1]):.2f}")
 
 
 def compare(folder):
@@ -122,6 +150,17 @@ def compare(folder):
     processes.report(f"train {kind} {precision}", seconds, work.batch * work.length)
     memory = {s: statistics.median(r["mib"] for r in own) for s, own in found.items()}
     print("  memory:", ", ".join(f"{s} {mib:,.0f} MiB" for s, mib in memory.items()))
+
+
+def _work() -> _Work:
+    """What the flags ask for."""
+    work = _WORKS[_MODEL.value]
+    if not _LENGTH.value:
+        return work
+    name, options = work.model
+    if "context" in options:
+        options = options | {"context": _LENGTH.value}
+    return _Work(1, _LENGTH.value, 1, 2, (name, options))
 
 
 def write():
@@ -160,7 +199,7 @@ def _setup():
     keras.utils.set_random_seed(1)
     from zoo import models
 
-    work = _WORKS[_MODEL.value]
+    work = _work()
     name, options = work.model
     model = models.build(name, **options)
     size = work.batch * work.steps, work.length + 1
@@ -176,6 +215,7 @@ def ours():
     from trainers.run import Optimizer
     from trainers.step import make_step
 
+    imports = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     model, ids = _setup()
     options = Optimizer(lr=1e-3, decay="constant", **_ADAMW)
     optimizer = optimizers.build(options, 1, model.trainable_variables)
@@ -189,20 +229,21 @@ def ours():
         "targets": ids[:, 1:],
         "weights": (ids[:, 1:] >= 0).astype("float32"),
     }
-    work = _WORKS[_MODEL.value]
+    work = _work()
     batches = iter(_endless(data, work.batch))
     losses, ends = [], []
     for _ in range(work.steps + work.timed):
         losses.append(float(step(next(batches))["loss"]))
         ends.append(time.perf_counter())
-    return _result(ends, losses[0], statistics.mean(losses[: work.steps]))
+    found = _result(ends, losses[0], statistics.mean(losses[: work.steps]))
+    return found | {"imports": imports}
 
 
 def theirs():
     import keras
 
     model, ids = _setup()
-    work = _WORKS[_MODEL.value]
+    work = _work()
     if _MODEL.value == "lstm":
         peer, inputs = _keras_lstm(model), lambda x: x
     else:
@@ -241,7 +282,7 @@ def _endless(data, batch):
 
 def _result(ends, first, mean):
     """The seconds of the median timed step, and the two losses."""
-    timed = ends[_WORKS[_MODEL.value].steps - 1 :]
+    timed = ends[_work().steps - 1 :]
     seconds = [b - a for a, b in itertools.pairwise(timed)]
     return {"seconds": statistics.median(seconds), "first": first, "mean": mean}
 
