@@ -254,6 +254,47 @@ def test_a_file_without_line_ends_does_not_fill_the_memory(tmp_path, monkeypatch
         read(f"jsonl:{tmp_path}/a.jsonl.gz")
 
 
+# ---- lines ----
+
+
+def test_a_line_is_a_document(tmp_path):
+    (tmp_path / "a.txt").write_bytes("a\u2028b\r\n\n  \nc".encode() + b"\n\xff\n")
+    texts, bad = read(f"lines:{tmp_path}/a.txt")
+    assert texts == ["a\u2028b", "c"]
+    assert bad == [f"{tmp_path}/a.txt, line 5: byte 0 (0xff) is not UTF-8."]
+
+
+PAIRS = [{"source": "a house", "target": "ein Haus"}, {"source": "x", "target": ""}]
+
+
+@pytest.mark.parametrize("names", ["a.en,a.de.gz", "a.tsv"])
+def test_a_parallel_corpus_is_two_files_or_one_with_tabs(tmp_path, names):
+    (tmp_path / "a.en").write_text("a house\n\nx\n")
+    (tmp_path / "a.de.gz").write_bytes(gzip.compress(b"ein Haus\r\n\n\n", mtime=0))
+    (tmp_path / "a.tsv").write_text("a house\tein Haus\tCC-BY\n\nx\t\n")
+    spec = "parallel:" + ",".join(f"{tmp_path}/{name}" for name in names.split(","))
+    assert list(sources.read(spec)) == PAIRS
+    assert set(sources.files(spec)) == {f"{tmp_path}/{n}" for n in names.split(",")}
+    assert sources.parts(spec) == [sources.Part(spec, "train")]
+
+
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        ("a.en,b.de", "line 2: .*b.de ends at line 1; as many lines"),
+        ("a.en", "a.en, line 1: no tab between a source and a target"),
+        ("a.en,a.en,b.de,c.de", "no such file"),
+        ("*", "4 files, 1 or 2 allowed"),
+    ],
+)
+def test_a_corpus_whose_sides_differ_is_refused(tmp_path, names, message):
+    for name in ("a.en", "b.de", "x", "y"):
+        (tmp_path / name).write_text("one\n" if name == "b.de" else "one\ntwo\n")
+    spec = ",".join(f"{tmp_path}/{name}" for name in names.split(","))
+    with pytest.raises(ValueError, match=message):
+        list(sources.read(f"parallel:{spec}"))
+
+
 # ---- csv ----
 
 

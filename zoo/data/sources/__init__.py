@@ -2,6 +2,9 @@
 
     kjv                        the King James Bible of a package, a document a book
     text:PATH[,PATH]           UTF-8 files (globs too), a document a file
+    lines:PATH                 the same, a document a line
+    parallel:PATH[,PATH]       sources and targets: two files with as many lines, or one
+                               with tabs
     jsonl:PATH[#field]         JSON objects, one a line, or an array of them
     csv:PATH[#field]           rows under a line of column names
     parquet:PATH[#field]       rows of Parquet files
@@ -11,10 +14,10 @@
     hf:OWNER/NAME[:split][#field]  a data set of the Hugging Face Hub
     tfds:NAME[:split][#field]  a data set of TensorFlow Datasets
 
-The field is "text" where none is named. text, jsonl, csv and warc may be compressed
-(.gz, .bz2, .xz, .zst); the first three may be members of a .zip. Paths with a protocol,
-such as gs:// and s3://, are read by fsspec. A byte order mark at the start of a text is
-dropped.
+The field is "text" where none is named. All files but parquet and arrow may be
+compressed (.gz, .bz2, .xz, .zst); those of text, lines, jsonl and csv may be members of
+a .zip. Paths with a protocol, such as gs:// and s3://, are read by fsspec. A byte order
+mark at the start of a text is dropped.
 `kjv`, `hf` and `tfds` have several splits. The others have one, `train`: name
 validation data as a source of its own, or hold out a part (`zoo.data.splits`).
 Tables of numbers (`csv:` too, `sklearn:`) are read by `zoo.data.tables`.
@@ -33,6 +36,7 @@ from zoo.data.sources import (
     huggingface,
     jsonl,
     kjv,
+    lines,
     parquet,
     text,
     tfds,
@@ -68,6 +72,7 @@ __all__ = [
 # Readers of one file: (path, field or "") -> numbered examples.
 _FILES: dict[str, Callable[[str, str], Iterator[Numbered]]] = {
     "text": text.rows,
+    "lines": lines.rows,
     "jsonl": jsonl.rows,
     "csv": csv_text.rows,
     "parquet": parquet.rows,
@@ -77,6 +82,7 @@ _FILES: dict[str, Callable[[str, str], Iterator[Numbered]]] = {
 # Readers of named data: (what follows the colon, split, field or "") -> the same.
 _NAMED: dict[str, Callable[[str, str, str], Iterator[Numbered]]] = {
     "kjv": kjv.rows,
+    "parallel": lines.parallel,
     "tfds": tfds.rows,
 }
 _KINDS = (*_FILES, *_NAMED, "hf")
