@@ -38,7 +38,7 @@ _INIT = flags.DEFINE_string("init_from", "", "The directory of a language model.
 _STEPS = flags.DEFINE_integer("steps", 0, "Of training; 0 is the config's number.")
 _PRECISION = flags.DEFINE_string("precision", "", "Instead of the config's.")
 _LENGTH = flags.DEFINE_integer("length", 0, "Tokens of a document; 0 is all.")
-_LIMIT = flags.DEFINE_integer("limit", 0, "Test pairs, the first; 0 is all.")
+_LIMIT = flags.DEFINE_integer("limit", 0, "Pairs of validation and of the test.")
 
 
 def main(argv):
@@ -51,7 +51,9 @@ def main(argv):
         text_pairs.read(str(_DATA.value), _SOURCE.value, _TARGET.value)
     )
     print(", ".join(f"{len(pairs)} {name}" for name, pairs in parts.items()))
-    test = parts["test"] = parts["test"][: _LIMIT.value or None]
+    for name in ("valid", "test"):
+        parts[name] = parts[name][: _LIMIT.value or None]
+    test = parts["test"]
     folder = pathlib.Path(str(_WORKDIR.value))
     folder.mkdir(parents=True, exist_ok=True)
     specs = text_pairs.write(folder, parts, instruction if _INIT.value else dict)
