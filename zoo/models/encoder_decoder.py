@@ -24,8 +24,8 @@ class EncoderDecoder(Seq2Seq):
     The state of the Decoder is the sources' lengths [B]; the keys and values of the
     source [B, H, places, head width] for each layer, the keys times the factor of the
     scores; each row's position [B]; then keys and values of the target, likewise. The
-    source's tensors never change. `step` also takes fewer of them than rows: then they are those of the
-    sources, and the rows of one source stand together.
+    source's tensors never change. `step` also takes fewer of them than rows: then they
+    are those of the sources, and the rows of one source stand together.
     """
 
     def __init__(self, config: Config, with_head: bool = True, **kwargs):
