@@ -227,14 +227,14 @@ def beam_decode(
 def _nothing(B, K, N, has_BK):
     """Beams without tokens, and places without answers."""
     # `Empty` is new memory in each call, which steps overwrite, and no constant
-    written = [
+    tokens_RN, logprobs_RN = (
         tf.raw_ops.Empty(shape=(B * K, N), dtype=dtype, init=True)
         for dtype in (tf.int32, tf.float32)
-    ]
+    )
     tokens_BKN, logprobs_BKN = tf.zeros((B, K, N), tf.int32), tf.zeros((B, K, N))
     no_BK = tf.zeros((B, K), tf.int32)
     scores_BK = tf.where(has_BK, NO_ANSWER, NEVER)
-    beams = _Beams(*written, tf.where(has_BK, 0.0, NEVER))
+    beams = _Beams(tokens_RN, logprobs_RN, tf.where(has_BK, 0.0, NEVER))
     found = Found(tokens_BKN, no_BK, no_BK > 0, logprobs_BKN, scores_BK)
     return beams, found
 

@@ -145,7 +145,7 @@ def test_rows_do_not_depend_on_their_mates(module):
 
 @pytest.mark.long
 def test_requests_with_and_without_beams_are_one_batch(module, tokenizer, monkeypatch):
-    wait = 120  # seconds; a batch that is full does not wait
+    wait = 600  # seconds; a batch that is full does not wait
     monkeypatch.setattr(batching, "_WAIT_TO_GENERATE", wait * 1_000_000)
     batched = TextGenerator(*build("gru_lm", tokenizer), batch=4, beams=MOST)
     method, specs, defaults = batched.signatures()["generate"]
