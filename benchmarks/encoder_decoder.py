@@ -15,10 +15,19 @@ Each decoding writes 128 tokens, and both sides must write the same ones. The si
 in turn, each work in its own process. Seconds are those of a step: the median of a
 process in training, the best repetition in decoding. The ratio is that of the medians
 of the processes.
+
+    python -m benchmarks.encoder_decoder --new=64,128,256,512 --works=1x4
+
+Shows how our time and memory grow with the new tokens: milliseconds a token, the
+megabytes by which a call raises the peak of its process, and the slope of both totals
+in a log-log plot, which is 1 for linear growth.
 """
 
+import functools
 import json
+import math
 import pathlib
+import resource
 import statistics
 import sys
 import tempfile
@@ -33,10 +42,11 @@ _ROUNDS = flags.DEFINE_integer("rounds", 3, "Processes of each side.")
 _WORKS = flags.DEFINE_list(
     "works", ["train", "1x1", "8x1", "1x4"], "train, or rows x beams."
 )
+_NEW = flags.DEFINE_list("new", [], "New tokens; without them both sides run.")
 _SIDE = flags.DEFINE_string("side", "", "Runs one work of ours, or `write`.")
 _FOLDER = flags.DEFINE_string("folder", "", "Where a side finds and leaves files.")
 
-_MODEL = {"vocab_size": 8192, "context": 256, "width": 256, "heads": 4}
+_MODEL = {"vocab_size": 8192, "context": 1024, "width": 256, "heads": 4}
 _MODEL |= {"encoder_layers": 3, "layers": 3, "positions": "sinusoidal"}
 _MODEL |= {"norm_place": "post", "norm_epsilon": 1e-5, "activation": "silu"}
 _MODEL |= {"scaled_embedding": True, "head_bias": True, "start_id": 1}
@@ -51,6 +61,9 @@ def main(argv):
     if _SIDE.value:
         folder = pathlib.Path(_FOLDER.value)
         sides = {"write": write, "train": train}
+        sides |= {
+            f"{work} grows": functools.partial(grow, work) for work in _WORKS.value
+        }
         if _SIDE.value in sides:
             print(json.dumps(sides[_SIDE.value](folder)))
         else:
@@ -60,7 +73,10 @@ def main(argv):
         place = f"--folder={folder}"
         processes.result(processes.own("encoder_decoder", "write", place))
         for work in _WORKS.value:
-            compare(work, folder)
+            if _NEW.value:
+                show_growth(work, place)
+            else:
+                compare(work, folder)
 
 
 def compare(work, folder):
@@ -85,6 +101,24 @@ def compare(work, folder):
     found = processes.in_turn(sides, _ROUNDS.value, check)
     seconds = {side: [r["seconds"] for r in own] for side, own in found.items()}
     processes.report(f"encoder-decoder, {work}", seconds)
+
+
+def show_growth(work, place):
+    """Prints time and memory for each number of new tokens, and their slopes."""
+    found = []
+    for new in _NEW.value:
+        given = place, f"--works={work}", f"--new={new}"
+        command = processes.own("encoder_decoder", f"{work} grows", *given)
+        seconds, size = processes.result(command)
+        found.append([math.log(x) for x in (int(new), seconds, size)])
+        print(
+            f"{work}: {new} new tokens, {1e3 * seconds / int(new):.2f} ms a token, "
+            f"{size / 2**20:.1f} MB more"
+        )
+    counts, times, sizes = zip(*found, strict=True)
+    time_slope = statistics.linear_regression(counts, times).slope
+    size_slope = statistics.linear_regression(counts, sizes).slope
+    print(f"{work}: slope of time {time_slope:.2f}, of memory {size_slope:.2f}")
 
 
 def write(folder):
@@ -156,6 +190,39 @@ def train(folder):
 
 def decode(folder, rows, beams):
     """Our greedy decoding or beam search, by the loop that exports contain."""
+    call, new = _answerer(folder, rows, beams), _SETTINGS["new"]
+    answers = [answer.tokens for answer in call(new)]
+    times = []
+    for _ in range(_SETTINGS["repeat"]):
+        began = time.perf_counter()
+        call(new)
+        times.append(time.perf_counter() - began)
+    return {"seconds": min(times) / new, "answers": answers}
+
+
+def grow(work, folder):
+    """The seconds of a call, and the bytes by which a call raises the peak."""
+    (new,) = map(int, _NEW.value)
+    call = _answerer(folder, *map(int, work.split("x")))
+    call(8)
+    before = _peak()
+    call(new)
+    size = max(_peak() - before, 1)
+    times = []
+    for _ in range(_SETTINGS["repeat"]):
+        began = time.perf_counter()
+        call(new)
+        times.append(time.perf_counter() - began)
+    return min(times), size
+
+
+def _peak():
+    """The most bytes of memory that this process had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _answerer(folder, rows, beams):
+    """`answer(new)` writes so many tokens for each of the first rows."""
     import numpy as np
 
     from zoo import directory
@@ -168,19 +235,12 @@ def decode(folder, rows, beams):
     tokens = tokenizer.train(sources.documents("kjv", "train"), _MODEL["vocab_size"])
     tokens.end_ids = []  # each answer has all tokens
     source = np.load(folder / "batch.npz")["source"][:rows].tolist()
-    new = _SETTINGS["new"]
-    knobs = GenerationConfig(max_new_tokens=new, beams=beams)
 
-    def call():
+    def answer(new):
+        knobs = GenerationConfig(max_new_tokens=new, beams=beams)
         return generate(model, tokens, source, knobs)
 
-    answers = [answer.tokens for answer in call()]
-    times = []
-    for _ in range(_SETTINGS["repeat"]):
-        began = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began)
-    return {"seconds": min(times) / new, "answers": answers}
+    return answer
 
 
 if __name__ == "__main__":

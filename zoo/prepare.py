@@ -4,6 +4,7 @@
     python -m zoo.prepare --source=kjv --output=runs/tokenizer --vocab_size=4096
     python -m zoo.prepare --source=jsonl:chats.jsonl --format=chat --tokenizer=DIR \
         --pack=best_fit --length=1024 --show=3
+    python -m zoo.prepare --source=kjv --format=span_corruption --tokenizer=T5 --show=3
 
 The first form cleans, filters, deduplicates, splits and tokenizes the documents of a
 source, and writes shards with a data card. Killed anywhere, the same command goes on.
@@ -27,6 +28,7 @@ _WITHOUT_CONFIG = (
     "source vocab_size clean show tokenizer format fields length too_long max_bad_rows "
     "pack"
 ).split()
+_SPANS = "span_corruption"
 
 
 def prepare(given) -> None:
@@ -108,7 +110,7 @@ def show_examples(given) -> None:
     at_least("--show", given.show, 1)
     at_least("--length", given.length, 1)
     at_least("--max_bad_rows", given.max_bad_rows, 0)
-    one_of("--format", given.format, formats.NAMES)
+    one_of("--format", given.format, (*formats.NAMES, _SPANS))
     if given.pack:
         one_of("--pack", given.pack, batches.PACKINGS)
     if not given.tokenizer:
@@ -116,9 +118,14 @@ def show_examples(given) -> None:
             "--tokenizer: none; --show needs one, such as --tokenizer=DIR."
         )
     found = directory.read_tokenizer(given.tokenizer)
-    if given.format == "lm":
+    if given.format in ("lm", _SPANS):
         if given.pack:
-            raise ValueError("--pack: the format lm fills its windows already.")
+            raise ValueError(
+                f"--pack: the format {given.format} fills its windows already."
+            )
+    if given.format == _SPANS:
+        examples = _span_examples(given, found)
+    elif given.format == "lm":
         texts = sources.documents(given.source)
         stream = formats.language_model(
             [cleaning.clean(text, given.clean) for text in texts], found
@@ -143,6 +150,28 @@ def show_examples(given) -> None:
     console = rich.console.Console()
     for number, segments in enumerate(examples, 1):
         console.print(preview.text(number, segments, found), soft_wrap=True, end="")
+
+
+def _span_examples(given, found):
+    """Examples of span corruption, with T5's share of tokens; prints the counts."""
+    from zoo.data import batches, cleaning, formats, preview, sources
+    from zoo.text import framing
+    from zoo.text.importers import post_processor
+
+    sentinels = batches.sentinels_of(found, f"--tokenizer={given.tokenizer}")
+    before, after = post_processor.frame(found.json)
+    frame = framing.Frame(before, after or found.end_ids[:1], [])
+    corruption = batches.Corruption(0.15, sentinels, frame, frame, 0)
+    length = corruption.longest(given.length, given.length)
+    if not length:
+        raise ValueError(f"--length: {given.length}, too few for a text with a hole.")
+    texts = [cleaning.clean(t, given.clean) for t in sources.documents(given.source)]
+    bare = framing.Frame([], [], [])
+    tokens, starts = formats.windows(texts, found, bare, length, least=2)
+    print(f"documents        {len(texts)}")
+    print(f"windows          {len(starts) - 1}")
+    print(f"tokens           {len(tokens)}")
+    return preview.holed(tokens, starts, corruption, given.show)
 
 
 def _rows(given, found):
@@ -221,7 +250,7 @@ def run() -> None:
     flags.DEFINE_list("clean", list(cleaning.DEFAULT), "Cleaning steps, in order.")
     flags.DEFINE_integer("show", None, "How many examples to show; trains nothing.")
     flags.DEFINE_string("tokenizer", "", "Of --show: a tokenizer or model directory.")
-    flags.DEFINE_string("format", "lm", "Of --show: a format of zoo.data.formats.")
+    flags.DEFINE_string("format", "lm", "Of --show: as config.data.format.")
     flags.DEFINE_list("fields", [], "Of --show: field=column, of other columns.")
     flags.DEFINE_integer("length", 1024, "Of --show: tokens of an example or window.")
     flags.DEFINE_string("too_long", "error", "Of --show: error, drop or cut.")

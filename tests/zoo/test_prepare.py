@@ -110,6 +110,23 @@ def test_windows_of_text_are_shown(given, capsys):
     assert '\n      "<|endoftext|>"\n' in out
 
 
+def test_texts_with_holes_are_shown(given, capsys, tmp_path):
+    names = ["<|endoftext|>", *(f"<extra_id_{i}>" for i in range(4))]
+    trained = tokenizer.train(["abc cab dab " * 9], 264, names)
+    trained.save(tmp_path / "t5")
+    asked = {"format": "span_corruption", "source": "text:{place}/a.txt", "length": 16}
+    prepare.show_examples(given(**asked, tokenizer=str(tmp_path / "t5")))
+    out = capsys.readouterr().out
+    assert "documents        1\n" in out and out.count(" in 2 segments\n") == 2
+    source, target = re.findall(r'      "(.*)"\n', out)[:2]
+    hole = re.fullmatch(r"(.+)<extra_id_0>(.*)<\|endoftext\|>", source)
+    taken = re.fullmatch(r"<extra_id_0>(.+)<extra_id_1><\|endoftext\|>", target)
+    assert hole and taken
+    assert ("abc cab dab " * 30).startswith(hole[1] + taken[1] + hole[2])
+    with pytest.raises(ValueError, match="0 sentinels, and span_corruption needs"):
+        prepare.show_examples(given(**asked))
+
+
 def test_learnt_and_given_tokens_have_their_colours(tokenizer):
     ids = np.array([*tokenizer.encode("abc"), *tokenizer.encode("\x1b[1m\n")])
     weights = np.arange(len(ids)) >= len(tokenizer.encode("abc"))

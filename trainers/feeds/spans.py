@@ -71,13 +71,7 @@ def make(run: Run, start: Start) -> Feed:
 
     def windows(documents):
         """Windows of at least 2 tokens: one that stays, and one that is taken out."""
-        tokens, starts = formats.windows(documents, tokenizer, bare, length)
-        lengths_R = np.diff(starts)
-        kept_R = lengths_R > 1
-        if not kept_R.any():
-            raise ValueError("There is no document of 2 tokens to learn from.")
-        tokens = tokens[np.repeat(kept_R, lengths_R)]
-        return tokens, np.cumsum([0, *lengths_R[kept_R]], dtype=np.int64)
+        return formats.windows(documents, tokenizer, bare, length, least=2)
 
     of_parts = [windows(documents) for documents in train]
     tokens = np.concatenate([own for own, _ in of_parts])

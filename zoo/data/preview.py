@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import rich.text
 
+from zoo.data import batches
 from zoo.text.tokenizer import Tokenizer
 
 LEARNT, GIVEN = "green", "blue"
@@ -62,6 +63,24 @@ def packed_windows(tokens, weights, packed, count: int) -> Iterator[list[Segment
             for p in pieces
         ]
         yield [_segment(tokens[part], weights[part]) for part in parts]
+
+
+def holed(tokens, starts, corruption, count: int) -> Iterator[list[Segment]]:
+    """The first texts without spans: what is read, and what is learnt.
+
+    Args:
+      tokens, starts: as in `zoo.data.batches.eval_spans`.
+      corruption: a `zoo.data.batches.Corruption`.
+      count: how many.
+    """
+    count = min(count, len(starts) - 1)
+    batch = next(iter(batches.eval_spans(tokens, starts, corruption, count)))
+    sides = {"source": "source_lengths", "targets": "lengths"}
+    for row in range(count):
+        source, target = (
+            batch[name][row, : batch[size][row]].numpy() for name, size in sides.items()
+        )
+        yield [(source, np.zeros(len(source))), (target, np.ones(len(target)))]
 
 
 def text(number: int, segments: Sequence[Segment], tokenizer: Tokenizer) -> Any:

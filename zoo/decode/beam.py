@@ -17,43 +17,17 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from zoo.decode.found import NEVER, NO_ANSWER, Found, best, cut, kept
 from zoo.decode.rules import History, Rules, penalised
 from zoo.layers import batch_invariant
-
-# of transformers: the score of a place without an answer, and far below any answer's
-_NO_ANSWER = -1e9
-_NEVER = float("-inf")  # of a beam that the row does not have
-
-
-class Found(NamedTuple):
-    """The answers of a search, the best first.
-
-    K is the largest number of beams. A row with fewer beams has fewer answers.
-
-    Attributes:
-      tokens: int32 [B, K, N], with the end token; 0 after an answer's last token.
-      num_tokens: int32 [B, K]; 0 where there is no answer.
-      stopped: bool [B, K], whether an end token or a stop string ended the answer.
-      logprobs: float32 [B, K, N], from the softmax over all logits of the model before
-        any knob; 0 after the last token.
-      scores: float32 [B, K], the sum of the log-probabilities after the repetition
-        penalty and the rules, divided by length ** length_penalty; at most -1e9 where
-        there is no answer.
-    """
-
-    tokens: Any
-    num_tokens: Any
-    stopped: Any
-    logprobs: Any
-    scores: Any
 
 
 class _Beams(NamedTuple):
     """What the beams have written, each in its place."""
 
-    tokens: Any
+    tokens: Any  # [B * K, N]
     logprobs: Any
-    scores: Any  # sums
+    scores: Any  # [B, K], sums
 
 
 def beam_decode(
@@ -108,26 +82,41 @@ def beam_decode(
     has_BK = tf.range(K)[None] < search.beams[:, None]
     has_BC = tf.range(C)[None] < times * search.beams[:, None]
     one_beam_R1 = tf.repeat(search.beams == 1, K, 0)[:, None]
+    changes = tf.reduce_any(penalty_R != 1) | tf.reduce_any(search.no_repeat_ngram > 0)
+    changes |= rules.always()
+    few = tf.minimum(C, V)  # candidates of a beam
     fixed = range(getattr(model, "fixed_state", 0))
+    first_R = tf.range(B * K) * N
 
     def pick(i, logits_RV, beams, found, done_B):
-        logprob_RV = logits_RV - batch_invariant.log_sum_exp(logits_RV)[:, None]
-        logprob_RV, known_RV = logprob_RV[:, :V], logits_RV[:, :V]
-        history = History(prompt_RT, lengths_R, _flat(beams.tokens), i)
+        total_R1 = batch_invariant.log_sum_exp(logits_RV)[:, None]
+        known_RV = logits_RV if V == logits_RV.shape[-1] else logits_RV[:, :V]
         # greedy decoding penalises logits, and a search log-probabilities
-        known_RV = tf.where(one_beam_R1, known_RV, logprob_RV)
-        known_RV = penalised(known_RV, history, penalty_R)
-        known_RV = rules.apply(known_RV, history, limit_R == i + 1)
-        sums_BKV = tf.reshape(known_RV, (B, K, V)) + beams.scores[:, :, None]
-        sum_BC, at_BC = tf.math.top_k(tf.reshape(sums_BKV, (B, K * V)), C)
-        sum_BC = tf.where(has_BC, sum_BC, _NEVER)
-        parent_BC, token_BC = at_BC // V, at_BC % V
-        chosen_BC = tf.gather(tf.reshape(logprob_RV, (B, K * V)), at_BC, batch_dims=1)
-        here_N = tf.range(N) == i
+        less_R1 = tf.where(one_beam_R1, 0.0, total_R1)
 
-        def written(x_BKN, new_BX, parent_BX):
-            x_BXN = tf.gather(x_BKN, parent_BX, batch_dims=1)
-            return tf.where(here_N, new_BX[:, :, None], x_BXN)
+        def changed():
+            history = History(prompt_RT, lengths_R, beams.tokens, i)
+            scores_RV = penalised(known_RV - less_R1, history, penalty_R)
+            scores_RV = rules.apply(scores_RV, history, limit_R == i + 1)
+            return scores_RV, tf.zeros_like(less_R1)
+
+        scores_RV, less_R1 = tf.cond(changes, changed, lambda: (known_RV, less_R1))
+        # the best of all beams are among the best of each
+        score_RF, token_RF = tf.math.top_k(scores_RV, few)
+        sums_BKF = tf.reshape(score_RF - less_R1, (B, K, few))
+        sums_BKF += beams.scores[:, :, None]
+        sum_BC, at_BC = tf.math.top_k(tf.reshape(sums_BKF, (B, K * few)), C)
+        sum_BC = tf.where(has_BC, sum_BC, NEVER)
+        parent_BC = at_BC // few
+        logprob_RF = tf.gather(known_RV, token_RF, batch_dims=1) - total_R1
+        token_BC, chosen_BC = (
+            tf.gather(tf.reshape(x_RF, (B, K * few)), at_BC, batch_dims=1)
+            for x_RF in (token_RF, logprob_RF)
+        )
+
+        def written(x_RN, new_BX, parent_BX):
+            x_BXN = tf.gather(tf.reshape(x_RN, (B, K, N)), parent_BX, batch_dims=1)
+            return tf.where(tf.range(N) == i, new_BX[:, :, None], x_BXN)
 
         ended_BC = _any_of(token_BC, end_ids)
         if stop is not None:
@@ -137,26 +126,31 @@ def beam_decode(
         over_BC = ended_BC | (knobs.max_new_tokens <= i + 1)[:, None]
 
         # those of the first K that are over become answers
-        first = (parent_BC[:, :K], token_BC[:, :K], chosen_BC[:, :K])
-        score_BK = sum_BC[:, :K] / _power(i + 1, search.length_penalty)
-        score_BK = tf.where(over_BC[:, :K], score_BK, score_BK + _NO_ANSWER)
-        new = Found(
-            written(beams.tokens, first[1], first[0]),
-            tf.where(over_BC[:, :K] & has_BK & (sum_BC[:, :K] > _NEVER), i + 1, 0),
-            ended_BC[:, :K],
-            written(beams.logprobs, first[2], first[0]),
-            tf.where(has_BK, score_BK, _NEVER),
-        )
-        found = _where(done_B, found, _best(found, new, has_BK))
+        new_BK = over_BC[:, :K] & has_BK & (sum_BC[:, :K] > NEVER) & ~done_B[:, None]
+
+        def answered():
+            parent_BK = parent_BC[:, :K]
+            score_BK = sum_BC[:, :K] / _power(i + 1, search.length_penalty)
+            score_BK = tf.where(new_BK, score_BK, score_BK + NO_ANSWER)
+            new = Found(
+                written(beams.tokens, token_BC[:, :K], parent_BK),
+                tf.where(new_BK, i + 1, 0),
+                ended_BC[:, :K],
+                written(beams.logprobs, chosen_BC[:, :K], parent_BK),
+                tf.where(has_BK, score_BK, NEVER),
+            )
+            return kept(done_B, found, best(found, new, has_BK))
+
+        found = tf.cond(tf.reduce_any(new_BK), answered, lambda: found)
 
         # the best K that are not over go on
-        going_BC = tf.where(over_BC, sum_BC + _NO_ANSWER, sum_BC)
+        going_BC = tf.where(over_BC, sum_BC + NO_ANSWER, sum_BC)
         sum_BK, which_BK = tf.math.top_k(going_BC, K)
-        sum_BK = tf.where(has_BK, sum_BK, _NEVER)
+        sum_BK = tf.where(has_BK, sum_BK, NEVER)
         best_B = sum_BK[:, 0]
         all_found_B = tf.reduce_all((found.num_tokens > 0) | ~has_BK, 1)
         worst_B = tf.reduce_min(tf.where(has_BK, found.scores, float("inf")), 1)
-        worst_B = tf.where(all_found_B, worst_B, _NO_ANSWER)
+        worst_B = tf.where(all_found_B, worst_B, NO_ANSWER)
         full_B = all_found_B & ((search.early_stopping == 1) | (search.beams == 1))
         length_B = tf.fill([B], i + 1)
         longest_B = (search.early_stopping == 2) & (search.length_penalty > 0)
@@ -170,22 +164,31 @@ def beam_decode(
         parent_BK = tf.gather(parent_BC, which_BK, batch_dims=1)
         token_BK = tf.gather(token_BC, which_BK, batch_dims=1)
         chosen_BK = tf.gather(chosen_BC, which_BK, batch_dims=1)
-        beams = _Beams(
-            written(beams.tokens, token_BK, parent_BK),
-            written(beams.logprobs, chosen_BK, parent_BK),
-            tf.gather(sum_BK, order_BK, batch_dims=1),
-        )
         to = tf.where(moves_BK & ~done_B[:, None])
         source = tf.gather_nd(parent_BK, to)
         rows = tf.cast(to[:, 0], tf.int32) * K
-        to = rows + tf.cast(to[:, 1], tf.int32)
-        return _flat(token_BK), beams, found, done_B, (to, rows + source)
+        places = rows + tf.cast(to[:, 1], tf.int32), rows + source
 
-    def move(state, to, source):
+        def moved(x_RN, new_BK):
+            x_N = tf.reshape(move(x_RN, *places), [-1])
+            x_N = tf.raw_ops.InplaceUpdate(x=x_N, i=first_R + i, v=_flat(new_BK))
+            return tf.reshape(x_N, (-1, N))
+
+        # what was found is made of the tokens before they are overwritten
+        with tf.control_dependencies([found.tokens, found.logprobs]):
+            beams = _Beams(
+                moved(beams.tokens, token_BK),
+                moved(beams.logprobs, chosen_BK),
+                tf.gather(sum_BK, order_BK, batch_dims=1),
+            )
+        return _flat(token_BK), beams, found, done_B, places
+
+    def move(x, to, source):
+        return tf.raw_ops.InplaceUpdate(x=x, i=to, v=tf.gather(x, source))
+
+    def moving(state, places):
         return [
-            x
-            if i in fixed or not len(x.shape)
-            else tf.raw_ops.InplaceUpdate(x=x, i=to, v=tf.gather(x, source))
+            x if i in fixed or not len(x.shape) else move(x, *places)
             for i, x in enumerate(state)
         ]
 
@@ -193,7 +196,7 @@ def beam_decode(
         token_R, beams, found, done_B, places = pick(i, logits_RV, beams, found, done_B)
 
         def step():
-            logits_RV, after = model.step(token_R, move(state, *places), True)
+            logits_RV, after = model.step(token_R, moving(state, places), True)
             return logits_RV, *after
 
         goes_on = (i + 1 < N) & ~tf.reduce_all(done_B)
@@ -202,7 +205,7 @@ def beam_decode(
 
     beams, found = _nothing(B, K, N, has_BK)
     # only the first beam goes on from the prompt: K equal beams would stay equal
-    scores_BK = tf.where(tf.range(K)[None] > 0, beams.scores + _NO_ANSWER, beams.scores)
+    scores_BK = tf.where(tf.range(K)[None] > 0, beams.scores + NO_ANSWER, beams.scores)
     beams = beams._replace(scores=scores_BK)
     state = [
         x if i in fixed or not len(x.shape) else tf.repeat(x, K, 0)
@@ -218,39 +221,22 @@ def beam_decode(
         shape_invariants=tf.nest.map_structure(_any_size, loop),
         parallel_iterations=1,
     )
-    return _cut(loop[3])
+    return cut(loop[3])
 
 
 def _nothing(B, K, N, has_BK):
     """Beams without tokens, and places without answers."""
+    # `Empty` is new memory in each call, which steps overwrite, and no constant
+    tokens_RN, logprobs_RN = (
+        tf.raw_ops.Empty(shape=(B * K, N), dtype=dtype, init=True)
+        for dtype in (tf.int32, tf.float32)
+    )
     tokens_BKN, logprobs_BKN = tf.zeros((B, K, N), tf.int32), tf.zeros((B, K, N))
     no_BK = tf.zeros((B, K), tf.int32)
-    scores_BK = tf.where(has_BK, _NO_ANSWER, _NEVER)
-    beams = _Beams(tokens_BKN, logprobs_BKN, tf.where(has_BK, 0.0, _NEVER))
+    scores_BK = tf.where(has_BK, NO_ANSWER, NEVER)
+    beams = _Beams(tokens_RN, logprobs_RN, tf.where(has_BK, 0.0, NEVER))
     found = Found(tokens_BKN, no_BK, no_BK > 0, logprobs_BKN, scores_BK)
     return beams, found
-
-
-def _best(found, new, has_BK):
-    """The best K of two sets of K answers."""
-    K = tf.shape(has_BK)[1]
-    both = Found(*(tf.concat(pair, 1) for pair in zip(found, new, strict=True)))
-    _, at_BK = tf.math.top_k(both.scores, K)
-    best = Found(*(tf.gather(x, at_BK, batch_dims=1) for x in both))
-    return best._replace(
-        num_tokens=tf.where(has_BK, best.num_tokens, 0),
-        scores=tf.where(has_BK, best.scores, _NEVER),
-    )
-
-
-def _where(done_B, old, new):
-    """The old answers of rows that are done, and the new ones of others."""
-
-    def one(x, y):
-        done = tf.reshape(done_B, [-1] + [1] * (len(x.shape) - 1))
-        return tf.where(done, x, y)
-
-    return tf.nest.map_structure(one, old, new)
 
 
 def _places(parent_BK, has_BK):
@@ -307,14 +293,3 @@ def _flat(x):
 def _any_size(x):
     """The shape of a loop variable: the number of rows and beams is unknown."""
     return tf.TensorShape([None, *x.shape[1:]] if len(x.shape) else [])
-
-
-def _cut(found):
-    """The answers with 0 after the last token, and in places without an answer."""
-    N = tf.shape(found.tokens)[2]
-    real_BKN = tf.sequence_mask(found.num_tokens, N)
-    return found._replace(
-        tokens=tf.where(real_BKN, found.tokens, 0),
-        logprobs=tf.where(real_BKN, found.logprobs, 0.0),
-        stopped=found.stopped & (found.num_tokens > 0),
-    )

@@ -88,7 +88,8 @@ def decode(
     logits_BV, state = started or model.start(tokens_BT, lengths_B, T + N)
     logits_BV = _repeated(logits_BV, samples)
     state = [_repeated(x, samples) if len(x.shape) else x for x in state]
-    V = min(vocab_size or logits_BV.shape[-1], logits_BV.shape[-1])
+    rows = logits_BV.shape[-1]
+    V = min(vocab_size or rows, rows)
     prompt_BT, known_B = History.first(model, tokens_BT, lengths_B)
     prompt_BT, known_B = _repeated(prompt_BT, samples), _repeated(known_B, samples)
     seen_BV = tf.cond(
@@ -97,9 +98,11 @@ def decode(
         lambda: tf.zeros((B, 0), tf.bool),
     )
 
-    def pick(i, logits_BV, seen_BV, tokens_BN):
+    first_B = tf.range(B) * N
+
+    def pick(i, logits_BV, seen_BV, tokens):
         # only the choice leaves out the rows behind the tokenizer's tokens
-        known_BV = logits_BV[:, :V]
+        known_BV = logits_BV if V == rows else logits_BV[:, :V]
         adjusted_BV = tf.cond(
             penalised,
             lambda: sampling.penalise(known_BV, seen_BV, knobs.repetition_penalty),
@@ -107,9 +110,13 @@ def decode(
         )
         if rules is not None:
             last_B = knobs.max_new_tokens == i + 1
-            history = History(prompt_BT, known_B, tokens_BN, i)
+            history = History(prompt_BT, known_B, tf.reshape(tokens, (B, N)), i)
             adjusted_BV = rules.apply(adjusted_BV, history, last_B)
-        token_B = sampling.choose(adjusted_BV, knobs, uniform_BN[:, i])
+        token_B = tf.cond(
+            sampled,
+            lambda: sampling.choose(adjusted_BV, knobs, uniform_BN[:, i]),
+            lambda: tf.argmax(adjusted_BV, -1, output_type=tf.int32),
+        )
         chosen_B = tf.gather(logits_BV, token_B, batch_dims=1)
         logprobs = [chosen_B - batch_invariant.log_sum_exp(logits_BV)]
         if sampled_logprobs:
@@ -123,25 +130,28 @@ def decode(
         )
         return token_B, logprobs, seen_BV
 
-    def write(i, out, token_B, logprobs):
+    def written(x, i, new_B, in_place):
+        """[B * N] with new numbers at place i of each row."""
+        if in_place:
+            return tf.raw_ops.InplaceUpdate(x=x, i=first_B + i, v=new_B)
+        return tf.tensor_scatter_nd_update(x, (first_B + i)[:, None], new_B)
+
+    def write(i, out, token_B, logprobs, in_place=in_place):
         alive_B = ~out.done
-        at = tf.stack([tf.range(B), tf.fill([B], i)], 1)
-        tokens_BN = tf.tensor_scatter_nd_update(
-            out.tokens, at, tf.where(alive_B, token_B, 0)
-        )
-        written = [
-            tf.tensor_scatter_nd_update(old_BN, at, tf.where(alive_B, new_B, 0.0))
-            for old_BN, new_B in zip(out.logprobs, logprobs, strict=True)
+        tokens = written(out.tokens, i, token_B, in_place)
+        logprobs = [
+            written(old, i, new_B, in_place)
+            for old, new_B in zip(out.logprobs, logprobs, strict=True)
         ]
         count_B = out.count + tf.cast(alive_B, tf.int32)
-        ended_B = tf.zeros_like(token_B, tf.bool)
-        for end_id in end_ids:
-            ended_B |= token_B == end_id
+        ended = [token_B == end_id for end_id in end_ids]
         if stop is not None:
-            ended_B |= stop(tokens_BN, count_B)
-        stopped_B = out.stopped | (alive_B & ended_B)
+            ended.append(stop(tf.reshape(tokens, (B, N)), count_B))
+        stopped_B = out.stopped
+        for ended_B in ended:
+            stopped_B |= alive_B & ended_B
         done_B = stopped_B | (count_B >= knobs.max_new_tokens)
-        return _Out(tokens_BN, written, count_B, stopped_B, done_B)
+        return _Out(tokens, logprobs, count_B, stopped_B, done_B)
 
     def body(i, token_B, seen_BV, out, *state):
         logits_BV, state = model.step(token_B, state, in_place)
@@ -150,14 +160,15 @@ def decode(
 
     nothing = tf.zeros((B,), tf.bool)
     out = _Out(
-        tf.zeros((B, N), tf.int32),
-        [tf.zeros((B, N)) for _ in range(1 + sampled_logprobs)],
+        tf.zeros((B * N,), tf.int32),
+        [tf.zeros((B * N,)) for _ in range(1 + sampled_logprobs)],
         tf.zeros((B,), tf.int32),
         nothing,
         nothing,
     )
     token_B, logprobs, seen_BV = pick(0, logits_BV, seen_BV, out.tokens)
-    out = write(0, out, token_B, logprobs)
+    # the zeros may be one constant of the graph: they are not overwritten
+    out = write(0, out, token_B, logprobs, in_place=False)
     loop = (tf.constant(1), token_B, seen_BV, out, *state)
     loop = tf.while_loop(
         lambda i, token_B, seen_BV, out, *state: (i < N) & ~tf.reduce_all(out.done),
@@ -167,13 +178,21 @@ def decode(
         parallel_iterations=1,
     )
     out = loop[3]
-    return Decoded(out.tokens, out.count, out.stopped, *out.logprobs)
+    real_BN = tf.sequence_mask(out.count, N)
+    tokens_BN, *logprobs = (
+        tf.where(real_BN, tf.reshape(x, (B, N)), tf.zeros([], x.dtype))
+        for x in (out.tokens, *out.logprobs)
+    )
+    return Decoded(tokens_BN, out.count, out.stopped, *logprobs)
 
 
 class _Out(NamedTuple):
-    """The loop variables that `Decoded` is made of; `done` rows write no more."""
+    """The loop variables that `Decoded` is made of.
 
-    tokens: Any
+    Rows that are done go on to write, and `decode` cuts that off.
+    """
+
+    tokens: Any  # [B * N]
     logprobs: Any  # a list: the model's own, and those of the samples if asked for
     count: Any
     stopped: Any

@@ -3,7 +3,8 @@
 import tensorflow as tf
 
 from zoo.decode import loop
-from zoo.decode.beam import Found, beam_decode
+from zoo.decode.beam import beam_decode
+from zoo.decode.found import Found
 
 
 def decode(

@@ -134,6 +134,12 @@ class Rules(NamedTuple):
         n_R = tf.repeat(self.no_repeat_ngram, times, 0)
         return self._replace(no_repeat_ngram=n_R)
 
+    def always(self) -> bool:
+        """Whether there are rules beside those of n-grams, which rows may not have."""
+        least = self.end_ids and (self.min_length or self.min_new_tokens)
+        forced = self.forced_bos_token_id >= 0 or self.forced_eos_token_id
+        return bool(least or forced or self.bad_words_ids)
+
     def apply(self, scores_RV, history: History, last_R):
         """The scores, -infinity where a rule forbids the token.
 

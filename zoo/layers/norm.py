@@ -12,7 +12,6 @@ from typing import cast
 import keras
 import tensorflow as tf
 
-from zoo.layers import batch_invariant
 from zoo.layers.linear import read
 
 KINDS = ("layernorm", "rmsnorm", "rmsnorm_1p")
@@ -57,9 +56,12 @@ class Norm(keras.layers.Layer):
         bias_D = None if self.bias is None else read(self.bias, tf.float32)
         if training:
             return normalise(x_ND, scale_D, bias_D, self.epsilon)
-        unit_ND, _ = _unit(
-            x_ND, bias_D is not None, self.epsilon, batch_invariant.apply
-        )
+        x32_ND = _centred(x_ND, bias_D is not None)
+        square_N1 = tf.reduce_mean(tf.square(x32_ND), -1, keepdims=True)
+        # Roots and quotients have the same bits at all places, and rsqrt has not. The
+        # maximum keeps the graph optimizer from making a rsqrt of the two.
+        root_N1 = tf.maximum(tf.sqrt(square_N1 + self.epsilon), 0.0)
+        unit_ND = x32_ND / root_N1
         return tf.cast(_affine(unit_ND, scale_D, bias_D), x_ND.dtype)
 
 
@@ -98,13 +100,17 @@ def normalise(x_ND, scale_D, bias_D, epsilon):
     return cast(tf.Tensor, forward(x_ND, *weights))
 
 
-def _unit(x_ND, centred, epsilon, apply=lambda function, x_N1: function(x_N1)):
-    """The normalised input, float32, and the factor [N, 1] of each row."""
+def _centred(x_ND, centred):
+    """The input, float32, without its mean if `centred`."""
     x_ND = tf.cast(x_ND, tf.float32)
-    if centred:
-        x_ND = x_ND - tf.reduce_mean(x_ND, -1, keepdims=True)
+    return x_ND - tf.reduce_mean(x_ND, -1, keepdims=True) if centred else x_ND
+
+
+def _unit(x_ND, centred, epsilon):
+    """The normalised input, float32, and the factor [N, 1] of each row."""
+    x_ND = _centred(x_ND, centred)
     square = tf.reduce_mean(tf.square(x_ND), -1, keepdims=True)
-    factor = apply(tf.math.rsqrt, square + epsilon)
+    factor = tf.math.rsqrt(square + epsilon)
     return x_ND * factor, factor
 
 

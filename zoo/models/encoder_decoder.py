@@ -22,10 +22,10 @@ class EncoderDecoder(Seq2Seq):
     """Maps a source and `tokens_BT` to `logits_BTV`, and offers the Decoder protocol.
 
     The state of the Decoder is the sources' lengths [B]; the keys and values of the
-    source [B, H, S, head width] for each layer; each row's position [B]; then keys and
-    values of the target [B, H, places, head width] for each layer. The source's tensors
-    never change. `step` also takes fewer of them than rows: then they are those of the
-    sources, and the rows of one source stand together.
+    source [B, H, places, head width] for each layer, the keys times the factor of the
+    scores; each row's position [B]; then keys and values of the target, likewise. The
+    source's tensors never change. `step` also takes fewer of them than rows: then they
+    are those of the sources, and the rows of one source stand together.
     """
 
     def __init__(self, config: Config, with_head: bool = True, **kwargs):
@@ -148,11 +148,15 @@ class EncoderDecoder(Seq2Seq):
         encoded = self.encode(tokens_BT, lengths_B)
         B, S = tf.unstack(tf.shape(tokens_BT))
         state = [tf.identity(lengths_B)]
+        free = attention.places(S) - S
+        scale = c.scale or c.head_size**-0.5
         for block in self.decoder.blocks:
-            for x in block.source(encoded):
+            k, v = block.source(encoded)
+            for x in (k * tf.cast(scale, k.dtype), v):
                 x = tf.reshape(x, (B, S, c.heads, c.head_size))
-                state.append(tf.transpose(x, (0, 2, 1, 3)))
-        shape = (B, c.heads, capacity - S + 1, c.head_size)
+                x = tf.transpose(x, (0, 2, 1, 3))
+                state.append(tf.pad(x, ((0, 0), (0, 0), (0, free), (0, 0))))
+        shape = (B, c.heads, attention.places(capacity - S + 1), c.head_size)
         caches = [tf.zeros(shape, encoded.dtype) for _ in range(2 * c.layers)]
         caches = [
             tf.ensure_shape(x, (None, c.heads, None, c.head_size)) for x in caches
@@ -177,6 +181,8 @@ class EncoderDecoder(Seq2Seq):
         scores, new, bias = attention.Scores(scale=c.scale), [position_B + 1], None
         if self.decoder.relative is not None:
             bias = self.decoder.relative.at(position_B, tf.shape(caches[0])[2])
+        token = attention.NewToken(position_B, caches[0], bias)
+        source = attention.Source(lengths_B, of_source[0], tf.shape(token_B)[0])
         x_BD = self.embedding.call(token_B)[:, None]
         x_BD = self.decoder.start(x_BD, position_B[:, None])
         for i, block in enumerate(self.decoder.blocks):
@@ -184,14 +190,14 @@ class EncoderDecoder(Seq2Seq):
             def attend(q, k, v, i=i):
                 keys, values = caches[2 * i : 2 * i + 2]
                 out, *after = attention.cached(
-                    q, k, v, keys, values, position_B, scores, in_place, bias
+                    q, k, v, keys, values, token, scores, in_place
                 )
                 new.extend(after)
                 return out
 
             def attend_source(q, i=i):
                 keys, values = of_source[2 * i : 2 * i + 2]
-                return attention.across_cached(q, keys, values, lengths_B, c.scale)
+                return attention.across_cached(q, keys, values, source)
 
             x_BD = block.call(x_BD, attend, attend_source)
         features = self._scaled(self.decoder.end(x_BD))

@@ -28,9 +28,12 @@ class _TokenModel(registry.ConfigSerializable, keras.Model):
         """Float32 logits [..., V] of features [..., D]."""
         weight_VD, bias_V = self.head()
         flat = tf.reshape(x, (-1, weight_VD.shape[1]))
-        y = tf.cast(product(flat, tf.cast(weight_VD, x.dtype)), tf.float32)
-        if bias_V is not None:
-            y = tf.nn.bias_add(y, bias_V)
+        weight_VD = tf.cast(weight_VD, x.dtype)
+        if bias_V is None or x.dtype != tf.float32:
+            y = tf.cast(product(flat, weight_VD), tf.float32)
+            y = y if bias_V is None else tf.nn.bias_add(y, bias_V)
+        else:
+            y = product(flat, weight_VD, bias_V)
         if self.config.logit_softcap:
             y = self.config.logit_softcap * tf.tanh(y / self.config.logit_softcap)
         if len(x.shape) == 2:

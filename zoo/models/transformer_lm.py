@@ -97,7 +97,7 @@ class TransformerLM(LanguageModel):
     """Maps `tokens_BT` to `logits_BTV`, and offers the Decoder protocol.
 
     The state of the Decoder is each row's position, then keys and values
-    [B, K, capacity, head width] for each layer.
+    [B, K, places, head width] for each layer; places are at least the capacity.
     """
 
     def __init__(self, config: Config, with_head: bool = True, **kwargs):
@@ -142,7 +142,7 @@ class TransformerLM(LanguageModel):
         Args:
           tokens_BT: int32, right-padded with any id.
           lengths_B: int32, at least 1 each.
-          capacity: the number of positions in the state, at least T.
+          capacity: the least number of positions in the state, at least T.
 
         Returns:
           The logits [B, V] after each row's last token, and the state.
@@ -154,7 +154,7 @@ class TransformerLM(LanguageModel):
 
         def keep(x):
             x = tf.reshape(x, (B, T, kv_heads, c.head_size))
-            free = ((0, 0), (0, 0), (0, capacity - T), (0, 0))
+            free = ((0, 0), (0, 0), (0, attention.places(capacity) - T), (0, 0))
             state.append(tf.pad(tf.transpose(x, (0, 2, 1, 3)), free))
 
         def attend(i, q, k, v):
@@ -179,18 +179,12 @@ class TransformerLM(LanguageModel):
         """
         position_B, *caches = state
         new = [position_B + 1]
+        token = attention.NewToken(position_B, caches[0])
 
         def attend(i, q, k, v):
             scores = self.config.scores(i)
             out, keys, values = attention.cached(
-                q,
-                k,
-                v,
-                caches[2 * i],
-                caches[2 * i + 1],
-                position_B,
-                scores,
-                in_place,
+                q, k, v, caches[2 * i], caches[2 * i + 1], token, scores, in_place
             )
             new.extend([keys, values])
             return out

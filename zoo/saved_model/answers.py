@@ -99,7 +99,8 @@ class Answers:
         """
         knobs, search = request.knobs, request.search
         inputs = [ids, continuing_B, request.stop, *knobs, *(search or ())]
-        out = self._batching(self._decoded, inputs, knobs.max_new_tokens)
+        cost_B = knobs.max_new_tokens * (search.beams if search else 1)
+        out = self._batching(self._decoded, inputs, cost_B)
         # another row of a merged batch may have more tokens or answers
         N = tf.reduce_max(knobs.max_new_tokens)
         for key in ("tokens", "token_logprobs"):

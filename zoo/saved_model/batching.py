@@ -12,7 +12,7 @@ import tensorflow as tf
 # Microseconds that the first request of a batch waits: much less than a batch runs.
 _WAIT, _WAIT_TO_GENERATE = 1000, 30_000
 _WAITING = 100  # batches in a queue; one more is an error, UNAVAILABLE
-_COSTS = (64, 256)  # new tokens: upper bounds of all queues except the last one
+_COSTS = (64, 256)  # new tokens times beams: upper bounds of all but the last queue
 
 
 class Batching:
@@ -33,7 +33,8 @@ class Batching:
           function: row i of its outputs depends on row i of its inputs only.
           inputs: tensors [B, ...], whose other dimensions are equal in all requests,
             and ragged int32 [B, None].
-          cost_B: int32, the new tokens of each row; None where all rows cost the same.
+          cost_B: int32, the new tokens of each row times its beams; None where all
+            rows cost the same.
         """
         if not self._size:
             return function(*inputs)

@@ -117,8 +117,9 @@ def test_cached_is_the_last_row_of_causal(heads, kv_heads, name):
         x = tf.reshape(x, (B, T, -1))
         return tf.gather(x, position, axis=1, batch_dims=1)
 
+    token = attention.NewToken(position, cache(k))
     out, keys, values = attention.cached(
-        new(q), new(k), new(v), cache(k), cache(v), position, scores
+        new(q), new(k), new(v), cache(k), cache(v), token, scores
     )
     at = tf.gather(wanted, position, axis=1, batch_dims=1)
     np.testing.assert_allclose(out, at, atol=1e-5)

@@ -59,7 +59,8 @@ def test_several_rows_may_share_the_cached_text():
     keys, values = (
         tf.transpose(tf.reshape(x, (B, S, H, D)), (0, 2, 1, 3)) for x in (k, v)
     )
-    got = attention.across_cached(q, keys, values, LENGTHS)
+    source = attention.Source(LENGTHS, keys, B * T)
+    got = attention.across_cached(q * D**-0.5, keys, values, source)
     np.testing.assert_allclose(got, attention.across(q, k, v, LENGTHS, H), atol=1e-6)
 
 

@@ -1,7 +1,10 @@
 """Beam search in an exported language model: answers, limits and warnings."""
 
 import math
+import time
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -9,6 +12,7 @@ import zoo
 from zoo.decode import generate
 from zoo.directory import GenerationConfig, Loaded
 from zoo.generation_config import SEARCH
+from zoo.saved_model import batching
 from zoo.saved_model.checker import c_api
 from zoo.saved_model.signatures.language_model import TextGenerator
 
@@ -137,6 +141,41 @@ def test_rows_do_not_depend_on_their_mates(module):
         assert len(alone["texts"][0]) == count
     assert together["scores"][1][0] == pytest.approx(together["logprob"][1], abs=1e-5)
     assert together["scores"][0][0] >= together["scores"][0][1] > -math.inf
+
+
+@pytest.mark.long
+def test_requests_with_and_without_beams_are_one_batch(module, tokenizer, monkeypatch):
+    wait = 600  # seconds; a batch that is full does not wait
+    monkeypatch.setattr(batching, "_WAIT_TO_GENERATE", wait * 1_000_000)
+    batched = TextGenerator(*build("gru_lm", tokenizer), batch=4, beams=MOST)
+    method, specs, defaults = batched.signatures()["generate"]
+    traced = tf.function(lambda **given: method(**given), autograph=False)
+    traced = traced.get_concrete_function(
+        **{name: tf.TensorSpec(x.shape, x.dtype, name) for name, x in specs.items()}
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match="beams: row 0 has 5"):
+        traced(prompt=tf.constant(["a"]), **{**defaults, "beams": tf.constant([5])})
+    requests = [
+        {"beams": tf.constant([4]), "num_return_sequences": tf.constant([3])},
+        {"temperature": tf.constant([0.7]), "seed": tf.constant([3], tf.int64)},
+        {"beams": tf.constant([2]), "no_repeat_ngram": tf.constant([2])},
+        {},
+    ]
+
+    def asked(ask, row):
+        given = {**defaults, **requests[row]}
+        return numpy(ask(prompt=tf.constant(PROMPTS[row : row + 1]), **given))
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda row: asked(traced, row), range(4)))
+    assert time.monotonic() - began < wait
+    for row, got in enumerate(together):
+        for name, wanted in asked(module.generate, row).items():
+            if name in ("logprob", "token_logprobs", "scores"):
+                np.testing.assert_allclose(got[name], wanted, atol=1e-5)
+            else:
+                assert got[name] == wanted, (row, name)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,11 @@ from zoo.text.tokenizer import Tokenizer
 
 
 def windows(
-    documents: Sequence[str], tokenizer: Tokenizer, frame: Frame, length: int
+    documents: Sequence[str],
+    tokenizer: Tokenizer,
+    frame: Frame,
+    length: int,
+    least: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cuts documents into windows, each with the frame around it.
 
@@ -21,13 +25,14 @@ def windows(
       tokenizer: of the model.
       frame: the tokens that stand around a text.
       length: the most tokens of a window, with the frame.
+      least: the fewest tokens of a window, without the frame; others are left out.
 
     Returns:
       tokens int32 [N], and starts int64 [R + 1]: window i is
       `tokens[starts[i] : starts[i + 1]]`.
 
     Raises:
-      ValueError: there is no token, or no room for one in a window.
+      ValueError: there is no window, or no room for one in a window.
     """
     room = length - frame.size
     if room < 1:
@@ -38,9 +43,12 @@ def windows(
     parts, lengths = [], [0]
     for ids in tokenizer.encode_batch(documents):
         for first in range(0, len(ids), room):
+            if len(ids) - first < least:
+                break
             window = frame.around(ids[first : first + room])
             parts.append(np.array(window, np.int32))
             lengths.append(len(window))
     if not parts:
-        raise ValueError("There is no document to learn from.")
+        few = f" of {least} tokens" if least > 1 else ""
+        raise ValueError(f"There is no document{few} to learn from.")
     return np.concatenate(parts), np.cumsum(lengths, dtype=np.int64)

@@ -83,26 +83,3 @@ def seen(q, k, lengths_B, heads, scale=0.0):
     z = tf.matmul(q, k, transpose_b=True)
     seen_BS = tf.sequence_mask(lengths_B, tf.shape(z)[-1])
     return tf.nn.softmax(masked(z, seen_BS[:, None, None]))
-
-
-def across_cached(q, keys_BHSd, values_BHSd, lengths_B, scale=0.0):
-    """Attention from one new token a row to all positions of the row's text.
-
-    Several rows may share a text: those of one text stand together.
-
-    Args:
-      q: [R, H * head width]; B divides R.
-      keys_BHSd, values_BHSd: of the texts.
-      lengths_B: int32, the positions of each text, at least 1.
-      scale: the factor of the products; 0 means the square root of 1 / head width.
-
-    Returns:
-      [R, H * head width].
-    """
-    B, S = tf.shape(keys_BHSd)[0], tf.shape(keys_BHSd)[2]
-    heads, d = keys_BHSd.shape[1], keys_BHSd.shape[3]
-    q = split(q * tf.cast(scale or d**-0.5, q.dtype), B, heads)
-    z = tf.matmul(q, keys_BHSd, transpose_b=True)
-    seen_BS = tf.sequence_mask(lengths_B, S)
-    p = tf.nn.softmax(masked(z, seen_BS[:, None, None]))
-    return join(tf.matmul(p, values_BHSd))

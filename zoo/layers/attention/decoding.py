@@ -1,70 +1,160 @@
-"""Self-attention of one new token a row, with caches of the keys and values before."""
+"""Attention of one new token a row: to the tokens before it, and to a source.
+
+The keys and values are cached. What all layers of a step share is computed once: where
+the new tokens stand in the caches, and which positions a token sees.
+"""
 
 import tensorflow as tf
 
-from zoo.layers.attention.scores import PLAIN, capped, masked
+from zoo.layers.attention.scores import PLAIN, capped
+from zoo.layers.batch_invariant import LANES
 
 
-def cached(
-    q,
-    k,
-    v,
-    keys_BKSd,
-    values_BKSd,
-    position_B,
-    scores=PLAIN,
-    in_place=False,
-    bias_BHS=None,
-):
+def places(count):
+    """The least number of a cache's positions for `count` tokens.
+
+    It divides by `LANES`, so that the bits of a row do not depend on its place (see
+    `zoo.layers.batch_invariant`).
+    """
+    return -(-count // LANES) * LANES
+
+
+class NewToken:
+    """Where the new token of each row stands in the caches of all layers.
+
+    Args:
+      position_B: int32, below S.
+      cache_BKSd: any cache: earlier tokens, then free positions.
+      bias_BHS: added to the scores, in the dtype of queries; or None.
+    """
+
+    def __init__(self, position_B, cache_BKSd, bias_BHS=None):
+        B, K, S, _ = tf.unstack(tf.shape(cache_BKSd))
+        rows_BK = tf.reshape(tf.range(B * K) * S, (B, K)) + position_B[:, None]
+        self.rows_N = tf.reshape(rows_BK, [-1])  # of caches [B * K * S, d]
+        self.shape = tf.shape(cache_BKSd)
+        self._position_B1, self._places_1S = position_B[:, None], tf.range(S)[None]
+        self._dtype, self._bias = cache_BKSd.dtype, None
+        if bias_BHS is not None:
+            heads = cache_BKSd.shape[1], bias_BHS.shape[1] // cache_BKSd.shape[1]
+            self._bias = tf.reshape(bias_BHS, (B, *heads, S))
+        self._added = {}
+
+    def added(self, window=0):
+        """What is added to the scores, [B, 1 or K, 1 or G, S].
+
+        Args:
+          window: how many positions a token sees; 0 means all.
+        """
+        if window not in self._added:
+            unseen_BS = self._places_1S > self._position_B1
+            if window:
+                unseen_BS |= self._places_1S <= self._position_B1 - window
+            added = _hidden(unseen_BS, self._dtype)
+            self._added[window] = added if self._bias is None else added + self._bias
+        return self._added[window]
+
+
+def cached(q, k, v, keys_BKSd, values_BKSd, new, scores=PLAIN, in_place=False):
     """Attention of one new token a row to the cached tokens of its row.
 
     Args:
       q: [B, H * head width].
       k, v: [B, K * head width], of the new token.
-      keys_BKSd, values_BKSd: the caches: earlier tokens, then free positions.
-      position_B: int32, the position of the row's new token; below S.
+      keys_BKSd, values_BKSd: the caches.
+      new: a `NewToken` of these caches.
       scores: a `Scores`.
       in_place: whether the caches may be overwritten, which saves copying them. XLA
         does not have this operation.
-      bias_BHS: added to the scores, in the dtype of q; or None.
 
     Returns:
       [B, H * head width], and the two caches, which now include the new token.
     """
-    B, K, S, d = tf.unstack(tf.shape(keys_BKSd))
     kv_heads, width = keys_BKSd.shape[1], keys_BKSd.shape[3]
-    rows = tf.reshape(tf.range(B * K) * S, (B, K)) + position_B[:, None]
-    rows = tf.reshape(rows, [-1])
+    rows_N = new.rows_N
 
-    def insert(cache, new):
-        flat, new = tf.reshape(cache, (-1, width)), tf.reshape(new, (-1, width))
+    def insert(cache, x):
+        flat, x = tf.reshape(cache, (-1, width)), tf.reshape(x, (-1, width))
         if in_place:
-            flat = tf.raw_ops.InplaceUpdate(x=flat, i=rows, v=new)
+            flat = tf.raw_ops.InplaceUpdate(x=flat, i=rows_N, v=x)
         else:
-            flat = tf.tensor_scatter_nd_update(flat, rows[:, None], new)
-        return tf.reshape(flat, (B, kv_heads, S, width))
+            flat = tf.tensor_scatter_nd_update(flat, rows_N[:, None], x)
+        return tf.ensure_shape(tf.reshape(flat, new.shape), cache.shape)
 
     keys_BKSd, values_BKSd = insert(keys_BKSd, k), insert(values_BKSd, v)
-    scale = tf.cast(scores.scale or width**-0.5, q.dtype)
+    scale = scores.scale or width**-0.5
+    q = q if scale == 1 else q * tf.cast(scale, q.dtype)
     groups = q.shape[-1] // (kv_heads * width)
-    q = tf.reshape(q * scale, (B, kv_heads, groups, width))
-    z, _ = capped(_product(q, keys_BKSd, transposed=True), scores.softcap)
-    seen = tf.range(S)[None] <= position_B[:, None]
-    if scores.window:
-        seen &= tf.range(S)[None] > position_B[:, None] - scores.window
-    if bias_BHS is not None:
-        z += tf.reshape(bias_BHS, tf.shape(z))
-    z = masked(z, seen[:, None, None])
-    out = _product(tf.nn.softmax(z), values_BKSd)
-    return tf.reshape(out, (B, -1)), keys_BKSd, values_BKSd
+    q = tf.reshape(q, (-1, kv_heads, groups, width))
+    added = new.added(scores.window)
+    out = _attend(q, keys_BKSd, values_BKSd, added, scores.softcap, groups == 1)
+    return tf.reshape(out, (-1, kv_heads * groups * width)), keys_BKSd, values_BKSd
 
 
-def _product(x_BKGs, y, transposed=False):
-    """x y, or x y^T, for each row and head of the keys.
+class Source:
+    """The texts that all layers of a step see, and the rows that share them.
 
-    With one query a head of keys (G = 1), oneDNN's kernel takes about twice the time of
-    TensorFlow's own. oneDNN takes over `BatchMatMulV2`, and leaves V3 alone.
+    Args:
+      lengths_B: int32, the positions of each text, at least 1.
+      keys_BHSd: any keys of the texts.
+      rows: R, which B divides. The rows of one text stand together.
     """
-    if x_BKGs.dtype != tf.float32 or x_BKGs.shape[2] != 1:
-        return tf.matmul(x_BKGs, y, transpose_b=transposed)
-    return tf.raw_ops.BatchMatMulV3(x=x_BKGs, y=y, Tout=tf.float32, adj_y=transposed)
+
+    def __init__(self, lengths_B, keys_BHSd, rows):
+        H, shape = keys_BHSd.shape[1], tf.shape(keys_BHSd)
+        B, S = shape[0], shape[2]
+        padding_BS = tf.range(S)[None] >= lengths_B[:, None]
+        self.added = _hidden(padding_BS, keys_BHSd.dtype)
+        # [B, G, H] to [B, H, G] and back by a gather: oneDNN's transpose of so few
+        # numbers costs several times as much
+        number_BGH = tf.reshape(tf.range(rows * H), (B, -1, H))
+        number_BHG = tf.transpose(number_BGH, (0, 2, 1))
+        self.heads_first = number_BHG
+        self.rows_first = tf.reshape(
+            tf.transpose(tf.reshape(tf.range(rows * H), (B, H, -1)), (0, 2, 1)), [-1]
+        )
+
+
+def across_cached(q, keys_BHSd, values_BHSd, source):
+    """Attention from one new token a row to all positions of the row's text.
+
+    Args:
+      q: [R, H * head width], times the factor of the products.
+      keys_BHSd, values_BHSd: of the texts.
+      source: their `Source`.
+
+    Returns:
+      [R, H * head width].
+    """
+    heads, width = keys_BHSd.shape[1], keys_BHSd.shape[3]
+    q_BHGd = tf.gather(tf.reshape(q, (-1, width)), source.heads_first)
+    out = _attend(q_BHGd, keys_BHSd, values_BHSd, source.added)
+    out = tf.gather(tf.reshape(out, (-1, width)), source.rows_first)
+    return tf.reshape(out, (-1, heads * width))
+
+
+def _hidden(unseen_BS, dtype):
+    """What hides scores, [B, 1, 1, S]: 0 where a position is seen, else very small."""
+    return tf.cast(unseen_BS, dtype)[:, None, None] * (dtype.min / 2)
+
+
+def _attend(q_BKGd, keys_BKSd, values_BKSd, added, softcap=0.0, few=True):
+    """The output [B, K, G, d] for queries that are scaled.
+
+    With few queries a head of keys, oneDNN's product takes about twice the time of
+    TensorFlow's own. oneDNN takes over `BatchMatMulV2`, and leaves V3 alone. It also
+    takes over `Softmax`, and wakes threads for however few numbers.
+    """
+    if q_BKGd.dtype != tf.float32:
+        z, _ = capped(tf.matmul(q_BKGd, keys_BKSd, transpose_b=True), softcap)
+        return tf.matmul(tf.nn.softmax(z + added), values_BKSd)
+
+    def product(x, y, transposed=False):
+        if not few:
+            return tf.matmul(x, y, transpose_b=transposed)
+        return tf.raw_ops.BatchMatMulV3(x=x, y=y, Tout=tf.float32, adj_y=transposed)
+
+    z, _ = capped(product(q_BKGd, keys_BKSd, True), softcap)
+    z += added
+    e = tf.exp(z - tf.reduce_max(z, -1, keepdims=True))
+    return product(e, values_BKSd) / tf.reduce_sum(e, -1, keepdims=True)
