@@ -194,19 +194,16 @@ def make_tokenizer(recipe, place, count):
     """The tokenizer of the recipe."""
     if recipe.tokenizer:
         return tokenizers.load(recipe.tokenizer)
-    texts = vocabulary.documents(recipe, place, count)
-    first = next(texts, None)
-    if first is None:
+
+    def texts():
+        return vocabulary.documents(recipe, place, count)
+
+    if next(texts(), None) is None:
         raise ValueError(
             "No training document is left; the stages or the splits take all. See "
             f"{place / 'units'} for what each stage dropped."
         )
-
-    def all_texts():
-        yield first
-        yield from texts
-
-    return vocabulary.train(all_texts(), recipe.vocab_size, recipe.algorithm)
+    return vocabulary.train(texts, recipe.vocab_size, recipe.algorithm)
 
 
 def _write(recipe, place, output, workers, bar, count) -> list[dict[str, Any]]:
