@@ -159,11 +159,7 @@ class _Reader:
         """Counts bad rows, and raises an error where there are too many."""
         self._bad += count
         self._messages += messages[: 3 - len(self._messages)]
-        if self._bad > self._recipe.max_bad_rows:
-            raise ValueError(
-                f"{self._bad} bad rows, recipe.max_bad_rows "
-                f"{self._recipe.max_bad_rows} allowed; the first: {self._messages[0]}"
-            )
+        recipes.refuse_bad_rows(self._recipe, self._bad, self._messages)
 
 
 def clean_unit(recipe: Recipe, place, against, number: int, unit: units.Unit) -> None:
