@@ -23,9 +23,17 @@ STRANGE = [
 
 @pytest.mark.parametrize("algorithm", ["bpe", "unigram"])
 def test_every_text_comes_back(algorithm):
-    made = vocabulary.train(iter(TEXTS), 330, algorithm)
-    assert made.vocab_size == 330 and made.end_token == "<|endoftext|>"
-    for text in [*TEXTS[:3], *STRANGE]:
+    made = vocabulary.train(lambda: iter(TEXTS), 350, algorithm)
+    assert made.vocab_size == 350 and made.end_token == "<|endoftext|>"
+    pieces = [
+        *"  \n\t\0\xe9\u4e2d\U0010ffff<>unk0x41",
+        *STRANGE,
+        "the",
+        "<0x41>",
+        "<unk>",
+    ]
+    mixed = ["".join(rng.choices(pieces, k=rng.randint(1, 30))) for _ in range(500)]
+    for text in [*TEXTS[:3], *STRANGE, *mixed]:
         ids = made.encode(text)
         assert made.decode(ids) == text
         assert made.end_id not in ids
@@ -35,19 +43,30 @@ def test_every_text_comes_back(algorithm):
 
 def test_equal_texts_give_equal_pieces():
     """The library's own scores and orders differ from run to run."""
-    one, two = (vocabulary.train(TEXTS, 290, "unigram").json for _ in range(2))
+    one, two = (vocabulary.train(lambda: TEXTS, 350, "unigram").json for _ in range(2))
     assert one == two
     pieces = json.loads(one)["model"]["vocab"]
-    assert pieces[0] == ["<|endoftext|>", 0.0]
-    scores = [score for _, score in pieces[1:]]
+    assert [name for name, _ in pieces[:3]] == ["<unk>", "<0x00>", "<0x01>"]
+    scores = [score for _, score in pieces[257:]]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_rare_characters_and_spaces_are_no_pieces_of_unigram():
+    """U+2581 stands for a space, and comes back as one."""
+    texts = [*TEXTS, "\u4e2d\u2581the\0"]
+    made = vocabulary.train(lambda: texts, 350, "unigram")
+    pieces = "".join(piece for piece, _ in json.loads(made.json)["model"]["vocab"])
+    assert not set("\u4e2d\0 ") & set(pieces)
+    assert made.decode(made.encode(texts[-1])) == "\u4e2d the\0"
 
 
 def test_a_corpus_that_is_too_small_is_named():
     with pytest.raises(ValueError, match="vocab_size: 5000, but"):
-        vocabulary.train([TEXT], 5000, "bpe")
+        vocabulary.train(lambda: [TEXT], 5000, "bpe")
     with pytest.raises(ValueError, match="recipe.vocab_size: 5000, but Unigram finds"):
-        vocabulary.train([TEXT], 5000, "unigram")
+        vocabulary.train(lambda: [TEXT], 5000, "unigram")
+    with pytest.raises(ValueError, match="vocab_size: 290, at least 298 allowed"):
+        vocabulary.train(lambda: [TEXT], 290, "unigram")
 
 
 def test_a_large_corpus_gives_a_sample(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 import tokenizers
 from tokenizers import normalizers, pre_tokenizers
 
+from zoo.data.preparation import vocabulary
 from zoo.text.importers import hf_files, named_pieces, unigram
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 
@@ -187,6 +188,17 @@ def test_ids_are_those_of_sentencepiece(kind, folder):
             for p in wanted
         ]
         assert engine.encode(line).ids == [*wanted, engine.token_to_id("</s>")]
+
+
+def test_pieces_of_a_preparation():
+    """No normalizer, no space in front, and bytes of what has no piece."""
+    lines = graph_cases.text(20_000).splitlines()
+    made = graph_cases.Pair(vocabulary.train(lambda: lines, 400, "unigram").json)
+    texts = _texts(100, seed=3) + ["<0x41><unk> <|endoftext|>\0", *lines[:20]]
+    assert made.differing(texts) == []
+    assert made.differing(texts, special=True) == []
+    for text, found in zip(texts, made.decode(made.encode(texts)), strict=True):
+        assert found.decode() == text.replace("\u2581", " ")
 
 
 def test_what_is_not_exact_is_refused(folder):

@@ -1,13 +1,14 @@
 """Tokenizers: round trips, special tokens in user text, files of others."""
 
 import json
+import random
 import subprocess
 import sys
 
 import pytest
 
 from zoo.data import sources
-from zoo.text import tokenizer
+from zoo.text import tokenizer, word_cache
 
 HARD = [
     "",
@@ -176,3 +177,23 @@ def test_decode_of_unknown_ids(trained):
     assert trained.decode([10_000_000]) == ""
     with pytest.raises(ValueError, match="Token id -1"):
         trained.decode([5, -1])
+
+
+def test_words_have_the_tokens_of_texts(trained, texts):
+    """A table that starts anew between two calls, and characters of each kind."""
+    rng = random.Random(0)
+    pieces = [*map(chr, range(128)), *"  \n\n''", "'s", "'ll", "\x85", "\xe9"]
+    made = ["".join(rng.choices(pieces, k=rng.randint(0, 40))) for _ in range(1000)]
+    cache = word_cache.WordCache(trained, characters=5000)
+    for given in (made[:500], made[500:], texts[:1], HARD, []):
+        found = [ids.tolist() for ids in cache.encode_batch(given)]
+        assert found == trained.encode_batch(given)
+
+
+def test_another_tokenizer_encodes_whole_texts(trained):
+    fields = json.loads(trained.json)
+    fields["pre_tokenizer"]["add_prefix_space"] = True
+    other = tokenizer.Tokenizer(json.dumps(fields), trained.config)
+    found = word_cache.WordCache(other).encode_batch(HARD)
+    assert [ids.tolist() for ids in found] == other.encode_batch(HARD)
+    assert found[1].tolist() != trained.encode(HARD[1])

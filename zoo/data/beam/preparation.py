@@ -173,7 +173,7 @@ class _Clean(_Step):
             known["units"] += 1
             known["bad"] += len(unit.bad)
             known["messages"] = [*known["messages"], *unit.bad][:3]
-            self._refuse(known)
+            recipes.refuse_bad_rows(self.recipe, known["bad"], known["messages"])
             if not self.store.has(name):
                 with tempfile.TemporaryDirectory() as place:
                     made = UnitFiles(place, 0)
@@ -181,17 +181,8 @@ class _Clean(_Step):
                     self.store.put(made.folder, name)
         return known
 
-    def _refuse(self, known) -> None:
-        """Raises an error for too many bad rows, in one part or in all."""
-        if known["bad"] > self.recipe.max_bad_rows:
-            raise ValueError(
-                f"{known['bad']} bad rows, recipe.max_bad_rows "
-                f"{self.recipe.max_bad_rows} allowed; the first: "
-                f"{known['messages'][0]}"
-            )
 
-
-class _Decide(_Clean):
+class _Decide(_Step):
     """Numbers the units, decides which documents stay, and makes the tokenizer."""
 
     def process(self, element):
@@ -200,7 +191,7 @@ class _Decide(_Clean):
             names += [_unit(number, index) for index in range(known["units"])]
             total["bad"] += known["bad"]
             total["messages"] += known["messages"]
-        self._refuse(total)
+        recipes.refuse_bad_rows(self.recipe, total["bad"], total["messages"])
         if not (self.store.has(_DECISIONS) and self.store.has(_TOKENIZER)):
             with tempfile.TemporaryDirectory() as place:
                 self._decide(pathlib.Path(place), names)

@@ -43,14 +43,14 @@ class Counts:
         self._bad["rows"] += len(messages)
         self._bad["samples"] += messages[:_BAD_SHOWN]
 
-    def read(self, text: str) -> None:
-        """Counts a document in front of all stages."""
-        self._rows += 1
-        first = self._stages[0]
-        first["documents_in"] += 1
-        first["characters_in"] += len(text)
-        first["documents_out"] += bool(text)
-        first["characters_out"] += len(text)
+    def read(self, texts: Sequence[str]) -> None:
+        """Counts documents in front of all stages."""
+        self._rows += len(texts)
+        first, size = self._stages[0], sum(map(len, texts))
+        first["documents_in"] += len(texts)
+        first["characters_in"] += size
+        first["documents_out"] += sum(map(bool, texts))
+        first["characters_out"] += size
 
     def drop(self, stage: str, reason: str, place: str, text: str) -> None:
         """Counts a document that a stage drops."""

@@ -1,6 +1,7 @@
 """The recipe: everything that decides what a preparation writes, to JSON and back."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from zoo.data import sources, stages
@@ -35,8 +36,8 @@ class Recipe:
       tokenizer: a folder with tokenizer files; empty trains one on the training
         documents.
       vocab_size: tokens of the trained tokenizer, 256 bytes and the end included.
-      algorithm: of the trained tokenizer: "bpe" or "unigram", both on bytes. The
-        tokenizer of a SavedModel cannot be this "unigram"; an export refuses it.
+      algorithm: of the trained tokenizer: "bpe" on bytes, or "unigram", where a
+        character without a piece becomes its bytes. A SavedModel takes both.
       tokenizer_chars: characters that the tokenizer is trained on at most; a larger
         corpus gives a sample of its documents.
       max_bad_rows: how many bad rows are dropped and counted before one is an error.
@@ -90,6 +91,15 @@ def check(recipe: Recipe) -> None:
         at_least("recipe.vocab_size", recipe.vocab_size, _LEAST)
     for spec in (recipe.source, *recipe.against):
         sources.parts(spec)
+
+
+def refuse_bad_rows(recipe: Recipe, count: int, messages: Sequence[str]) -> None:
+    """Raises ValueError for too many bad rows; it has the first of their messages."""
+    if count > recipe.max_bad_rows:
+        raise ValueError(
+            f"{count} bad rows, recipe.max_bad_rows {recipe.max_bad_rows} allowed; "
+            f"the first: {messages[0]}"
+        )
 
 
 def to_json(recipe: Recipe) -> dict[str, Any]:

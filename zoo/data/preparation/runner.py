@@ -159,11 +159,7 @@ class _Reader:
         """Counts bad rows, and raises an error where there are too many."""
         self._bad += count
         self._messages += messages[: 3 - len(self._messages)]
-        if self._bad > self._recipe.max_bad_rows:
-            raise ValueError(
-                f"{self._bad} bad rows, recipe.max_bad_rows "
-                f"{self._recipe.max_bad_rows} allowed; the first: {self._messages[0]}"
-            )
+        recipes.refuse_bad_rows(self._recipe, self._bad, self._messages)
 
 
 def clean_unit(recipe: Recipe, place, against, number: int, unit: units.Unit) -> None:
@@ -194,19 +190,16 @@ def make_tokenizer(recipe, place, count):
     """The tokenizer of the recipe."""
     if recipe.tokenizer:
         return tokenizers.load(recipe.tokenizer)
-    texts = vocabulary.documents(recipe, place, count)
-    first = next(texts, None)
-    if first is None:
+
+    def texts():
+        return vocabulary.documents(recipe, place, count)
+
+    if next(texts(), None) is None:
         raise ValueError(
             "No training document is left; the stages or the splits take all. See "
             f"{place / 'units'} for what each stage dropped."
         )
-
-    def all_texts():
-        yield first
-        yield from texts
-
-    return vocabulary.train(all_texts(), recipe.vocab_size, recipe.algorithm)
+    return vocabulary.train(texts, recipe.vocab_size, recipe.algorithm)
 
 
 def _write(recipe, place, output, workers, bar, count) -> list[dict[str, Any]]:

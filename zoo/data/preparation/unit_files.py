@@ -80,7 +80,7 @@ class UnitFiles:
 
     def texts(self, chosen_D: np.ndarray) -> Iterator[tuple[int, str]]:
         """The number and the text of each document that is chosen, bool [D]."""
-        ends = self.array("ends")
+        ends = np.array(self.array("ends"))
         with open(self.folder / "texts.utf8", "rb") as file:
             for number in np.flatnonzero(chosen_D).tolist():
                 begin = int(ends[number - 1]) if number else 0

@@ -17,6 +17,7 @@ from zoo.data.preparation.recipe import Recipe
 
 OVERHEAD = 64  # characters that a document counts more: empty ones need memory, too
 _CHUNK = 1 << 20  # characters measured at a time, a bound on memory
+_CLEANED = 1 << 18  # characters that the stages take at a time
 _SPACE = b" \t\n\r\x0b\x0c"
 
 
@@ -103,14 +104,18 @@ def process_unit(
     found.bad_rows(unit.bad)
     pipeline = _pipeline(tuple(recipe.stages))
     texts, places = [], []
-    for place, text in unit.documents:
-        found.read(text)
-        clean, stage, reason = pipeline.run(text)
-        if clean is None:
-            found.drop(str(stage), str(reason), place, text)
-        else:
-            texts.append(clean)
-            places.append(place)
+    for chunk in document_tokens.chunks(
+        unit.documents, _CLEANED, lambda document: len(document[1]) + OVERHEAD
+    ):
+        given = [text for _, text in chunk]
+        found.read(given)
+        for (place, text), result in zip(chunk, pipeline.run_many(given), strict=True):
+            clean, stage, reason = result
+            if clean is None:
+                found.drop(str(stage), str(reason), place, text)
+            else:
+                texts.append(clean)
+                places.append(place)
     found.passed(pipeline.take_counts())
     signatures, lines, line_counts, hits, first = [], [], [], [], 0
     for chunk in document_tokens.chunks(texts, _CHUNK):

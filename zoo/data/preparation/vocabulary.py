@@ -1,11 +1,15 @@
 """Trains a tokenizer on the training documents, of which memory holds a few at a time.
 
-Both kinds work on bytes, so that every text has tokens and comes back exactly. The
-trainers keep a count of each different word; `Recipe.tokenizer_chars` bounds that.
+A character that has no piece becomes its bytes, so that every text has tokens and comes
+back exactly. The only exception is U+2581 with Unigram: that character stands for a
+space in pieces, as in SentencePiece, and comes back as one. The trainers keep a count
+of each different word; `Recipe.tokenizer_chars` bounds that.
 """
 
+import collections
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import tokenizers
@@ -17,15 +21,24 @@ from zoo.data.preparation.unit_files import UnitFiles
 from zoo.text import tokenizer
 from zoo.text.tokenizer import END, Tokenizer
 
-_DIGITS = 6  # of the scores of Unigram
+_SPACE, _UNKNOWN = "\u2581", "<unk>"
+_BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
+# Text that names such a token must not become it, so its characters are pieces.
+_LETTERS = sorted(set("".join([*_BYTES, _UNKNOWN])))
+_FIXED = len(_BYTES) + 2
+_COVERED = 0.9995  # of the characters; the others become bytes
+_UNITS = 2**16  # in a score of 1: sums of such scores are exact
 _PENALTY = 0.0001
+_LOWEST = 12  # times the lowest score: more than the characters of "<0x00>" cost
 
 
-def train(texts: Iterable[str], vocab_size: int, algorithm: str) -> Tokenizer:
+def train(
+    texts: Callable[[], Iterable[str]], vocab_size: int, algorithm: str
+) -> Tokenizer:
     """Trains a tokenizer.
 
     Args:
-      texts: the documents; read once.
+      texts: gives the documents, each time it is called. "unigram" reads them twice.
       vocab_size: tokens, 256 bytes and the end token included.
       algorithm: "bpe" (Sennrich et al. 2016) or "unigram" (Kudo 2018).
 
@@ -33,26 +46,52 @@ def train(texts: Iterable[str], vocab_size: int, algorithm: str) -> Tokenizer:
       ValueError: the texts do not support so many tokens.
     """
     if algorithm == "bpe":
-        return tokenizer.train(texts, vocab_size)
+        return tokenizer.train(texts(), vocab_size)
+    least = _FIXED + 2 * len(_LETTERS)
+    if vocab_size < least:
+        raise ValueError(
+            f"recipe.vocab_size: {vocab_size}, at least {least} allowed for unigram."
+        )
+    size = vocab_size - _FIXED
     engine = tokenizers.Tokenizer(models.Unigram())
-    engine.pre_tokenizer = pre_tokenizers.ByteLevel(
-        add_prefix_space=False, use_regex=True
+    engine.pre_tokenizer = pre_tokenizers.Metaspace(_SPACE, prepend_scheme="never")
+    engine.decoder = decoders.Sequence(
+        [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     )
-    engine.decoder = decoders.ByteLevel()
     trainer = trainers.UnigramTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[END],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        vocab_size=size,
+        special_tokens=[],
+        initial_alphabet=_LETTERS,
         show_progress=False,
     )
-    engine.train_from_iterator(texts, trainer)
+    rare = _rare(texts(), size // 2)
+    engine.train_from_iterator((rare.sub(" ", text) for text in texts()), trainer)
     found = engine.get_vocab_size()
-    if found != vocab_size:
+    if found != size:
         raise ValueError(
-            f"recipe.vocab_size: {vocab_size}, but Unigram finds {found} tokens in "
-            "this corpus."
+            f"recipe.vocab_size: {vocab_size}, but Unigram finds {found + _FIXED} "
+            "tokens in this corpus."
         )
-    return Tokenizer(_ordered(engine.to_str()), {"bos_token": END, "eos_token": END})
+    return Tokenizer(_complete(engine.to_str()), {"bos_token": END, "eos_token": END})
+
+
+def _rare(texts: Iterable[str], most: int) -> re.Pattern[str]:
+    """Matches what no piece holds: rare characters, and what has a meaning in pieces.
+
+    SentencePiece (Kudo and Richardson 2018) has the same share, `character_coverage`.
+    """
+    counts: collections.Counter[str] = collections.Counter()
+    for text in texts:
+        counts.update(text)
+    for character in f"\0{_SPACE}":
+        counts.pop(character, None)
+    limit, total, kept = _COVERED * sum(counts.values()), 0, [*_LETTERS, " "]
+    for character, count in sorted(counts.items(), key=lambda item: (-item[1], item)):
+        if total >= limit or len(kept) >= most:
+            break
+        total += count
+        kept.append(character)
+    return re.compile(f"{_UNKNOWN}|[^{re.escape(''.join(kept))}]+")
 
 
 def documents(recipe: Recipe, work, count: int) -> Iterator[str]:
@@ -85,27 +124,36 @@ def _training(work, number):
     return decisions.load(work, number).codes_D == 0
 
 
-def _ordered(text: str) -> str:
-    """A tokenizer.json of Unigram that is the same for equal documents.
+def _complete(text: str) -> str:
+    """A tokenizer.json with all tokens, the same for equal documents.
 
     The library adds numbers in an order that differs from run to run. So the last
-    digits of scores differ, and the order of pieces with them. It also gives the bytes
-    that are no pieces so far the lowest score, and 0.0001 more for each further byte,
-    in an order that differs; here all of these have the lowest score.
+    digits of scores differ, and the order of pieces with them. It also gives the
+    characters that are no pieces so far the lowest score, and 0.0001 more for each
+    further one, in an order that differs; here all of these have the lowest score.
     """
     fields = json.loads(text)
-    special = {token["content"] for token in fields["added_tokens"]}
     pieces = fields["model"]["vocab"]
-    lowest = min(score for piece, score in pieces if piece not in special)
-    first, rest = [], []
+    lowest = min(score for _, score in pieces)
+    found = []
     for piece, score in pieces:
         steps = (score - lowest) / _PENALTY
-        if piece in special:
-            first.append([piece, score])
-        elif len(piece) == 1 and steps < 256 and abs(steps - round(steps)) < 1e-4:
-            rest.append([piece, round(lowest, _DIGITS)])
-        else:
-            rest.append([piece, round(score, _DIGITS)])
-    rest.sort(key=lambda entry: (-entry[1], entry[0]))
-    fields["model"]["vocab"] = first + rest
+        if len(piece) == 1 and abs(steps - round(steps)) < 1e-4 and steps < len(pieces):
+            score = lowest
+        found.append([piece, round(score * _UNITS) / _UNITS])
+    found.sort(key=lambda entry: (-entry[1], entry[0]))
+    never = _LOWEST * found[-1][1] - 1  # a score that no text is worth
+    fixed = [[name, never] for name in (_UNKNOWN, *_BYTES)]
+    fields["model"] |= {"unk_id": 0, "vocab": fixed + found, "byte_fallback": True}
+    fields["added_tokens"] = [
+        {
+            "id": len(fixed) + len(found),
+            "content": END,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
+    ]
     return json.dumps(fields, indent=2, ensure_ascii=False)

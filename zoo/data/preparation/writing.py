@@ -1,5 +1,6 @@
 """Writes the shards of a unit: the documents that stay, as tokens, by split."""
 
+import functools
 import itertools
 import json
 import pathlib
@@ -14,9 +15,10 @@ from zoo.data.preparation import counts, decisions
 from zoo.data.preparation.card import languages
 from zoo.data.preparation.unit_files import UnitFiles
 from zoo.text.tokenizer import Tokenizer
+from zoo.text.word_cache import WordCache
 
 FOLDER = "written"
-_CHUNK = 1 << 20  # characters tokenized at a time, a bound on memory
+_CHUNK = 1 << 18  # characters tokenized at a time, a bound on memory
 _LENGTHS = 40  # powers of two
 
 
@@ -115,28 +117,40 @@ class _Tally:
 
     def add(self, chunk, ids) -> None:
         """Counts some documents, given as numbers and texts, and their tokens."""
+        numbers = [index for index, _ in chunk]
+        sizes = [len(text) for _, text in chunk]
+        bytes_D = [
+            size if text.isascii() else len(text.encode())
+            for size, (_, text) in zip(sizes, chunk, strict=True)
+        ]
+        tokens_D = list(map(len, ids))
+        totals = len(chunk), sum(sizes), sum(bytes_D), sum(tokens_D)
+        for name, value in zip(self.numbers, totals, strict=True):
+            self.numbers[name] += value
+        self.seen += numbers
+        for size in sizes:
+            self._made["lengths"][size.bit_length()] += 1
+        lost = self._sizes_D[numbers] - sizes
+        self._made["lines"]["changed"] += int((lost > 0).sum())
+        self._made["lines"]["characters"] += int(lost.sum())
         codes = languages.of_sample(chunk)
-        for (index, text), tokens in zip(chunk, ids, strict=True):
-            size = len(text.encode())
-            for name, value in zip(
-                self.numbers, (1, len(text), size, len(tokens)), strict=True
-            ):
-                self.numbers[name] += value
-            self.seen.append(index)
-            self._made["lengths"][len(text).bit_length()] += 1
-            lost = int(self._sizes_D[index]) - len(text)
-            self._made["lines"]["changed"] += lost > 0
-            self._made["lines"]["characters"] += lost
-            if index in codes:
-                sums = self._made["languages"].setdefault(codes[index], [0, 0, 0])
-                for place, value in enumerate((1, size, len(tokens))):
-                    sums[place] += value
+        for place, number in enumerate(numbers):
+            if number in codes:
+                sums = self._made["languages"].setdefault(codes[number], [0, 0, 0])
+                for i, value in enumerate((1, bytes_D[place], tokens_D[place])):
+                    sums[i] += value
+
+
+@functools.lru_cache(maxsize=1)
+def _cache(tokenizer: Tokenizer) -> WordCache:
+    """The words of a tokenizer, for all units of a process."""
+    return WordCache(tokenizer)
 
 
 def _encoded(tokenizer, found, tally):
     """The token ids of each document, which the tally counts."""
     for chunk in document_tokens.chunks(found, _CHUNK, lambda entry: len(entry[1])):
-        ids = tokenizer.encode_batch([text for _, text in chunk])
+        ids = _cache(tokenizer).encode_batch([text for _, text in chunk])
         tally.add(chunk, ids)
         yield from ids
 

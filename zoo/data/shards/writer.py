@@ -53,20 +53,22 @@ def write(
     starts, crcs, count = [0], [], 0
     digest, path = hashlib.sha256(), folder / f"{name}.tfrecord"
     with files.staged_file(path, replace=True) as new, open(new, "wb") as file:
-        parts, held = [], 0
-        for tokens in _framed(documents, tokenizer, path):
-            starts.append(starts[-1] + len(tokens))
-            parts.append(tokens)
-            held += len(tokens)
+        parts, held, done = [], 0, 0
+        for tokens in _framed(documents, tokenizer):
+            many = sum(map(len, tokens))
+            starts.append(starts[-1] + many)
+            parts += tokens
+            held += many
             if held >= _RECORDS * RECORD:
-                joined = np.concatenate(parts)
+                joined = _joined(parts, done, tokenizer, path)
                 whole = held // RECORD * RECORD
                 _put(file, joined[:whole], made, crcs, digest)
                 parts, held = [joined[whole:]], held - whole
+                done = len(starts) - 1
         if len(starts) == 1:
             raise ValueError(f"{path}: there is no document to write.")
         if held:
-            _put(file, np.concatenate(parts), made, crcs, digest)
+            _put(file, _joined(parts, done, tokenizer, path), made, crcs, digest)
         count = starts.pop()
         sums = {
             "documents_crc32c": _save(documents_path(path), np.array(starts, "<i8")),
@@ -95,19 +97,36 @@ def records_path(path: pathlib.Path) -> pathlib.Path:
     return path.with_name(f"{path.stem}.crc32c.npy")
 
 
-def _framed(documents, tokenizer, path) -> Iterator[np.ndarray]:
-    """The tokens of each document with those around it."""
+def _framed(documents, tokenizer) -> Iterator[tuple[np.ndarray, ...]]:
+    """The tokens before each document, its own, and the end token."""
     _, start, end = around(tokenizer)
     first, last = np.array(start, np.int64), np.array([end], np.int64)
-    for number, ids in enumerate(documents):
-        tokens = np.asarray(ids, np.int64)
-        if len(tokens) and not 0 <= tokens.min() <= tokens.max() < tokenizer.vocab_size:
-            wrong = tokens.min() if tokens.min() < 0 else tokens.max()
-            raise ValueError(
-                f"{path}: document {number} has the token id {wrong}, 0 to "
-                f"{tokenizer.vocab_size - 1} allowed."
-            )
-        yield np.concatenate([first, tokens, last])
+    for ids in documents:
+        own = ids if isinstance(ids, np.ndarray) else np.array(ids, np.int64)
+        yield first, own, last
+
+
+def _joined(parts: Sequence[np.ndarray], done: int, tokenizer, path) -> np.ndarray:
+    """The tokens of some documents, each of them checked, int64.
+
+    Args:
+      parts: three of each document, as `_framed` gives them; before them perhaps one
+        of tokens that were checked.
+      done: the number of the first document.
+      tokenizer: made the token ids.
+      path: for the message.
+    """
+    joined = np.concatenate(parts, dtype=np.int64)
+    size = tokenizer.vocab_size
+    if not 0 <= joined.min() <= joined.max() < size:
+        for number, tokens in enumerate(parts[len(parts) % 3 + 1 :: 3], done):
+            wrong = tokens[(tokens < 0) | (tokens >= size)]
+            if len(wrong):
+                raise ValueError(
+                    f"{path}: document {number} has the token id {wrong[0]}, 0 to "
+                    f"{size - 1} allowed."
+                )
+    return joined
 
 
 def _put(file, tokens: np.ndarray, made: Layout, crcs: list[int], digest) -> None:

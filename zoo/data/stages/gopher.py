@@ -16,10 +16,12 @@ that every word without a letter or digit is a symbol.
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
+from zoo.data.stages import ngrams_of_many
 from zoo.data.stages.kinds import count
 from zoo.data.stages.ngrams import Ngrams
-from zoo.data.stages.stage import Dropped, Maker, Stage, options
+from zoo.data.stages.stage import Batched, Dropped, Maker, Stage, options
 
 _STOP_WORDS = re.compile(r"(?<!\S)(?:the|be|to|of|and|that|have|with)(?!\S)")
 _BULLETS = ("\u2022", "-")
@@ -136,25 +138,18 @@ def _repetition(argument: str) -> Stage:
     tops = [(n, getattr(limits, f"top_{n}")) for n in (2, 3, 4)]
     dups = [(n, getattr(limits, f"dup_{n}")) for n in range(5, 11)]
 
+    least = min(share for _, share in dups)
+
     def run(text: str) -> str | Dropped:
+        reason = _bad_lines(text, limits)
+        return Dropped(reason) if reason else run_words(text)
+
+    def run_words(text: str) -> str | Dropped:
         size = len(text)
-        for what, pieces, share, characters in (
-            (
-                "paragraphs",
-                _PARAGRAPHS.split(text.strip()),
-                limits.paragraphs,
-                limits.paragraph_characters,
-            ),
-            ("lines", _lines(text), limits.lines, limits.line_characters),
-        ):
-            again, length = _again(pieces)
-            if again > share * len(pieces) or length > characters * size:
-                return Dropped(f"{what} that come again")
         ngrams = Ngrams(text)
         for n, share in tops:
             if ngrams.top_exceeds(n, share * size):
                 return Dropped(f"one {n}-gram too often")
-        least = min(share for _, share in dups)
         if not ngrams.duplicates_may_exceed(dups[0][0], least * size):
             return text
         for n, share in dups:
@@ -162,7 +157,35 @@ def _repetition(argument: str) -> Stage:
                 return Dropped(f"{n}-grams that come again")
         return text
 
-    return run
+    def run_many(texts: Sequence[str]) -> list[str | Dropped]:
+        clear = ngrams_of_many.are_clear(texts, tops, dups[0][0], least)
+        found: list[str | Dropped] = []
+        for text, is_clear in zip(texts, clear, strict=True):
+            reason = _bad_lines(text, limits)
+            rest = text if is_clear or reason else run_words(text)
+            found.append(Dropped(reason) if reason else rest)
+        return found
+
+    return Batched(run, run_many)
+
+
+def _bad_lines(text: str, limits: Repetition) -> str:
+    """Why the lines or paragraphs of a text are bad, or ""."""
+    if "\n" not in text:
+        return ""
+    for what, pieces, share, characters in (
+        (
+            "paragraphs",
+            _PARAGRAPHS.split(text.strip()),
+            limits.paragraphs,
+            limits.paragraph_characters,
+        ),
+        ("lines", _lines(text), limits.lines, limits.line_characters),
+    ):
+        again, length = _again(pieces)
+        if again > share * len(pieces) or length > characters * len(text):
+            return f"{what} that come again"
+    return ""
 
 
 def _lines(text: str) -> list[str]:

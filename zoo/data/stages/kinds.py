@@ -107,8 +107,8 @@ def count(text: str) -> Counts:
     found = kinds(text)
     single = found.count(b"c")
     unspaced = is_unspaced(text)
-    lettered = _runs(found.translate(None, b"."))
-    alphabetic = _runs(found.translate(None, b".0"))
+    lettered = _runs(found, b".")
+    alphabetic = _runs(found, b".0")
     words = lettered if unspaced else _runs(found)
     characters = len(found) - found.count(b" ") - single
     if unspaced:
@@ -134,6 +134,6 @@ def is_unspaced(text: str) -> bool:
     return single > found.count(b"a") + found.count(b"0")
 
 
-def _runs(found: bytes) -> int:
+def _runs(found: bytes, without: bytes = b"") -> int:
     """The number of runs of kinds that are neither space nor "c"."""
-    return (b" " + found.translate(_SEPARATE)).count(b" a")
+    return (b" " + found.translate(_SEPARATE, without)).count(b" a")

@@ -14,7 +14,7 @@ from zoo.data.stages.kinds import is_unspaced, kinds
 # Odd, so that it has an inverse: 2^64 / the golden ratio.
 _BASE = 0x9E3779B97F4A7C15
 _MIX = np.uint64(0xD6E8FEB86659FD93)
-_STEP = np.uint64(0xA0761D6478BD642F)
+STEP = np.uint64(0xA0761D6478BD642F)
 _HALF = np.uint64(32)
 _BLOCK = 2**18  # characters at a time: tables of 2 MiB; a longer word counts as several
 
@@ -31,37 +31,24 @@ class Ngrams:
 
     def __init__(self, text: str):
         self._unspaced = is_unspaced(text)
-        codes = (
-            np.frombuffer(text.encode(), np.uint8)
-            if text.isascii()
-            else np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-        )
-        letters = np.frombuffer(kinds(text), np.uint8) != ord(" ")
         if self._unspaced:
-            words = codes[letters].astype(np.uint64)
-            ends = np.arange(len(words) + 1)
+            codes, letters = _characters(text)
+            numbers = _mixed(codes[letters].astype(np.uint64))
+            ends = np.arange(len(numbers) + 1)
         else:
-            blocks = [
-                _words(codes[start:stop], letters[start:stop])
-                for start, stop in _blocks(text)
-            ]
-            words, lengths = map(np.concatenate, zip(*blocks, strict=True))
+            numbers, _, lengths = words(text)
             ends = np.concatenate([[0], np.cumsum(lengths)])
-        # In place: new pages of memory take longer than the sums.
-        words += np.uint64(1)
-        words *= _MIX
-        words ^= words >> _HALF
-        self._words, self._ends = words, ends
-        self._made = 1, words  # the n-grams of the last n
+        self._words, self._ends = numbers, ends
+        self._made = 1, numbers  # the n-grams of the last n
 
     def _numbers(self, n: int) -> np.ndarray:
         """The number of each n-gram, by its first word: [m] of uint64."""
         last, numbers = self._made if self._made[0] <= n else (1, self._words)
         for more in range(last + 1, n + 1):
             # The first step leaves the words as they are, and the others add in place.
-            longer = numbers[:-1] * _STEP if more == 2 else numbers[:-1]
+            longer = numbers[:-1] * STEP if more == 2 else numbers[:-1]
             if more > 2:
-                longer *= _STEP
+                longer *= STEP
             longer += self._words[more - 1 :]
             numbers = longer
         self._made = n, numbers
@@ -157,8 +144,45 @@ def _blocks(text: str):
     yield start, len(text)
 
 
-def _words(codes: np.ndarray, letters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The number and the length of each word of a block."""
+def words(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The words of a text, which stand between white space.
+
+    Returns:
+      For each word its number (uint64), its first character, and its length. A word of
+      more than 2^18 characters counts as several.
+    """
+    codes, letters = _characters(text)
+    found = [
+        _words(codes[start:stop], letters[start:stop], start)
+        for start, stop in _blocks(text)
+    ]
+    if len(found) == 1:
+        numbers, starts, lengths = found[0]
+    else:
+        numbers, starts, lengths = map(np.concatenate, zip(*found, strict=True))
+    return _mixed(numbers), starts, lengths
+
+
+def _characters(text: str) -> tuple[np.ndarray, np.ndarray]:
+    """The code of each character, and whether it is no white space."""
+    codes = (
+        np.frombuffer(text.encode(), np.uint8)
+        if text.isascii()
+        else np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    )
+    return codes, np.frombuffer(kinds(text), np.uint8) != ord(" ")
+
+
+def _mixed(numbers: np.ndarray) -> np.ndarray:
+    """Spreads numbers, in place: new pages of memory take longer than the sums."""
+    numbers += np.uint64(1)
+    numbers *= _MIX
+    numbers ^= numbers >> _HALF
+    return numbers
+
+
+def _words(codes, letters, first) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`words` of a block whose first character has the number `first`."""
     powers, inverses = _powers()
     inside = np.zeros(len(letters) + 2, bool)
     inside[1:-1] = letters
@@ -166,7 +190,8 @@ def _words(codes: np.ndarray, letters: np.ndarray) -> tuple[np.ndarray, np.ndarr
     starts, ends = edges[::2], edges[1::2]
     sums = np.zeros(len(codes) + 1, np.uint64)
     np.cumsum(codes * powers[: len(codes)], out=sums[1:])
-    return (sums[ends] - sums[starts]) * inverses[starts], ends - starts
+    numbers = (sums[ends] - sums[starts]) * inverses[starts]
+    return numbers, starts + first, ends - starts
 
 
 @functools.cache

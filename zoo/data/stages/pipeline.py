@@ -2,10 +2,10 @@
 
 import importlib
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from zoo.data.stages.stage import Dropped, Maker, Stage
+from zoo.data.stages.stage import Batched, Dropped, Maker, Stage
 from zoo.fields import one_of
 
 # Web text of any language keeps its indents. Stop words would drop all but English.
@@ -18,6 +18,8 @@ DEFAULT = (
     "gopher_repetition",
 )
 EMPTY = "empty"
+# The text, or None; the entry that dropped it, or None; the reason, or None.
+Result = tuple[str | None, str | None, str | None]
 
 
 def _makers() -> dict[str, Maker]:
@@ -81,32 +83,50 @@ class Pipeline:
         self._stages = [make(entry) for entry in self.entries]
         self._counts = [[0] * 4 for _ in self._stages]
 
-    def run(self, text: str) -> tuple[str | None, str | None, str | None]:
-        """Runs all stages, until one drops the text.
+    def run(self, text: str) -> Result:
+        """Runs all stages on one text, as `run_many`."""
+        return self.run_many([text])[0]
+
+    def run_many(self, texts: Sequence[str]) -> list[Result]:
+        """Runs all stages on some texts, each until one stage drops it.
+
+        Args:
+          texts: as many as memory has room for twice.
 
         Returns:
+          For each text:
           text: the new text, or None where it was dropped.
           dropped_by: the entry of the stage that dropped it or left no character of it;
             "empty" where there was none at the start.
           reason: why it was dropped.
         """
-        text = _without_surrogates(text)
-        if not text:
-            return None, EMPTY, "no character"
+        texts = [_without_surrogates(text) for text in texts]
+        results: list[Result] = [(None, EMPTY, "no character")] * len(texts)
+        numbers = [number for number, text in enumerate(texts) if text]
+        texts = list(filter(None, texts))
         for entry, stage, count in zip(
             self.entries, self._stages, self._counts, strict=True
         ):
-            count[0] += 1
-            count[1] += len(text)
-            result = stage(text)
-            if isinstance(result, Dropped):
-                return None, entry, result.reason
-            if not result:
-                return None, entry, "no character left"
-            text = result
-            count[2] += 1
-            count[3] += len(text)
-        return text, None, None
+            count[0] += len(texts)
+            count[1] += sum(map(len, texts))
+            if isinstance(stage, Batched):
+                found = stage.many(texts)
+            else:
+                found = list(map(stage, texts))
+            before, numbers, texts = numbers, [], []
+            for number, text in zip(before, found, strict=True):
+                if isinstance(text, Dropped):
+                    results[number] = None, entry, text.reason
+                elif text:
+                    numbers.append(number)
+                    texts.append(text)
+                else:
+                    results[number] = None, entry, "no character left"
+            count[2] += len(texts)
+            count[3] += sum(map(len, texts))
+        for number, text in zip(numbers, texts, strict=True):
+            results[number] = text, None, None
+        return results
 
     def take_counts(self) -> list[Count]:
         """The counts of each stage since the last call, in order."""

@@ -6,7 +6,7 @@ its name, or "name:argument". Thresholds are arguments such as "min_words=20".
 
 import dataclasses
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from zoo.fields import from_fields, suggest
@@ -23,6 +23,24 @@ class Dropped(NamedTuple):
 
 
 Stage = Callable[[str], str | Dropped]
+
+
+@dataclasses.dataclass(frozen=True)
+class Batched:
+    """A stage that is faster with many texts at a time.
+
+    Attributes:
+      one: of one text.
+      many: of several texts, the results of `one` for each of them.
+    """
+
+    one: Stage
+    many: Callable[[Sequence[str]], list[str | Dropped]]
+
+    def __call__(self, text: str) -> str | Dropped:
+        return self.one(text)
+
+
 # A module of stages has a table STAGES of these, by name. Each takes the argument.
 Maker = Callable[[str], Stage]
 

@@ -5,10 +5,16 @@ import re
 
 from zoo.text.importers import named_pieces
 from zoo.text.in_graph import byte_level, nfc, pre_tokenizers, sentencepiece, wordpiece
-from zoo.text.in_graph.sentencepiece import SPACE
+from zoo.text.in_graph.piece_texts import SPACE
 from zoo.text.in_graph.unigram import model as unigram
 from zoo.text.in_graph.unigram import normalizers
 
+# The decoder of pieces that may be bytes.
+_BYTES_TO_TEXT = [
+    {"type": "Replace", "pattern": {"String": SPACE}, "content": " "},
+    {"type": "ByteFallback"},
+    {"type": "Fuse"},
+]
 _DROPPING = ("Precompiled", "Strip", "StripAccents", "Replace")
 
 
@@ -109,9 +115,7 @@ def _sentencepiece(fields, tokens, skipped):
     decoders = _parts(fields["decoder"], "decoders")
     strip = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
     strips = bool(decoders) and decoders[-1] == strip
-    from_space = {"type": "Replace", "pattern": {"String": SPACE}, "content": " "}
-    wanted = [from_space, {"type": "ByteFallback"}, {"type": "Fuse"}]
-    _only("decoder", decoders[:-1] if strips else decoders, wanted)
+    _only("decoder", decoders[:-1] if strips else decoders, _BYTES_TO_TEXT)
     family = sentencepiece.SentencePiece(
         fields["model"], before, at_start, after, strips, tokens, skipped
     )
@@ -172,7 +176,8 @@ def _unigram(fields, tokens, skipped):
             after.append((SPACE, edge + space))
     if apart and not after:
         raise ValueError("pre_tokenizer.split false in a Sequence")
-    for decoder in _parts(fields["decoder"], "decoders"):
+    decoders = _parts(fields["decoder"], "decoders")
+    for decoder in decoders if decoders != _BYTES_TO_TEXT else []:
         _only("decoder", decoder["type"], "Metaspace", "Replace")
     if cut is not None and not kept_out:
         raise ValueError(

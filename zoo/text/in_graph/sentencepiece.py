@@ -8,17 +8,9 @@ import re
 
 import tensorflow as tf
 
-from zoo.text.in_graph import (
-    bpe,
-    bpe_merges,
-    byte_level,
-    pre_tokenizers,
-    ragged_ops,
-    words,
-)
+from zoo.text.in_graph import bpe, bpe_merges, pre_tokenizers, ragged_ops, words
+from zoo.text.in_graph.piece_texts import SPACE, PieceTexts
 
-SPACE = "▁"
-_BYTE = re.compile(r"<0x(\+[0-9A-Fa-f]|[0-9A-Fa-f]{2})>")
 _BROKEN = "\ufffd"
 _NEVER_IN_UTF8 = {0xC0, 0xC1, *range(0xF5, 0x100)}
 
@@ -49,7 +41,6 @@ class SentencePiece(tf.Module):
             needed = byte > 0x7F or chr(byte) not in ids
             if number < 0 and needed and byte not in _NEVER_IN_UTF8:
                 raise ValueError(f"model.vocab without <0x{byte:02X}>")
-        size = max(tokens) + 1
         merges = bpe_merges.prepare(
             {
                 number: [ids[letter] for letter in token]
@@ -77,16 +68,7 @@ class SentencePiece(tf.Module):
             # No token holds a space behind another character, so words end there.
             edge = pre_tokenizers.SEPARATOR + SPACE.encode()
             self._after = [(f"([^{SPACE}]){SPACE}", rb"\1" + edge)]
-        self._strip = strip
-        texts, is_byte, known = [b""] * (size + 1), [False] * (size + 1), [False] * size
-        for number, token in tokens.items():
-            byte = _BYTE.fullmatch(token)
-            is_byte[number], known[number] = bool(byte), number not in skipped
-            text = bytes([int(byte[1], 16)]) if byte else token.encode()
-            texts[number] = text.replace(SPACE.encode(), b" ")
-        self._texts = tf.constant(texts)
-        self._is_byte = tf.constant(is_byte)
-        self._known = tf.constant([*known, False])
+        self._texts = PieceTexts(tokens, skipped, strip)
 
     def encode(self, text_B: tf.Tensor, starts_B: tf.Tensor) -> tf.RaggedTensor:
         """The ids of texts, int32 [B, None]; `starts_B`: not behind an added token."""
@@ -98,38 +80,11 @@ class SentencePiece(tf.Module):
 
     def decode(self, tokens_BT: tf.RaggedTensor, continuing) -> tf.Tensor:
         """The texts of tokens, string [B]; see `GraphTokenizer.decode`."""
-        nothing = tf.size(self._texts) - 1
-        tokens = tokens_BT.values
-        tokens = tf.where((tokens >= 0) & (tokens < nothing), tokens, nothing)
-        tokens_BT = ragged_ops.keep_ragged(
-            tf.gather(self._known, tokens), tokens_BT.with_values(tokens)
-        )
-        tokens, row = tokens_BT.values, ragged_ops.row_of_each(tokens_BT)
-        text, is_byte = tf.gather(self._texts, tokens), tf.gather(self._is_byte, tokens)
-        # A character that is cut at the end has one token for each byte.
-        cut_B = byte_level.cut(ragged_ops.join(text, row, tokens_BT.nrows()))
-        end_B = tokens_BT.row_splits[1:] - tf.cast(cut_B, tf.int64)
-        kept = tf.range(tf.size(row, tf.int64)) < tf.gather(end_B, row)
-        text, is_byte, row = ragged_ops.keep(kept, text, is_byte, row)
-        # A run of bytes is text if all of it is valid UTF-8; else all become U+FFFD.
-        kind = tf.cast(is_byte, tf.int32)
-        first = ragged_ops.changes(kind) | ragged_ops.changes(row)
-        run = tf.cumsum(tf.cast(first, tf.int64))
-        valid_R = byte_level.valid(ragged_ops.join(text, run, tf.size(run) + 1))
-        text = tf.where(is_byte & ~tf.gather(valid_R, run), _BROKEN, text)
-        text_B = ragged_ops.join(text, row, tokens_BT.nrows())
-        if not self._strip:
-            return text_B
-        stripped_B = tf.strings.regex_replace(text_B, "^ ", "")
-        return tf.where(continuing, text_B, stripped_B)
+        return self._texts.decode(tokens_BT, continuing)
 
     def token_bytes(self, tokens: tf.Tensor) -> tf.Tensor:
         """The bytes of each token; special ones and ids out of range have none."""
-        nothing = tf.size(self._texts) - 1
-        tokens = tf.where((tokens >= 0) & (tokens < nothing), tokens, nothing)
-        return tf.where(
-            tf.gather(self._known, tokens), tf.gather(self._texts, tokens), ""
-        )
+        return self._texts.token_bytes(tokens)
 
     def _merge(self, words_M):
         """The `merge` of `words.encode`."""

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import random
 
 import pytest
 
@@ -53,6 +54,21 @@ def test_same_decisions_as_datatrove(name):
     expected = [case[name] for case in CASES]
     assert len(set(expected)) == 2
     assert decisions == expected
+
+
+@pytest.mark.parametrize("entry", ["gopher_repetition", "gopher_repetition:dup_5=0.02"])
+def test_many_texts_are_decided_as_each_alone(entry):
+    """Texts that no bound clears are among them, and some of white space or none."""
+    rng = random.Random(0)
+    words = [case["text"] for case in CASES][0].split()[:60]
+    texts = [case["text"] for case in CASES] + [*REAL.values(), *SPAM.values(), " ", ""]
+    for size in range(2, 60):
+        given = rng.choices(words[:size], k=rng.randint(1, 150))
+        texts += [" ".join(given), "\n".join(given * 2), "\t".join(given[:5])]
+    stage = stages.make(entry)
+    found = stage.many(texts)
+    assert found == [stage(text) for text in texts]
+    assert {type(result) for result in found} == {str, stages.Dropped}
 
 
 @pytest.mark.parametrize("entries", [stages.DEFAULT, ("c4_quality", "bad_lines")])

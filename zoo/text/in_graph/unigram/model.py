@@ -7,7 +7,8 @@ import tensorflow as tf
 import tokenizers
 
 from zoo.text.in_graph import pre_tokenizers, ragged_ops, words
-from zoo.text.in_graph.sentencepiece import _NEVER_IN_UTF8, SPACE, _utf8
+from zoo.text.in_graph.piece_texts import SPACE, PieceTexts
+from zoo.text.in_graph.sentencepiece import _NEVER_IN_UTF8, _utf8
 from zoo.text.in_graph.unigram import best_path
 
 
@@ -18,7 +19,7 @@ class Unigram(tf.Module):
         """Builds the tables.
 
         Args:
-          fields: a tokenizer.json; its `decoder` works token by token.
+          fields: a tokenizer.json; its `decoder` works token by token, or joins bytes.
           before: replacements, see `pre_tokenizers`.
           at_start: the next replacements, for a text that is not behind an added token.
           after: the last replacements.
@@ -49,6 +50,9 @@ class Unigram(tf.Module):
             edge = pre_tokenizers.SEPARATOR + SPACE.encode()
             self._after = [(f"([^{SPACE}]){SPACE}", rb"\1" + edge)]
         self._single = words.table(_single(model, pieces))
+        self._texts = None
+        if "ByteFallback" in json.dumps(fields["decoder"]):
+            self._texts = PieceTexts(tokens, skipped, strip=False)
         engine = tokenizers.Tokenizer.from_str(json.dumps(fields))
         decode = engine.decoder.decode if engine.decoder else "".join
         size = max(tokens) + 2
@@ -70,6 +74,8 @@ class Unigram(tf.Module):
 
     def decode(self, tokens_BT: tf.RaggedTensor, continuing) -> tf.Tensor:
         """The texts of tokens, string [B]; see `GraphTokenizer.decode`."""
+        if self._texts is not None:
+            return self._texts.decode(tokens_BT, continuing)
         tokens = self._in_range(tokens_BT.values)
         tokens_BT = ragged_ops.keep_ragged(
             tf.gather(self._known, tokens), tokens_BT.with_values(tokens)
@@ -83,6 +89,8 @@ class Unigram(tf.Module):
 
     def token_bytes(self, tokens: tf.Tensor) -> tf.Tensor:
         """The bytes of each token behind another; special and unknown ids have none."""
+        if self._texts is not None:
+            return self._texts.token_bytes(tokens)
         tokens = self._in_range(tokens)
         return tf.where(
             tf.gather(self._known, tokens), tf.gather(self._later, tokens), ""
