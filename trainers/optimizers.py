@@ -251,21 +251,30 @@ class _OneKernel:
     _get_variable_index: Any
     _momentums: Any
     _velocities: Any
+    _scalars: dict[str, tf.Tensor]
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        """Updates all variables; what they share is a part of the graph once."""
+        step = tf.cast(self.iterations + 1, tf.float32)
+        self._scalars = {
+            "beta1_power": tf.pow(self.beta_1, step),
+            "beta2_power": tf.pow(self.beta_2, step),
+            "beta1": tf.constant(self.beta_1, tf.float32),
+            "beta2": tf.constant(self.beta_2, tf.float32),
+            "epsilon": tf.constant(self.epsilon, tf.float32),
+        }
+        update_all = super()._backend_update_step  # type: ignore
+        update_all(grads, trainable_variables, learning_rate)
 
     def update_step(self, gradient, variable, learning_rate):
         i = self._get_variable_index(variable)
-        step = tf.cast(self.iterations + 1, tf.float32)
         tf.raw_ops.ResourceApplyAdam(
             var=_handle(variable),
             m=_handle(self._momentums[i]),
             v=_handle(self._velocities[i]),
-            beta1_power=tf.pow(self.beta_1, step),
-            beta2_power=tf.pow(self.beta_2, step),
             lr=tf.cast(learning_rate, tf.float32),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
             grad=tf.cast(tf.convert_to_tensor(gradient), tf.float32),
+            **self._scalars,
         )
 
 

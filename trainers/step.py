@@ -97,7 +97,8 @@ def make_step(
         norm = tf.linalg.global_norm(grads)
         if clip_norm:
             # min(1, limit / norm) keeps NaN, so that it is seen below
-            grads = [g * tf.minimum(1.0, clip_norm / norm) for g in grads]
+            factor = tf.minimum(1.0, clip_norm / norm)
+            grads = [g * factor for g in grads]
         return grads, {
             **loss.metrics,
             "loss": Mean(loss.sum + penalties * loss.weight, loss.weight),
@@ -106,8 +107,9 @@ def make_step(
         }
 
     def apply(grads):
-        # Keras sums over replicas once more
-        optimizer.apply([g / replicas for g in grads], variables)
+        if replicas > 1:  # Keras sums over replicas once more
+            grads = [g / replicas for g in grads]
+        optimizer.apply(grads, variables)
 
     signature = None if batch_spec is None else [batch_spec]
 

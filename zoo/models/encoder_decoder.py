@@ -12,6 +12,7 @@ from zoo import registry
 from zoo.layers import attention
 from zoo.layers.embedding import Embedding
 from zoo.layers.linear import Linear, read
+from zoo.models import traced_blocks
 from zoo.models.encoder_decoder_config import Config
 from zoo.models.encoder_decoder_stack import Stack
 from zoo.models.language_model import Seq2Seq
@@ -107,13 +108,17 @@ class EncoderDecoder(Seq2Seq):
             tf.range(tf.shape(tokens_BT)[1]),
         )
         x_ND = self.decoder.start(x_BTD, places_T, training)
-        for block in self.decoder.blocks:
+
+        def call(i, block, x_ND):
             k, v = block.source(encoded, training)
 
-            def attend_source(q, k=k, v=v):
+            def attend_source(q):
                 return across(q, k, v, lengths_B, heads, training, scale)
 
-            x_ND = block.call(x_ND, attend, attend_source, training)
+            return block.call(x_ND, attend, attend_source, training), ()
+
+        blocks = self.decoder.blocks
+        x_ND, _ = traced_blocks.through(blocks, call, x_ND, inline=training)
         x_ND = self._scaled(self.decoder.end(x_ND, training))
         return tf.reshape(x_ND, (batch, -1 if T is None else T, c.width))
 
@@ -129,8 +134,12 @@ class EncoderDecoder(Seq2Seq):
             return attention.bidirectional(q, k, v, lengths_B, c.heads, *options)
 
         x_ND = self.encoder.start(table.call(source_BS), tf.range(S), training)
-        for block in self.encoder.blocks:
-            x_ND = block.call(x_ND, attend, training=training)
+
+        def call(i, block, x_ND):
+            return block.call(x_ND, attend, training=training), ()
+
+        blocks = self.encoder.blocks
+        x_ND, _ = traced_blocks.through(blocks, call, x_ND, inline=training)
         return self.encoder.end(x_ND, training)
 
     def start(self, tokens_BT, lengths_B, capacity):
@@ -178,30 +187,34 @@ class EncoderDecoder(Seq2Seq):
         c, fixed = self.config, self.fixed_state
         lengths_B, *of_source = state[:fixed]
         position_B, *caches = state[fixed:]
-        scores, new, bias = attention.Scores(scale=c.scale), [position_B + 1], None
+        scores, bias = attention.Scores(scale=c.scale), None
         if self.decoder.relative is not None:
             bias = self.decoder.relative.at(position_B, tf.shape(caches[0])[2])
-        token = attention.NewToken(position_B, caches[0], bias)
+        token = attention.NewToken(position_B, caches[0], bias_BHS=bias)
         source = attention.Source(lengths_B, of_source[0], tf.shape(token_B)[0])
         x_BD = self.embedding.call(token_B)[:, None]
         x_BD = self.decoder.start(x_BD, position_B[:, None])
-        for i, block in enumerate(self.decoder.blocks):
 
-            def attend(q, k, v, i=i):
-                keys, values = caches[2 * i : 2 * i + 2]
+        def call(i, block, x_BD, source_keys, source_values, keys, values):
+            new = []
+
+            def attend(q, k, v):
                 out, *after = attention.cached(
                     q, k, v, keys, values, token, scores, in_place
                 )
                 new.extend(after)
                 return out
 
-            def attend_source(q, i=i):
-                keys, values = of_source[2 * i : 2 * i + 2]
-                return attention.across_cached(q, keys, values, source)
+            def attend_source(q):
+                return attention.across_cached(q, source_keys, source_values, source)
 
-            x_BD = block.call(x_BD, attend, attend_source)
+            return block.call(x_BD, attend, attend_source), new
+
+        both = of_source[::2], of_source[1::2], caches[::2], caches[1::2]
+        own = list(zip(*both, strict=True))
+        x_BD, new = traced_blocks.through(self.decoder.blocks, call, x_BD, own)
         features = self._scaled(self.decoder.end(x_BD))
-        return self.logits(features), [*state[:fixed], *new]
+        return self.logits(features), [*state[:fixed], position_B + 1, *new]
 
     def _bias(self, stack, T):
         """The bias of self-attention's scores in a stack, or None."""

@@ -18,7 +18,7 @@ from zoo.layers.dropout import Dropout
 from zoo.layers.embedding import Embedding
 from zoo.layers.mlp import ACTIVATIONS
 from zoo.layers.norm import Norm
-from zoo.models import transformer_lm
+from zoo.models import traced_blocks, transformer_lm
 
 POOLINGS = ("mean", "cls")
 NORMALIZATIONS = ("none", "l2")
@@ -170,8 +170,11 @@ class TextEncoder(registry.ConfigSerializable, keras.Model):
         x_ND = x_ND + self.position.call(positions_N)
         x_ND = self.norm.call(x_ND, training)
         x_ND = self.dropout(x_ND, training=training)
-        for block in self.blocks:
-            x_ND = block.call(x_ND, attend, None, training)
+
+        def call(i, block, x_ND):
+            return block.call(x_ND, attend, None, training), ()
+
+        x_ND, _ = traced_blocks.through(self.blocks, call, x_ND, inline=training)
         return tf.reshape(x_ND, (B, T, c.width))
 
     def embed(self, tokens_BT, lengths_B=None, training=False):

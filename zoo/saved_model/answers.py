@@ -12,7 +12,7 @@ from zoo.decode.stop_strings import Stops
 from zoo.generation_config import KNOBS
 from zoo.saved_model import request_checks as checks
 from zoo.saved_model import token_rows
-from zoo.saved_model.shared_parts import shared
+from zoo.saved_model.shared_parts import Shared
 from zoo.saved_model.token_rows import lengths as lengths_of
 
 
@@ -66,8 +66,8 @@ class Answers:
         table = KNOBS + self._search
         self.specs = {knob.name: checks.spec(knob) for knob in table}
         self.defaults = {knob.name: checks.default(knob, generation) for knob in table}
-        self._checked = shared(self._check, tf.TensorSpec([], tf.int32), self.specs)
-        self._decoded = shared(
+        self._checked = Shared(self._check, tf.TensorSpec([], tf.int32), self.specs)
+        self._decoded = Shared(
             self._decode,
             tf.RaggedTensorSpec([None, None], tf.int32),
             tf.TensorSpec([None], tf.bool),

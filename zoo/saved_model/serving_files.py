@@ -10,7 +10,6 @@ Three messages of tensorflow_serving/apis (prediction_log, predict, model) are e
 here, so that tensorflow-serving-api is not needed.
 """
 
-import contextlib
 import math
 import pathlib
 from collections.abc import Callable, Iterator
@@ -78,10 +77,9 @@ def write(
             "allowed."
         )
     recorded = []
-    with _as_written():
-        for number, (name, inputs) in enumerate(requests, 1):
-            report(f"answering the warm-up request {number} of {len(requests)}: {name}")
-            recorded.append(_answered(name, inputs, functions[name]))
+    for number, (name, inputs) in enumerate(requests, 1):
+        report(f"answering the warm-up request {number} of {len(requests)}: {name}")
+        recorded.append(_answered(name, inputs, functions[name]))
     extra = folder / "assets.extra"
     extra.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(extra / WARMUP)) as writer:
@@ -128,18 +126,6 @@ def _requests(described: dict, sizes: list[int]) -> Iterator[tuple[str, dict]]:
                         for key, value in row.items()
                     },
                 )
-
-
-@contextlib.contextmanager
-def _as_written():
-    """Runs graphs as they are: to optimize a graph takes longer than its few calls."""
-    name, optimizer = "disable_meta_optimizer", tf.config.optimizer
-    before = optimizer.get_experimental_options().get(name, False)
-    optimizer.set_experimental_options({name: True})
-    try:
-        yield
-    finally:
-        optimizer.set_experimental_options({name: before})
 
 
 def _takes_long(about: dict) -> bool:

@@ -9,17 +9,32 @@ from collections.abc import Callable
 import tensorflow as tf
 
 
-def shared(function: Callable, *specs) -> Callable:
+class Shared:
     """A function that is traced once, hidden from tf.Module.
 
     A tf.Module would track a tf.function, and store it as one that clients may call.
+    Graphs call the function and do not contain it: so a process that runs several
+    signatures prepares it once.
 
     Args:
       function: of tensors.
       *specs: the specs of its arguments.
     """
-    traced = tf.function(function, autograph=False, input_signature=specs)
-    return lambda *tensors: traced(*tensors)
+
+    def __init__(self, function: Callable, *specs):
+        self._traced = tf.function(
+            function,
+            autograph=False,
+            input_signature=specs,
+            experimental_attributes={"_noinline": True},
+        )
+
+    def __call__(self, *tensors):
+        return self._traced(*tensors)
+
+    def outputs(self):
+        """What the function returns, as symbolic tensors."""
+        return self._traced.get_concrete_function().structured_outputs
 
 
 class SharedParts:
@@ -34,4 +49,4 @@ class SharedParts:
 
     def __init__(self, model, encode):
         self.model = model
-        self.encode = shared(encode, tf.TensorSpec([None], tf.string))
+        self.encode = Shared(encode, tf.TensorSpec([None], tf.string))

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from zoo.saved_model import request_checks, token_rows
-from zoo.saved_model.shared_parts import shared
+from zoo.saved_model.shared_parts import Shared
 from zoo.text import framing
 from zoo.text.in_graph.tokenizer import GraphTokenizer
 from zoo.text.tokenizer import Tokenizer
@@ -33,7 +33,7 @@ class TextRows:
         config,
         limit: int,
     ):
-        self._encode = shared(graph_tokenizer.encode, TEXT)
+        self._encode = Shared(graph_tokenizer.encode, TEXT)
         self._frame = framing.frame(tokenizer, config)
         self._limit = limit or request_checks.MOST_TOKENS
         self.before: int = len(self._frame.before)

@@ -7,6 +7,7 @@
 Core TensorFlow operations only, no XLA, no Python, no state; see docs/serving.md.
 """
 
+import contextlib
 import inspect
 import os
 import pathlib
@@ -98,10 +99,12 @@ def write(
     report("building the tokenizer and the signatures")
     if beams is None:
         beams = _beams(loaded)
-    module = _module(loaded, batch, capacity, most_new_tokens, date_string, beams)
+    with _as_written():  # a part may be traced
+        module = _module(loaded, batch, capacity, most_new_tokens, date_string, beams)
     with files.staged(folder) as new:
         try:
-            _save(module, loaded, new, batch, beams, report)
+            with _as_written():
+                _save(module, loaded, new, batch, beams, report)
         except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as e:
             raise OSError(f"{base}: {e.message.splitlines()[0]}") from None
     return folder
@@ -239,6 +242,21 @@ def _save(module: Module, loaded, folder, batch, beams, report) -> None:
     files.write_json(extra / "signature.json", {"format": 1, "signatures": described})
     sizes = 1, min(8, batch or 8)
     serving_files.write(folder, described, traced, sizes, not batch, report)
+
+
+@contextlib.contextmanager
+def _as_written():
+    """Runs graphs as they are: to optimize a graph takes longer than its few calls.
+
+    The calls of functions that are traced here keep this setting in a server.
+    """
+    name, optimizer = "disable_meta_optimizer", tf.config.optimizer
+    before = optimizer.get_experimental_options().get(name, False)
+    optimizer.set_experimental_options({name: True})
+    try:
+        yield
+    finally:
+        optimizer.set_experimental_options({name: before})
 
 
 def _traced(method, specs):

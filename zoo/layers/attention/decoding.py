@@ -25,34 +25,32 @@ class NewToken:
     Args:
       position_B: int32, below S.
       cache_BKSd: any cache: earlier tokens, then free positions.
+      windows: of the layers: how many positions a token sees; 0 means all.
       bias_BHS: added to the scores, in the dtype of queries; or None.
+
+    Attributes:
+      rows_N: the new token's rows of caches [B * K * S, d].
+      shape: of the caches.
+      added: by window, what is added to the scores, [B, 1 or K, 1 or G, S].
     """
 
-    def __init__(self, position_B, cache_BKSd, bias_BHS=None):
+    def __init__(self, position_B, cache_BKSd, windows=(0,), bias_BHS=None):
         B, K, S, _ = tf.unstack(tf.shape(cache_BKSd))
         rows_BK = tf.reshape(tf.range(B * K) * S, (B, K)) + position_B[:, None]
-        self.rows_N = tf.reshape(rows_BK, [-1])  # of caches [B * K * S, d]
+        self.rows_N = tf.reshape(rows_BK, [-1])
         self.shape = tf.shape(cache_BKSd)
-        self._position_B1, self._places_1S = position_B[:, None], tf.range(S)[None]
-        self._dtype, self._bias = cache_BKSd.dtype, None
+        bias = None
         if bias_BHS is not None:
             heads = cache_BKSd.shape[1], bias_BHS.shape[1] // cache_BKSd.shape[1]
-            self._bias = tf.reshape(bias_BHS, (B, *heads, S))
-        self._added = {}
-
-    def added(self, window=0):
-        """What is added to the scores, [B, 1 or K, 1 or G, S].
-
-        Args:
-          window: how many positions a token sees; 0 means all.
-        """
-        if window not in self._added:
-            unseen_BS = self._places_1S > self._position_B1
+            bias = tf.reshape(bias_BHS, (B, *heads, S))
+        # computed here, as layers may be traced apart from each other
+        self.added = {}
+        for window in windows:
+            unseen_BS = tf.range(S)[None] > position_B[:, None]
             if window:
-                unseen_BS |= self._places_1S <= self._position_B1 - window
-            added = _hidden(unseen_BS, self._dtype)
-            self._added[window] = added if self._bias is None else added + self._bias
-        return self._added[window]
+                unseen_BS |= tf.range(S)[None] <= position_B[:, None] - window
+            added = _hidden(unseen_BS, cache_BKSd.dtype)
+            self.added[window] = added if bias is None else added + bias
 
 
 def cached(q, k, v, keys_BKSd, values_BKSd, new, scores=PLAIN, in_place=False):
@@ -86,7 +84,7 @@ def cached(q, k, v, keys_BKSd, values_BKSd, new, scores=PLAIN, in_place=False):
     q = q if scale == 1 else q * tf.cast(scale, q.dtype)
     groups = q.shape[-1] // (kv_heads * width)
     q = tf.reshape(q, (-1, kv_heads, groups, width))
-    added = new.added(scores.window)
+    added = new.added[scores.window]
     out = _attend(q, keys_BKSd, values_BKSd, added, scores.softcap, groups == 1)
     return tf.reshape(out, (-1, kv_heads * groups * width)), keys_BKSd, values_BKSd
 

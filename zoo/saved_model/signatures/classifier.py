@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from zoo.saved_model import token_rows
 from zoo.saved_model.batching import Batching
-from zoo.saved_model.shared_parts import shared
+from zoo.saved_model.shared_parts import Shared
 from zoo.saved_model.text_rows import LENGTHS, TEXT, TOKENS, TextRows
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 
@@ -31,7 +31,7 @@ class Classifier(tf.Module):
         c = model.config
         self.graph_tokenizer = graph_tokenizer.build(tokenizer.json)
         self._rows = TextRows(tokenizer, self.graph_tokenizer, c, model.limit)
-        self._call = shared(lambda *tensors: model(*tensors), TOKENS, LENGTHS)
+        self._call = Shared(lambda *tensors: model(*tensors), TOKENS, LENGTHS)
         self._batching = Batching(batch)
         self._task = c.task
         self._labels = tuple(c.labels) or tuple(str(i) for i in range(c.classes))

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from zoo.saved_model import request_checks, token_rows
 from zoo.saved_model.batching import Batching
-from zoo.saved_model.shared_parts import shared
+from zoo.saved_model.shared_parts import Shared
 from zoo.saved_model.text_rows import LENGTHS, TEXT, TOKENS, TextRows
 from zoo.text.in_graph import ragged_ops
 from zoo.text.in_graph import tokenizer as graph_tokenizer
@@ -44,7 +44,7 @@ class FillMask(tf.Module):
         self._rows = TextRows(tokenizer, graph, model.config, model.limit)
         self._vocab_size = min(tokenizer.vocab_size, model.config.vocab_size)
         self._most = min(_MOST, self._vocab_size)
-        self._features = shared(
+        self._features = Shared(
             lambda *tensors: model.features(*tensors), TOKENS, LENGTHS
         )
         self._logits = lambda x_BMD: model.logits(x_BMD)

@@ -6,15 +6,13 @@ tf.Module owns the raw variables and the tables: so each weight is stored once, 
 Keras object is.
 """
 
-import functools
-
 import tensorflow as tf
 
 from zoo.saved_model import chat_template, scoring, token_rows
 from zoo.saved_model import request_checks as checks
 from zoo.saved_model.answers import Answers
 from zoo.saved_model.batching import Batching
-from zoo.saved_model.shared_parts import SharedParts
+from zoo.saved_model.shared_parts import Shared, SharedParts
 from zoo.saved_model.token_rows import lengths as lengths_of
 from zoo.text import framing
 from zoo.text.in_graph import tokenizer as graph_tokenizer
@@ -69,6 +67,11 @@ class TextGenerator(tf.Module):
         self._vocab_size = min(tokenizer.vocab_size, model.config.vocab_size)
         self.limit = model.limit or checks.MOST_TOKENS
         self.capacity = min(capacity, self.limit)
+        self._start = Shared(
+            lambda tokens, lengths: model.start(tokens, lengths, self.capacity),
+            _IDS,
+            _ROW,
+        )
         most, size = min(most_new_tokens or self.limit, self.limit), self._vocab_size
         # a default that fills the context leaves half of it to the prompt
         fills = generation.max_new_tokens >= self.limit
@@ -192,7 +195,7 @@ class TextGenerator(tf.Module):
         tokens_BT, lengths_B = checks.at_most(
             "prompt", lengths_B, self.capacity, "tokens", (ids.to_tensor(), lengths_B)
         )
-        logits_BV, state = self._parts.model.start(tokens_BT, lengths_B, self.capacity)
+        logits_BV, state = self._start(tokens_BT, lengths_B)
         return {"logits": logits_BV, **_named(state)}
 
     def step(self, token, **state):
@@ -239,12 +242,7 @@ class TextGenerator(tf.Module):
 
     def _state_specs(self):
         """The specs of a Decoder's state, as `start` returns it."""
-
-        @functools.partial(tf.function, autograph=False, input_signature=[_IDS, _ROW])
-        def start(tokens_BT, lengths_B):
-            return self._parts.model.start(tokens_BT, lengths_B, self.capacity)[1]
-
-        state = _named(start.get_concrete_function().structured_outputs)
+        state = _named(self._start.outputs()[1])
         return {
             name: tf.TensorSpec([None, *x.shape[1:]], x.dtype)
             for name, x in state.items()

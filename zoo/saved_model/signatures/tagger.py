@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from zoo.saved_model import request_checks, token_rows
 from zoo.saved_model.batching import Batching
-from zoo.saved_model.shared_parts import shared
+from zoo.saved_model.shared_parts import Shared
 from zoo.saved_model.spans import Spans
 from zoo.saved_model.text_rows import LENGTHS, TEXT, TOKENS, TextRows
 from zoo.text.in_graph import tokenizer as graph_tokenizer
@@ -35,9 +35,9 @@ class Tagger(tf.Module):
         self.graph_tokenizer = graph_tokenizer.build(tokenizer.json)
         self._rows = TextRows(tokenizer, self.graph_tokenizer, c, model.limit)
         words = self.word_tokens = WordTokens(self.graph_tokenizer)
-        self._words = shared(lambda text_B: words(text_B, request_checks.require), TEXT)
+        self._words = Shared(lambda text_B: words(text_B, request_checks.require), TEXT)
         self._spans = Spans(tuple(c.labels) or tuple(str(i) for i in range(c.classes)))
-        self._call = shared(lambda *tensors: model(*tensors), TOKENS, LENGTHS)
+        self._call = Shared(lambda *tensors: model(*tensors), TOKENS, LENGTHS)
         self._batching = Batching(batch)
 
     def signatures(self) -> dict:
