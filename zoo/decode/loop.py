@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from zoo.decode import sampling
+from zoo.decode import sampling, speculation
 from zoo.decode.rules import History
 from zoo.layers import batch_invariant
 
@@ -49,6 +49,7 @@ def decode(
     sampled_logprobs=False,
     rules=None,
     started=None,
+    drafts=0,
 ):
     """Continues each row until its end token, a stop, or its limit.
 
@@ -72,11 +73,18 @@ def decode(
       sampled_logprobs: whether to compute them; they cost a softmax for each token,
         and with top-k or top-p also a sort.
       rules: the `Rules` of the answers, one row for each; None is none.
-      started: what `model.start` gave for a capacity of T + N, or None to call it.
+      started: what `model.start` gave for a capacity of T + N + drafts, or None to call
+        it.
+      drafts: the most tokens that a pass checks beside the one that it reads; see
+        `speculation`. The answers are the same. 0 is off, as XLA needs it.
 
     Returns:
       `Decoded`.
+
+    Raises:
+      ValueError: there are drafts, and the model cannot check them.
     """
+    speculation.check(model, drafts)
     N = tf.reduce_max(knobs.max_new_tokens) if new_tokens is None else new_tokens
     P, T = tf.unstack(tf.shape(tokens_BT))
     B = P * samples if samples > 1 else P
@@ -85,7 +93,7 @@ def decode(
         sampled, lambda: sampling.uniforms(knobs.seed, N), lambda: tf.zeros((B, N))
     )
     penalised = tf.reduce_any(knobs.repetition_penalty != 1)
-    logits_BV, state = started or model.start(tokens_BT, lengths_B, T + N)
+    logits_BV, state = started or model.start(tokens_BT, lengths_B, T + N + drafts)
     logits_BV = _repeated(logits_BV, samples)
     state = [_repeated(x, samples) if len(x.shape) else x for x in state]
     V = min(vocab_size or logits_BV.shape[-1], logits_BV.shape[-1])
@@ -97,82 +105,97 @@ def decode(
         lambda: tf.zeros((B, 0), tf.bool),
     )
 
-    def pick(i, logits_BV, seen_BV, tokens_BN):
+    def written(out):
+        return History(prompt_BT, known_B, out.tokens, out.count)
+
+    def pick(logits_BV, out):
+        """The next token of each row, and its log-probabilities."""
         # only the choice leaves out the rows behind the tokenizer's tokens
         known_BV = logits_BV[:, :V]
         adjusted_BV = tf.cond(
             penalised,
-            lambda: sampling.penalise(known_BV, seen_BV, knobs.repetition_penalty),
+            lambda: sampling.penalise(known_BV, out.seen, knobs.repetition_penalty),
             lambda: known_BV,
         )
         if rules is not None:
-            last_B = knobs.max_new_tokens == i + 1
-            history = History(prompt_BT, known_B, tokens_BN, i)
-            adjusted_BV = rules.apply(adjusted_BV, history, last_B)
-        token_B = sampling.choose(adjusted_BV, knobs, uniform_BN[:, i])
+            last_B = knobs.max_new_tokens == out.count + 1
+            adjusted_BV = rules.apply(adjusted_BV, written(out), last_B)
+        # a row that is done may have no place left
+        at_B = tf.minimum(out.count, N - 1)
+        uniform_B = tf.gather(uniform_BN, at_B, batch_dims=1)
+        token_B = sampling.choose(adjusted_BV, knobs, uniform_B)
         chosen_B = tf.gather(logits_BV, token_B, batch_dims=1)
         logprobs = [chosen_B - batch_invariant.log_sum_exp(logits_BV)]
         if sampled_logprobs:
             logprobs.append(sampling.log_probability(adjusted_BV, knobs, token_B))
-        seen_BV = tf.cond(
-            penalised,
-            lambda: tf.tensor_scatter_nd_update(
-                seen_BV, tf.stack([tf.range(B), token_B], 1), tf.fill([B], True)
-            ),
-            lambda: seen_BV,
-        )
-        return token_B, logprobs, seen_BV
+        return token_B, logprobs
 
-    def write(i, out, token_B, logprobs):
-        alive_B = ~out.done
-        at = tf.stack([tf.range(B), tf.fill([B], i)], 1)
-        tokens_BN = tf.tensor_scatter_nd_update(
-            out.tokens, at, tf.where(alive_B, token_B, 0)
-        )
-        written = [
-            tf.tensor_scatter_nd_update(old_BN, at, tf.where(alive_B, new_B, 0.0))
-            for old_BN, new_B in zip(out.logprobs, logprobs, strict=True)
-        ]
-        count_B = out.count + tf.cast(alive_B, tf.int32)
+    def take(logits_BV, out, going_B):
+        """Chooses and writes the next token of the rows that go on."""
+        token_B, logprobs = pick(logits_BV, out)
+        token_B = tf.where(going_B, token_B, out.last)
+        here_BN = tf.range(N) == tf.where(going_B, out.count, -1)[:, None]
+        tokens_BN = tf.where(here_BN, token_B[:, None], out.tokens)
+        count_B = out.count + tf.cast(going_B, tf.int32)
         ended_B = tf.zeros_like(token_B, tf.bool)
         for end_id in end_ids:
             ended_B |= token_B == end_id
         if stop is not None:
             ended_B |= stop(tokens_BN, count_B)
-        stopped_B = out.stopped | (alive_B & ended_B)
-        done_B = stopped_B | (count_B >= knobs.max_new_tokens)
-        return _Out(tokens_BN, written, count_B, stopped_B, done_B)
+        stopped_B = out.stopped | (going_B & ended_B)
+        return _Out(
+            token_B,
+            tf.cond(penalised, lambda: _marked(out.seen, token_B), lambda: out.seen),
+            tokens_BN,
+            [
+                tf.where(here_BN, new_B[:, None], old_BN)
+                for old_BN, new_B in zip(out.logprobs, logprobs, strict=True)
+            ],
+            count_B,
+            stopped_B,
+            stopped_B | (count_B >= knobs.max_new_tokens),
+        )
 
-    def body(i, token_B, seen_BV, out, *state):
-        logits_BV, state = model.step(token_B, state, in_place)
-        token_B, logprobs, seen_BV = pick(i, logits_BV, seen_BV, out.tokens)
-        return i + 1, token_B, seen_BV, write(i, out, token_B, logprobs), *state
+    def step(out, trust, *state):
+        logits_BV, state = model.step(out.last, state, in_place)
+        return take(logits_BV, out, ~out.done), trust, *state
+
+    def speculate(out, trust, *state):
+        left_B = tf.where(out.done, 0, knobs.max_new_tokens - out.count)
+        out, trust, state = speculation.advance(
+            model, drafts, take, out, written(out), left_B, trust, state, in_place
+        )
+        return out, trust, *state
 
     nothing = tf.zeros((B,), tf.bool)
     out = _Out(
+        tf.zeros((B,), tf.int32),
+        seen_BV,
         tf.zeros((B, N), tf.int32),
         [tf.zeros((B, N)) for _ in range(1 + sampled_logprobs)],
         tf.zeros((B,), tf.int32),
         nothing,
         nothing,
     )
-    token_B, logprobs, seen_BV = pick(0, logits_BV, seen_BV, out.tokens)
-    out = write(0, out, token_B, logprobs)
-    loop = (tf.constant(1), token_B, seen_BV, out, *state)
+    out = take(logits_BV, out, ~nothing)
+    trust = speculation.Trust.first(B, drafts) if drafts else ()
+    loop = (out, trust, *state)
     loop = tf.while_loop(
-        lambda i, token_B, seen_BV, out, *state: (i < N) & ~tf.reduce_all(out.done),
-        body,
+        lambda out, *_: ~tf.reduce_all(out.done),
+        speculate if drafts else step,
         loop,
-        shape_invariants=tf.nest.map_structure(_any_batch, loop),
+        shape_invariants=tf.nest.map_structure(speculation.any_batch, loop),
         parallel_iterations=1,
     )
-    out = loop[3]
+    out = loop[0]
     return Decoded(out.tokens, out.count, out.stopped, *out.logprobs)
 
 
 class _Out(NamedTuple):
-    """The loop variables that `Decoded` is made of; `done` rows write no more."""
+    """What the rows have written; rows that are `done` write no more."""
 
+    last: Any  # the last token of each row
+    seen: Any  # [B, V], the tokens of prompt and answer; [B, 0] without a penalty
     tokens: Any
     logprobs: Any  # a list: the model's own, and those of the samples if asked for
     count: Any
@@ -185,6 +208,7 @@ def _repeated(x, samples):
     return tf.repeat(x, samples, 0) if samples > 1 else x
 
 
-def _any_batch(x):
-    """The shape of a tensor with an unknown number of rows; () of a scalar."""
-    return tf.TensorShape([None, *x.shape[1:]] if len(x.shape) else [])
+def _marked(seen_BV, token_B):
+    """The tokens that a row has seen, with one more."""
+    at = tf.stack([tf.range(tf.shape(token_B)[0]), token_B], 1)
+    return tf.tensor_scatter_nd_update(seen_BV, at, tf.ones_like(token_B, tf.bool))

@@ -178,25 +178,55 @@ class TransformerLM(LanguageModel):
           The logits [B, V] after the token, and the new state.
         """
         position_B, *caches = state
-        new = [position_B + 1]
+        cached = attention.cached
+        attend, new = self._attend_cached(cached, position_B, caches, in_place)
+        x_BD = self._body(token_B[:, None], attend, positions_N=position_B)
+        return self.logits(x_BD), [position_B + 1, *new]
+
+    def steps(self, tokens_BQ, state, in_place=False):
+        """Reads several more tokens of each row in one pass, as so many steps would.
+
+        Args:
+          tokens_BQ: int32.
+          state: as `step` has it, with room for Q more positions.
+          in_place: as `step` has it.
+
+        Returns:
+          The logits [B, Q, V] after each token, and the new state.
+        """
+        position_B, *caches = state
+        B, Q = tf.unstack(tf.shape(tokens_BQ))
+        position_BQ = position_B[:, None] + tf.range(Q)
+        cached = attention.cached_several
+        attend, new = self._attend_cached(cached, position_BQ, caches, in_place)
+        positions_N = tf.reshape(position_BQ, [-1])
+        x_ND = self._body(tokens_BQ, attend, positions_N=positions_N)
+        x_BQD = tf.reshape(x_ND, (B, Q, self.config.width))
+        return self.logits(x_BQD), [position_B + Q, *new]
+
+    def forget(self, state, count_B):
+        """The state without the last tokens of each row, so many as `count_B` says."""
+        position_B, *caches = state  # later tokens overwrite what stands behind
+        return [position_B - count_B, *caches]
+
+    def _attend_cached(self, cached, position, caches, in_place):
+        """`attend` of a step, and the list that gets the new caches in order."""
+        new = []
 
         def attend(i, q, k, v):
-            scores = self.config.scores(i)
-            out, keys, values = attention.cached(
+            out, *after = cached(
                 q,
                 k,
                 v,
-                caches[2 * i],
-                caches[2 * i + 1],
-                position_B,
-                scores,
+                *caches[2 * i : 2 * i + 2],
+                position,
+                self.config.scores(i),
                 in_place,
             )
-            new.extend([keys, values])
+            new.extend(after)
             return out
 
-        x_BD = self._body(token_B[:, None], attend, positions_N=position_B)
-        return self.logits(x_BD), new
+        return attend, new
 
     def _body(self, tokens_BT, attend, training=False, positions_N=None):
         """Maps tokens to features [N, D], in training, for prompts and in decoding.

@@ -2,7 +2,7 @@
 
 from zoo.layers.attention.additive import AdditiveAttention
 from zoo.layers.attention.cross import across, across_cached, bidirectional, seen
-from zoo.layers.attention.decoding import cached
+from zoo.layers.attention.decoding import cached, cached_several
 from zoo.layers.attention.projections import Attention, CrossAttention
 from zoo.layers.attention.relative import RelativeBias
 from zoo.layers.attention.scores import PLAIN, Scores
@@ -19,6 +19,7 @@ __all__ = [
     "across_cached",
     "bidirectional",
     "cached",
+    "cached_several",
     "causal",
     "seen",
 ]
