@@ -1,5 +1,6 @@
 """Drafts change the number of passes, and nothing else: the plain loop is the twin."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 import tensorflow as tf
 
 from zoo import models
-from zoo.decode import loop
-from zoo.decode.rules import Rules
+from zoo.decode import generate, loop, speculation
+from zoo.decode.rules import History, Rules
 from zoo.decode.sampling import Knobs
+from zoo.directory import Loaded
 from zoo.generation_config import GenerationConfig
+from zoo.saved_model import writer
 
 V, NEW, END, STOP = 20, 64, (3,), (7, 9)
 SMALL = {"vocab_size": V, "context": 128, "width": 16, "layers": 2, "heads": 4}
@@ -152,3 +155,139 @@ def test_the_answers_are_those_of_the_plain_loop(loops, case, lengths):
             getattr(drafted, name), getattr(plain, name), atol=1e-4
         )
     assert wide > 0 and single + wide < passes
+
+
+class Script:
+    """A Decoder that says the next token of a text, whatever it reads."""
+
+    def __init__(self, text):
+        self._text, self.wide, self.passes = tf.constant(text), 0, 0
+
+    def _logits(self, place):
+        return 9 * tf.one_hot(tf.gather(self._text, place), V)
+
+    def start(self, tokens_BT, lengths_B, capacity):
+        del tokens_BT, capacity
+        return self._logits(lengths_B), [lengths_B]
+
+    def step(self, token_B, state, in_place):
+        del token_B, in_place
+        self.passes += 1
+        return self._logits(state[0] + 1), [state[0] + 1]
+
+    def steps(self, tokens_BQ, state, in_place):
+        del in_place
+        self.passes, self.wide = self.passes + 1, self.wide + 1
+        Q = tokens_BQ.shape[1]
+        logits = self._logits(state[0][:, None] + tf.range(1, Q + 1))
+        return logits, [state[0] + Q]
+
+    def forget(self, state, count_B):
+        return [state[0] - count_B]
+
+
+def told(text, prompt, limits, drafts):
+    """A script, after its text was written by rows with these limits."""
+    script, rows = Script(text + [0] * drafts), len(limits)
+    knobs = Knobs.filled(GenerationConfig(), rows)
+    knobs = knobs._replace(max_new_tokens=tf.constant(limits))
+    tokens, lengths = tf.constant([text[:prompt]] * rows), tf.fill([rows], prompt)
+    out = loop.decode(script, tokens, lengths, knobs, (), drafts=drafts)
+    for row, limit in zip(out.tokens.numpy(), limits, strict=True):
+        assert row[:limit].tolist() == text[prompt : prompt + limit]
+    return script
+
+
+def test_right_drafts_become_longer():
+    text = [0, 1, 2, 3, 4] * 12
+    # 1 token of the prompt's pass, then 3, 5 and 9 of the first drafts, then 9 each
+    assert told(text, 8, [45], 8).passes == 3 + 3
+    # the draft that the limit ends is shorter
+    assert told(text, 8, [5], 8).passes == 2
+
+
+def test_wrong_drafts_become_rare():
+    text = [x for i in range(2, 19) for x in (0, 0, i)]
+    script = told(text, 5, [46], 8)
+    assert script.passes == 45 and 2 <= script.wide <= 5
+
+
+def test_a_draft_is_what_stood_behind_the_latest_tokens():
+    rng = np.random.default_rng(3)
+    for _ in range(3):
+        rows = [rng.integers(0, 3, n).tolist() for n in (1, 2, 3, 9, 12, 12)]
+        prompt = np.zeros((6, 7), np.int32)
+        answer = np.full((6, 8), 2, np.int32)  # rubbish behind the end
+        lengths = [min(len(row), 7) for row in rows]
+        for i, row in enumerate(rows):
+            prompt[i, : lengths[i]] = row[:7]
+            answer[i, : len(row[7:])] = row[7:]
+        counts = [len(row) - n for row, n in zip(rows, lengths, strict=True)]
+        history = History(*map(tf.constant, (prompt, lengths, answer, counts)))
+        draft, found = speculation.lookup(history, 5)
+        for i, row in enumerate(rows):
+            assert bool(found[i]) == bool(wanted := expected(row, 5))
+            assert not wanted or draft[i].numpy().tolist() == wanted
+
+
+def expected(row, most):
+    for n in (3, 2):
+        for end in range(len(row) - 1, n - 1, -1):
+            if len(row) > n and row[end - n : end] == row[-n:]:
+                text = list(row)
+                for i in range(most):
+                    text.append(text[end + i])
+                return text[len(row) :]
+    return []
+
+
+def test_generate_gives_the_same_answers(tokenizer):
+    model = models.build("transformer_lm", **{**SMALL, "vocab_size": 300, "layers": 1})
+    knobs = GenerationConfig(max_new_tokens=60, stop=("zz",), temperature=0.1)
+    given = model, tokenizer, ["ab ab ab", "", "cde fgh"]
+    drafted = dataclasses.replace(knobs, prompt_lookup_num_tokens=4)
+    for plain, fast in zip(
+        generate(*given, knobs), generate(*given, drafted), strict=True
+    ):
+        assert fast.tokens == plain.tokens and fast.text == plain.text
+        assert fast.logprob == pytest.approx(plain.logprob, abs=1e-3)
+
+
+def test_what_takes_no_drafts_is_refused(tokenizer, tmp_path):
+    knobs = GenerationConfig(prompt_lookup_num_tokens=4)
+    recurrent = models.build("gru_lm", vocab_size=300, context=8, width=8, units=8)
+    with pytest.raises(ValueError, match="prompt_lookup_num_tokens: 4, but .*GruLM"):
+        generate(recurrent, tokenizer, ["ab"], knobs)
+    with pytest.raises(ValueError, match="prompt_lookup_num_tokens: 4, but beams 2"):
+        dataclasses.replace(knobs, beams=2)
+    with pytest.raises(ValueError, match="prompt_lookup_num_tokens: 65, 0 to 64"):
+        GenerationConfig(prompt_lookup_num_tokens=65)
+    assert GenerationConfig.from_json(knobs.to_json(1), "FILE") == knobs
+    loaded = Loaded(recurrent, tokenizer, knobs)
+    for options, words in (
+        ({}, "speculate: 4, but a pass of"),
+        ({"speculate": 2}, "speculate: 2, but a pass of"),
+        ({"speculate": 2, "beams": 3}, "speculate: 2, but beams 3; 0 of one"),
+        ({"speculate": -1}, "speculate: -1, 0 to 64"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            writer.write(tmp_path, loaded, **options)
+
+
+@pytest.mark.long
+def test_an_export_gives_the_same_answers(tokenizer, tmp_path):
+    model = models.build("transformer_lm", **{**SMALL, "vocab_size": 300, "layers": 1})
+    loaded = Loaded(model, tokenizer, GenerationConfig())
+    request = {
+        "prompt": tf.constant(["ab ab ab", "cde fgh", ""]),
+        "max_new_tokens": tf.constant([60, 50, 64]),
+        "temperature": tf.constant([0.0, 0.1, 0.7]),
+        "stop": tf.constant([["zz"] + [""] * 7] * 3),
+    }
+    found = []
+    for k in (0, 5):
+        folder = writer.write(tmp_path / str(k), loaded, speculate=k, batch=4)
+        graph = tf.saved_model.load(folder)
+        found.append(graph.signatures["generate"](**request))
+    for name in ("tokens", "text", "finish_reason"):
+        np.testing.assert_array_equal(found[0][name], found[1][name])
