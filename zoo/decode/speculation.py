@@ -15,7 +15,7 @@ A pass of several tokens costs more than one of one token. So no row drafts much
 its drafts were right: the first draft has 2 tokens, and each that was right to its end
 doubles the next. After n drafts in a row without a right token, the row drafts none for
 2 ** n passes. A batch ends with its slowest row. So drafts are read only where a row
-with the most tokens left has one.
+with the most tokens left has one, and a pass reads at most 32 tokens of all rows.
 
 Sources: Saxena 2023 (prompt lookup, github.com/apoorvumang/prompt-lookup-decoding);
 Leviathan et al. 2023 (speculative decoding, arXiv:2211.17192).
@@ -27,6 +27,7 @@ import tensorflow as tf
 
 _FIRST = 2  # tokens of a draft of a row whose last draft was wrong
 _LONGEST_WAIT = 6  # the logarithm of the most passes without a draft
+_MOST_ROWS = 32  # of a pass: with more, arithmetic takes longer than reading weights
 
 
 class Trust(NamedTuple):
@@ -150,6 +151,7 @@ def advance(model, most, take, out, history, left_B, trust, state, in_place):
     length_B = tf.maximum(length_B, 0)
     slowest_B = left_B == tf.reduce_max(left_B)
     width = tf.reduce_max(tf.where(slowest_B, length_B, 0))
+    width = tf.minimum(width, tf.maximum(_MOST_ROWS // tf.size(left_B) - 1, 0))
     length_B = tf.minimum(length_B, width)
     alive_B = ~out.done
 

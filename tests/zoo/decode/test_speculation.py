@@ -29,9 +29,8 @@ FAMILIES = {
 }
 
 
-def build(family, **fields):
-    fields = {**SMALL, **FAMILIES[family], **fields}
-    made = models.build("transformer_lm", **fields)
+def build(family):
+    made = models.build("transformer_lm", **{**SMALL, **FAMILIES[family]})
     for i, v in enumerate(made.trainable_weights):
         noise = tf.random.stateless_normal(v.shape, [i, 7], stddev=0.2)
         v.assign(tf.convert_to_tensor(v.value) + noise)
@@ -90,9 +89,46 @@ class Loop:
         return self._run(*given), *self._model.passes.numpy()
 
 
-@pytest.fixture(scope="module")
-def loops():
-    model = build("rotary", layers=1, global_layers=())
+class Trigrams:
+    """A Decoder whose logits depend on the last two tokens of its cache."""
+
+    table = tf.random.stateless_normal([V, V, V], [1, 5], stddev=3.0)
+
+    def start(self, tokens_BT, lengths_B, capacity):
+        free = capacity - tf.shape(tokens_BT)[1]
+        text_BS = tf.pad(tokens_BT, ((0, 0), (0, free)), constant_values=V - 1)
+        state = [lengths_B, text_BS]
+        return self._logits(text_BS, lengths_B[:, None] - 1)[:, 0], state
+
+    def step(self, token_B, state, in_place):
+        logits, state = self.steps(token_B[:, None], state, in_place)
+        return logits[:, 0], state
+
+    def steps(self, tokens_BQ, state, in_place):
+        del in_place
+        position_B, text_BS = state
+        B, Q = tf.unstack(tf.shape(tokens_BQ))
+        at_BQ = position_B[:, None] + tf.range(Q)
+        rows_BQ = tf.broadcast_to(tf.range(B)[:, None], (B, Q))
+        at = tf.stack([rows_BQ, at_BQ], -1)
+        text_BS = tf.tensor_scatter_nd_update(text_BS, at, tokens_BQ)
+        return self._logits(text_BS, at_BQ), [position_B + Q, text_BS]
+
+    def forget(self, state, count_B):
+        return [state[0] - count_B, state[1]]
+
+    def _logits(self, text_BS, at_BQ):
+        before = tf.gather(text_BS, tf.maximum(at_BQ - 1, 0), batch_dims=1)
+        last = tf.gather(text_BS, at_BQ, batch_dims=1)
+        return tf.gather_nd(self.table, tf.stack([before, last], -1))
+
+
+MODELS = [Trigrams, pytest.param(lambda: build("rotary"), marks=pytest.mark.long)]
+
+
+@pytest.fixture(scope="module", params=MODELS, ids=["trigrams", "transformer"])
+def loops(request):
+    model = request.param()
     return Loop(model, 0), Loop(model, 6)
 
 
@@ -106,7 +142,7 @@ def prompts(lengths):
 def test_a_pass_of_several_tokens_is_so_many_steps(family, in_place):
     model, (tokens, lengths) = build(family), prompts([1, 12, 7])
     rest = tf.random.stateless_uniform([3, 9], [4, 1], 0, V, tf.int32)
-    _, state = model.start(tokens, lengths, 24)
+    _, state = model.start(tokens, lengths, 21)
     wanted = []
     for token in tf.unstack(rest, axis=1):
         logits, state = model.step(token, state)
@@ -241,6 +277,7 @@ def expected(row, most):
     return []
 
 
+@pytest.mark.long
 def test_generate_gives_the_same_answers(tokenizer):
     model = models.build("transformer_lm", **{**SMALL, "vocab_size": 300, "layers": 1})
     knobs = GenerationConfig(max_new_tokens=60, stop=("zz",), temperature=0.1)
@@ -256,7 +293,9 @@ def test_generate_gives_the_same_answers(tokenizer):
 def test_what_takes_no_drafts_is_refused(tokenizer, tmp_path):
     knobs = GenerationConfig(prompt_lookup_num_tokens=4)
     recurrent = models.build("gru_lm", vocab_size=300, context=8, width=8, units=8)
-    with pytest.raises(ValueError, match="prompt_lookup_num_tokens: 4, but .*GruLM"):
+    with pytest.raises(
+        ValueError, match="prompt_lookup_num_tokens: 4, but .*RecurrentLM"
+    ):
         generate(recurrent, tokenizer, ["ab"], knobs)
     with pytest.raises(ValueError, match="prompt_lookup_num_tokens: 4, but beams 2"):
         dataclasses.replace(knobs, beams=2)
