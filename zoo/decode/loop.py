@@ -156,16 +156,9 @@ def decode(
             stopped_B | (count_B >= knobs.max_new_tokens),
         )
 
-    def step(out, trust, *state):
+    def step(out, *state):
         logits_BV, state = model.step(out.last, state, in_place)
-        return take(logits_BV, out, ~out.done), trust, *state
-
-    def speculate(out, trust, *state):
-        left_B = tf.where(out.done, 0, knobs.max_new_tokens - out.count)
-        out, trust, state = speculation.advance(
-            model, drafts, take, out, written(out), left_B, trust, state, in_place
-        )
-        return out, trust, *state
+        return take(logits_BV, out, ~out.done), *state
 
     nothing = tf.zeros((B,), tf.bool)
     out = _Out(
@@ -178,16 +171,11 @@ def decode(
         nothing,
     )
     out = take(logits_BV, out, ~nothing)
-    trust = speculation.Trust.first(B, drafts) if drafts else ()
-    loop = (out, trust, *state)
-    loop = tf.while_loop(
-        lambda out, *_: ~tf.reduce_all(out.done),
-        speculate if drafts else step,
-        loop,
-        shape_invariants=tf.nest.map_structure(speculation.any_batch, loop),
-        parallel_iterations=1,
-    )
-    out = loop[0]
+    if drafts:
+        limit_B, inputs = knobs.max_new_tokens, (model, drafts, take, out, written)
+        out = speculation.run(*inputs, limit_B, state, in_place)
+    else:
+        out = speculation.loop(lambda out, *_: ~out.done, step, (out, *state))[0]
     return Decoded(out.tokens, out.count, out.stopped, *out.logprobs)
 
 

@@ -126,41 +126,58 @@ def lookup(history, most):
     return draft_BK, best_B >= 0
 
 
-def advance(model, most, take, out, history, left_B, trust, state, in_place):
-    """Reads the last token of each row, and perhaps a draft, and chooses what follows.
+class _Vars(NamedTuple):
+    """The variables of the loop."""
+
+    out: Any
+    length: Any  # int32 [B], of the draft that the next pass reads; 0 is none
+    draft: Any  # int32 [B, K]
+    trust: Trust
+    state: Any
+
+
+def run(model, most, take, out, history, limit_B, state, in_place):
+    """Writes the rows to their ends.
+
+    While no row has a draft, an inner loop reads one token of each row in a pass, as
+    the plain loop does. A second inner loop reads drafts. A conditional would walk
+    through the operations of both in each pass.
 
     Args:
       model: a Decoder with `steps` and `forget`.
       most: K, the most tokens of a draft.
       take: `take(logits_BV, out, going_B) -> out`: chooses and writes the next token of
         the rows that go on, and nothing of others.
-      out: has `last`, int32 [B], the last token of each row, and `done`, bool [B].
-      history: a `rules.History` of what `out` has.
-      left_B: int32, the tokens that a row may still write; 0 if it is done.
-      trust: a `Trust`.
+      out: has `last`, int32 [B], the last token of each row, `count`, int32 [B], and
+        `done`, bool [B].
+      history: `history(out)` is the `rules.History` of what `out` has.
+      limit_B: int32, the most tokens of each row.
       state: the Decoder's, with room for K more positions than the rows may write.
       in_place: whether the tensors of `state` may be overwritten.
 
     Returns:
-      `out`, `trust` and a list, the state; after one token at least of each row that
-      goes on.
+      `out` at the end.
     """
-    draft_BK, found_B = lookup(history, most)
-    drafts_B = found_B & (trust.wait == 0)
-    length_B = tf.where(drafts_B, tf.minimum(trust.length, left_B - 1), 0)
-    length_B = tf.maximum(length_B, 0)
-    slowest_B = left_B == tf.reduce_max(left_B)
-    width = tf.reduce_max(tf.where(slowest_B, length_B, 0))
-    width = tf.minimum(width, tf.maximum(_MOST_ROWS // tf.size(left_B) - 1, 0))
-    length_B = tf.minimum(length_B, width)
-    alive_B = ~out.done
 
-    def one():
+    def proposed(out, trust, state):
+        """The variables with drafts for the next pass."""
+        draft_BK, found_B = lookup(history(out), most)
+        left_B = tf.where(out.done, 0, limit_B - out.count)
+        length_B = tf.minimum(trust.length, left_B - 1)
+        length_B = tf.where(found_B & (trust.wait == 0), tf.maximum(length_B, 0), 0)
+        slowest_B = left_B == tf.reduce_max(left_B)
+        width = tf.reduce_max(tf.where(slowest_B, length_B, 0))
+        width = tf.minimum(width, tf.maximum(_MOST_ROWS // tf.size(left_B) - 1, 0))
+        return _Vars(out, tf.minimum(length_B, width), draft_BK, trust, state)
+
+    def one(out, length_B, draft_BK, trust, state):
+        del length_B, draft_BK
         logits_BV, after = model.step(out.last, state, in_place)
         after = model.forget(after, tf.cast(out.done, tf.int32))
-        return take(logits_BV, out, alive_B), trust.after_none(), after
+        return proposed(take(logits_BV, out, ~out.done), trust.after_none(), after)
 
-    def several():
+    def several(out, length_B, draft_BK, trust, state):
+        width, alive_B = tf.reduce_max(length_B), ~out.done
         tokens_BQ = tf.concat([out.last[:, None], draft_BK[:, :width]], 1)
         logits_BQV, after = model.steps(tokens_BQ, state, in_place)
 
@@ -170,21 +187,40 @@ def advance(model, most, take, out, history, left_B, trust, state, in_place):
             going_B &= ~now.done & (j < length_B) & (now.last == drafted_B)
             return j + 1, going_B, right_B + tf.cast(going_B, tf.int32), now
 
-        loop = (tf.constant(0), alive_B, tf.zeros_like(length_B), out)
-        _, _, right_B, now = tf.while_loop(
-            lambda j, going_B, *_: tf.reduce_any(going_B),
-            choose,
-            loop,
-            shape_invariants=tf.nest.map_structure(any_batch, loop),
-            parallel_iterations=1,
-        )
+        first = tf.constant(0), alive_B, tf.zeros_like(length_B), out
+        _, _, right_B, now = loop(lambda _, going_B, *__: going_B, choose, first)
         read_B = right_B + tf.cast(alive_B, tf.int32)
         after = model.forget(after, width + 1 - read_B)
-        return now, trust.after(length_B, right_B, most), after
+        return proposed(now, trust.after(length_B, right_B, most), after)
 
-    return tf.cond(width > 0, several, one)
+    def both(*given):
+        given = loop(undrafted, one, _Vars(*given))
+        return loop(lambda _, length_B, *__: length_B > 0, several, given)
+
+    def undrafted(out, length_B, *_):
+        return ~out.done & tf.reduce_all(length_B == 0)
+
+    first = proposed(out, Trust.first(tf.size(out.last), most), state)
+    return loop(lambda out, *_: ~out.done, both, first).out
 
 
-def any_batch(x):
+def loop(goes_on, body, first):
+    """A tf.while_loop of any number of rows.
+
+    Args:
+      goes_on: of the variables, gives bool [B]: the loop ends when no row goes on.
+      body: of the variables, gives the next ones.
+      first: the variables.
+    """
+    return tf.while_loop(
+        lambda *given: tf.reduce_any(goes_on(*given)),
+        body,
+        first,
+        shape_invariants=tf.nest.map_structure(_any_batch, first),
+        parallel_iterations=1,
+    )
+
+
+def _any_batch(x):
     """The shape of a tensor with an unknown number of rows; () of a scalar."""
     return tf.TensorShape([None, *x.shape[1:]] if len(x.shape) else [])
