@@ -170,7 +170,7 @@ def decode(
         nothing,
         nothing,
     )
-    out = take(logits_BV, out, ~nothing)
+    out = take(logits_BV, out, tf.ones((B,), tf.bool))
     if drafts:
         limit_B, inputs = knobs.max_new_tokens, (model, drafts, take, out, written)
         out = speculation.run(*inputs, limit_B, state, in_place)

@@ -119,7 +119,7 @@ def lookup(history, most):
     # any place of three tokens comes before all places of two
     value_BS = tf.where(three_BS, place_S + S, tf.where(two_BS, place_S, -1))
     best_B = tf.reduce_max(value_BS, 1)
-    begin_B = best_B % S + 1
+    begin_B = tf.math.floormod(best_B, S) + 1
     period_B = tf.maximum(total_B - begin_B, 1)
     at_BK = begin_B[:, None] + tf.range(most) % period_B[:, None]
     draft_BK = tf.gather(tokens_BS, tf.minimum(at_BK, S - 1), batch_dims=1)
