@@ -18,6 +18,7 @@ FLOORS = {
     "zoo.fields": 0,
     "zoo.shapes": 0,
     "zoo.files": 0,
+    "zoo.knobs": 0,
     "zoo.row_seeds": 0,
     "zoo.registry": 1,
     "zoo.generation_config": 1,

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 
 from absl import app, flags, logging
 
-from zoo.generation_config import KNOBS, Knob
+from zoo.generation_config import KNOBS
+from zoo.knobs import Knob
 
 _DEFINE = {
     "int32": flags.DEFINE_integer,
@@ -23,15 +24,15 @@ _DEFINE = {
 }
 
 
-def define_knobs(search: Iterable[Knob] = ()) -> dict[str, flags.FlagHolder]:
+def define_knobs(more: Iterable[Knob] = ()) -> dict[str, flags.FlagHolder]:
     """Defines a flag for each knob of generation; its value is None by default.
 
     Args:
-      search: knobs of beam search that get flags too.
+      more: other knobs that get flags too.
     """
     return {
         knob.name: _DEFINE[knob.dtype](knob.name, None, knob.about())
-        for knob in (*KNOBS, *search)
+        for knob in (*KNOBS, *more)
     }
 
 

@@ -6,7 +6,7 @@ import sys
 from absl import flags
 
 from zoo import command
-from zoo.generation_config import MOST_BEAMS
+from zoo.generation_config import MOST_BEAMS, MOST_DRAFTS
 
 _MODEL = flags.DEFINE_string("model", None, "A model directory.", required=True)
 _OUTPUT = flags.DEFINE_string(
@@ -36,6 +36,15 @@ _BEAMS = flags.DEFINE_integer(
     f"{MOST_BEAMS} for an encoder-decoder.",
     lower_bound=0,
     upper_bound=MOST_BEAMS,
+)
+_SPECULATE = flags.DEFINE_integer(
+    "speculate",
+    None,
+    "The most tokens that one pass checks where an answer repeats its text; 0 is off. "
+    "By default prompt_lookup_num_tokens of generation_config.json, which is 0 there "
+    "unless it was set.",
+    lower_bound=0,
+    upper_bound=MOST_DRAFTS,
 )
 _DATE = flags.DEFINE_string(
     "date_string",
@@ -69,6 +78,7 @@ def main(argv):
         _DATE.value,
         report,
         _BEAMS.value,
+        _SPECULATE.value,
     )
     print(folder)
 

@@ -6,13 +6,13 @@ import sys
 from absl import flags
 
 from zoo import command
-from zoo.generation_config import SEARCH
+from zoo.generation_config import DRAFTS, SEARCH
 
 _MODEL = flags.DEFINE_string("model", None, "A model directory.", required=True)
 _PROMPT = flags.DEFINE_multi_string("prompt", [""], "A text to continue; may repeat.")
 _CHAT = flags.DEFINE_bool("chat", False, "Answer each prompt as a user's message.")
 # a knob that is left out has its value in generation_config.json
-_KNOBS = command.define_knobs(SEARCH)
+_KNOBS = command.define_knobs(SEARCH + DRAFTS)
 
 
 def main(argv):

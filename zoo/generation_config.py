@@ -2,19 +2,21 @@
 
 A knob's name, dtype, default, range and help stand here once, in the fields of
 `GenerationConfig`. Requests, signatures, flags and documents read them from `KNOBS`.
-Those of beam search stand in `SEARCH`, and have the tensors [B] of all numbers.
+Those of beam search stand in `SEARCH`, and have the tensors [B] of all numbers. That of
+`DRAFTS` changes no answer.
 """
 
 import dataclasses
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 from zoo.fields import from_fields
+from zoo.knobs import INT32, INT64, Knob, Range
 
-INT32, INT64 = 2**31 - 1, 2**63 - 1
 _TRANSFORMERS_TOP_K = 50  # of a file with `do_sample` and without `top_k`
 MOST_BEAMS = 64  # the memory of a search grows with its beams
+MOST_DRAFTS = 64  # a pass of more tokens is no faster for each
 # the values of `early_stopping` in a generation_config.json, by their number here
 _EARLY_STOPPING = (False, True, "never")
 # field here -> name in a generation_config.json, of what is left out at its default
@@ -23,61 +25,9 @@ _TRANSFORMERS_NAMES |= {
     name: name
     for name in """
     length_penalty early_stopping num_return_sequences min_length min_new_tokens
-    forced_bos_token_id forced_eos_token_id bad_words_ids
+    forced_bos_token_id forced_eos_token_id bad_words_ids prompt_lookup_num_tokens
     """.split()
 }
-
-
-class Range(NamedTuple):
-    """The numbers that a knob takes.
-
-    Attributes:
-      low: the least one.
-      high: the largest one; infinity allows every finite number.
-      above: whether `low` itself is excluded.
-    """
-
-    low: float
-    high: float
-    above: bool = False
-
-    def holds(self, x: Any) -> Any:
-        """Whether a number, or each number of a tensor, is in the range."""
-        over = x > self.low if self.above else x >= self.low
-        return over & (x < self.high if self.high == math.inf else x <= self.high)
-
-    def __str__(self):
-        if self.high == INT64:
-            return "integers of 64 bits"
-        if self.low == -math.inf:
-            return "finite numbers"
-        if self.high in (math.inf, INT32):
-            return f"above {self.low}" if self.above else f"at least {self.low}"
-        if self.above:
-            return f"above {self.low} and at most {self.high}"
-        return f"{self.low} to {self.high}"
-
-
-class Knob(NamedTuple):
-    """One value of a request.
-
-    Attributes:
-      name: as in the signature, the flag and the field of `GenerationConfig`.
-      dtype: TensorFlow's name of its type.
-      default: its value where neither the request nor the model gives one.
-      range: its `Range`; None for `stop`, the only knob of strings.
-      help: one line for users.
-    """
-
-    name: str
-    dtype: str
-    default: Any
-    range: Any
-    help: str
-
-    def about(self) -> str:
-        """The help, and the range where there is one."""
-        return f"{self.help} Allowed: {self.range}." if self.range else self.help
 
 
 def _field(kind: str, default: Any, dtype: str, range: Range | None, help: str) -> Any:
@@ -89,6 +39,7 @@ def _field(kind: str, default: Any, dtype: str, range: Range | None, help: str) 
 _knob = functools.partial(_field, "knob")
 _search = functools.partial(_field, "search")
 _length = functools.partial(_field, "length")
+_draft = functools.partial(_field, "draft")
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -169,6 +120,14 @@ class GenerationConfig:
     min_new_tokens: int = _length(
         0, "int32", Range(0, INT32), "Tokens of an answer before an end token."
     )
+    prompt_lookup_num_tokens: int = _draft(
+        0,
+        "int32",
+        Range(0, MOST_DRAFTS),
+        "Guesses up to so many tokens from what stood behind the latest ones before, "
+        "and checks them in one pass: the same answer, faster where it repeats its "
+        "text; 0 is off.",
+    )
     forced_bos_token_id: int = -1
     forced_eos_token_id: tuple[int, ...] = ()
     bad_words_ids: tuple[tuple[int, ...], ...] = ()
@@ -183,7 +142,7 @@ class GenerationConfig:
                 f"bad_words_ids: {self.bad_words_ids}, sequences of at least one id "
                 "from 0 on allowed."
             )
-        for knob in NUMBERS + SEARCH + _LENGTHS:
+        for knob in NUMBERS + SEARCH + _LENGTHS + DRAFTS:
             value = getattr(self, knob.name)
             if not knob.range.holds(value):
                 raise ValueError(f"{knob.name}: {value}, {knob.range} allowed.")
@@ -193,6 +152,11 @@ class GenerationConfig:
             raise ValueError(
                 f"beams: {self.beams}, but temperature {self.temperature}; 1 allowed, "
                 "or temperature 0."
+            )
+        if self.beams > 1 and self.prompt_lookup_num_tokens:
+            raise ValueError(
+                f"prompt_lookup_num_tokens: {self.prompt_lookup_num_tokens}, but beams "
+                f"{self.beams}; 0 allowed, or 1 beam."
             )
         if self.num_return_sequences > self.beams:
             raise ValueError(
@@ -304,13 +268,14 @@ def _table(kind: str) -> tuple[Knob, ...]:
 KNOBS = _table("knob")
 NUMBERS = tuple(knob for knob in KNOBS if knob.range)
 SEARCH = _table("search")
+DRAFTS = _table("draft")
 _LENGTHS = _table("length")  # rules of a directory, and not of a request
 
 
 def _document():
     """Lists the knobs in the docstring, where `help` shows them."""
     text = GenerationConfig.__doc__ or ""  # python -OO drops it
-    table = KNOBS + SEARCH + _LENGTHS
+    table = KNOBS + SEARCH + _LENGTHS + DRAFTS
     about = "".join(f"      {knob.name}: {knob.about()}\n" for knob in table)
     GenerationConfig.__doc__ = f"{text.rstrip()}\n{about}"
 

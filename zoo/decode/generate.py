@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from zoo.decode import loop
+from zoo.decode import loop, speculation
 from zoo.decode.beam import beam_decode
 from zoo.decode.rules import Rules
 from zoo.decode.sampling import Knobs
@@ -66,8 +66,9 @@ def generate(
 
     Raises:
       ValueError: there is no prompt; a prompt and its new tokens exceed the model's
-        context; a rule forces a token that there is not; or there are stop strings and
-        the tokenizer cannot be put in a graph.
+        context; the model cannot check the drafts of prompt_lookup_num_tokens; a rule
+        forces a token that there is not; or there are stop strings and the tokenizer
+        cannot be put in a graph.
     """
     if isinstance(prompts, str):
         prompts = [prompts]
@@ -121,6 +122,7 @@ def _start(tokenizer, prompt) -> list[int]:
 
 def _check(model, tokenizer, longest, generation):
     """Refuses knobs that the model or the tokenizer has no room for."""
+    speculation.check(model, generation.prompt_lookup_num_tokens)
     if getattr(model, "reads_source", False):
         for what, tokens, most in (
             ("source", longest, model.limit),
@@ -152,7 +154,9 @@ def _compiled(model, tokenizer, generation):
     rules, stops = Rules.of(generation, end_ids), bool(generation.stop)
     several, ngrams = generation.beams > 1, generation.no_repeat_ngram > 0
     functions = _FUNCTIONS.setdefault(model, {})
+    drafts = generation.prompt_lookup_num_tokens
     key = (end_ids, size, stops and hash(tokenizer.json), rules, several, ngrams)
+    key += (drafts,)
     if key not in functions:
         reference = weakref.ref(model)
         graph = graph_tokenizer.build(tokenizer.json) if stops else None
@@ -178,7 +182,9 @@ def _compiled(model, tokenizer, generation):
             own = rules._replace(
                 no_repeat_ngram=search.no_repeat_ngram if ngrams else None
             )
-            out = loop.decode(reference(), *inputs, *options, stop=stop, rules=own)
+            out = loop.decode(
+                reference(), *inputs, *options, stop=stop, rules=own, drafts=drafts
+            )
             return tuple(x[:, None] for x in out[:4])
 
         functions[key] = run

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from zoo.decode import sampling
+from zoo.decode import sampling, speculation
 from zoo.decode.rules import History
 from zoo.layers import batch_invariant
 
@@ -49,6 +49,7 @@ def decode(
     sampled_logprobs=False,
     rules=None,
     started=None,
+    drafts=0,
 ):
     """Continues each row until its end token, a stop, or its limit.
 
@@ -72,11 +73,18 @@ def decode(
       sampled_logprobs: whether to compute them; they cost a softmax for each token,
         and with top-k or top-p also a sort.
       rules: the `Rules` of the answers, one row for each; None is none.
-      started: what `model.start` gave for a capacity of T + N, or None to call it.
+      started: what `model.start` gave for a capacity of T + N + drafts, or None to call
+        it.
+      drafts: the most tokens that a pass checks beside the one that it reads; see
+        `speculation`. The answers are the same. 0 is off, as XLA needs it.
 
     Returns:
       `Decoded`.
+
+    Raises:
+      ValueError: there are drafts, and the model cannot check them.
     """
+    speculation.check(model, drafts)
     N = tf.reduce_max(knobs.max_new_tokens) if new_tokens is None else new_tokens
     P, T = tf.unstack(tf.shape(tokens_BT))
     B = P * samples if samples > 1 else P
@@ -85,7 +93,7 @@ def decode(
         sampled, lambda: sampling.uniforms(knobs.seed, N), lambda: tf.zeros((B, N))
     )
     penalised = tf.reduce_any(knobs.repetition_penalty != 1)
-    logits_BV, state = started or model.start(tokens_BT, lengths_B, T + N)
+    logits_BV, state = started or model.start(tokens_BT, lengths_B, T + N + drafts)
     logits_BV = _repeated(logits_BV, samples)
     state = [_repeated(x, samples) if len(x.shape) else x for x in state]
     rows = logits_BV.shape[-1]
@@ -98,101 +106,108 @@ def decode(
         lambda: tf.zeros((B, 0), tf.bool),
     )
 
-    first_B = tf.range(B) * N
+    wide = N + 1  # a row that does not go on writes behind its last place
+    first_B = tf.range(B) * wide
 
-    def pick(i, logits_BV, seen_BV, tokens):
+    def cut(x):
+        """What was written, [B, N]."""
+        return tf.reshape(x, (B, wide))[:, :N]
+
+    def written(out):
+        return History(prompt_BT, known_B, cut(out.tokens), out.count)
+
+    def pick(logits_BV, out):
+        """The next token of each row, and its log-probabilities."""
         # only the choice leaves out the rows behind the tokenizer's tokens
         known_BV = logits_BV if V == rows else logits_BV[:, :V]
         adjusted_BV = tf.cond(
             penalised,
-            lambda: sampling.penalise(known_BV, seen_BV, knobs.repetition_penalty),
+            lambda: sampling.penalise(known_BV, out.seen, knobs.repetition_penalty),
             lambda: known_BV,
         )
         if rules is not None:
-            last_B = knobs.max_new_tokens == i + 1
-            history = History(prompt_BT, known_B, tf.reshape(tokens, (B, N)), i)
-            adjusted_BV = rules.apply(adjusted_BV, history, last_B)
+            last_B = knobs.max_new_tokens == out.count + 1
+            adjusted_BV = rules.apply(adjusted_BV, written(out), last_B)
+
+        def choose():
+            # a row that is done may have no place left
+            at_B = tf.minimum(out.count, N - 1)
+            uniform_B = tf.gather(uniform_BN, at_B, batch_dims=1)
+            return sampling.choose(adjusted_BV, knobs, uniform_B)
+
         token_B = tf.cond(
             sampled,
-            lambda: sampling.choose(adjusted_BV, knobs, uniform_BN[:, i]),
+            choose,
             lambda: tf.argmax(adjusted_BV, -1, output_type=tf.int32),
         )
         chosen_B = tf.gather(logits_BV, token_B, batch_dims=1)
         logprobs = [chosen_B - batch_invariant.log_sum_exp(logits_BV)]
         if sampled_logprobs:
             logprobs.append(sampling.log_probability(adjusted_BV, knobs, token_B))
-        seen_BV = tf.cond(
-            penalised,
-            lambda: tf.tensor_scatter_nd_update(
-                seen_BV, tf.stack([tf.range(B), token_B], 1), tf.fill([B], True)
-            ),
-            lambda: seen_BV,
-        )
-        return token_B, logprobs, seen_BV
+        return token_B, logprobs
 
-    def written(x, i, new_B, in_place):
-        """[B * N] with new numbers at place i of each row."""
-        if in_place:
-            return tf.raw_ops.InplaceUpdate(x=x, i=first_B + i, v=new_B)
-        return tf.tensor_scatter_nd_update(x, (first_B + i)[:, None], new_B)
+    def take(logits_BV, out, going_B, in_place=in_place):
+        """Chooses and writes the next token of the rows that go on."""
+        token_B, logprobs = pick(logits_BV, out)
+        token_B = tf.where(going_B, token_B, out.last)
+        at_B = first_B + tf.where(going_B, out.count, N)
 
-    def write(i, out, token_B, logprobs, in_place=in_place):
-        alive_B = ~out.done
-        tokens = written(out.tokens, i, token_B, in_place)
-        logprobs = [
-            written(old, i, new_B, in_place)
-            for old, new_B in zip(out.logprobs, logprobs, strict=True)
-        ]
-        count_B = out.count + tf.cast(alive_B, tf.int32)
+        def write(x, new_B):
+            if in_place:
+                return tf.raw_ops.InplaceUpdate(x=x, i=at_B, v=new_B)
+            return tf.tensor_scatter_nd_update(x, at_B[:, None], new_B)
+
+        tokens = write(out.tokens, token_B)
+        count_B = out.count + tf.cast(going_B, tf.int32)
         ended = [token_B == end_id for end_id in end_ids]
         if stop is not None:
-            ended.append(stop(tf.reshape(tokens, (B, N)), count_B))
+            ended.append(stop(cut(tokens), count_B))
         stopped_B = out.stopped
         for ended_B in ended:
-            stopped_B |= alive_B & ended_B
-        done_B = stopped_B | (count_B >= knobs.max_new_tokens)
-        return _Out(tokens, logprobs, count_B, stopped_B, done_B)
+            stopped_B |= going_B & ended_B
+        return _Out(
+            token_B,
+            tf.cond(penalised, lambda: _marked(out.seen, token_B), lambda: out.seen),
+            tokens,
+            [
+                write(old, new_B)
+                for old, new_B in zip(out.logprobs, logprobs, strict=True)
+            ],
+            count_B,
+            stopped_B,
+            stopped_B | (count_B >= knobs.max_new_tokens),
+        )
 
-    def body(i, token_B, seen_BV, out, *state):
-        logits_BV, state = model.step(token_B, state, in_place)
-        token_B, logprobs, seen_BV = pick(i, logits_BV, seen_BV, out.tokens)
-        return i + 1, token_B, seen_BV, write(i, out, token_B, logprobs), *state
+    def step(out, *state):
+        logits_BV, state = model.step(out.last, state, in_place)
+        return take(logits_BV, out, ~out.done), *state
 
     nothing = tf.zeros((B,), tf.bool)
     out = _Out(
-        tf.zeros((B * N,), tf.int32),
-        [tf.zeros((B * N,)) for _ in range(1 + sampled_logprobs)],
+        tf.zeros((B,), tf.int32),
+        seen_BV,
+        tf.zeros((B * wide,), tf.int32),
+        [tf.zeros((B * wide,)) for _ in range(1 + sampled_logprobs)],
         tf.zeros((B,), tf.int32),
         nothing,
         nothing,
     )
-    token_B, logprobs, seen_BV = pick(0, logits_BV, seen_BV, out.tokens)
     # the zeros may be one constant of the graph: they are not overwritten
-    out = write(0, out, token_B, logprobs, in_place=False)
-    loop = (tf.constant(1), token_B, seen_BV, out, *state)
-    loop = tf.while_loop(
-        lambda i, token_B, seen_BV, out, *state: (i < N) & ~tf.reduce_all(out.done),
-        body,
-        loop,
-        shape_invariants=tf.nest.map_structure(_any_batch, loop),
-        parallel_iterations=1,
-    )
-    out = loop[3]
-    real_BN = tf.sequence_mask(out.count, N)
-    tokens_BN, *logprobs = (
-        tf.where(real_BN, tf.reshape(x, (B, N)), tf.zeros([], x.dtype))
-        for x in (out.tokens, *out.logprobs)
-    )
-    return Decoded(tokens_BN, out.count, out.stopped, *logprobs)
+    out = take(logits_BV, out, tf.ones((B,), tf.bool), in_place=False)
+    if drafts:
+        limit_B, inputs = knobs.max_new_tokens, (model, drafts, take, out, written)
+        out = speculation.run(*inputs, limit_B, state, in_place)
+    else:
+        out = speculation.loop(lambda out, *_: ~out.done, step, (out, *state))[0]
+    return Decoded(cut(out.tokens), out.count, out.stopped, *map(cut, out.logprobs))
 
 
 class _Out(NamedTuple):
-    """The loop variables that `Decoded` is made of.
+    """What the rows have written; rows that are `done` write no more."""
 
-    Rows that are done go on to write, and `decode` cuts that off.
-    """
-
-    tokens: Any  # [B * N]
+    last: Any  # the last token of each row
+    seen: Any  # [B, V], the tokens of prompt and answer; [B, 0] without a penalty
+    tokens: Any  # [B * (N + 1)], as the log-probabilities
     logprobs: Any  # a list: the model's own, and those of the samples if asked for
     count: Any
     stopped: Any
@@ -204,6 +219,7 @@ def _repeated(x, samples):
     return tf.repeat(x, samples, 0) if samples > 1 else x
 
 
-def _any_batch(x):
-    """The shape of a tensor with an unknown number of rows; () of a scalar."""
-    return tf.TensorShape([None, *x.shape[1:]] if len(x.shape) else [])
+def _marked(seen_BV, token_B):
+    """The tokens that a row has seen, with one more."""
+    at = tf.stack([tf.range(tf.shape(token_B)[0]), token_B], 1)
+    return tf.tensor_scatter_nd_update(seen_BV, at, tf.ones_like(token_B, tf.bool))

@@ -17,6 +17,7 @@ def decode(
     vocab_size=0,
     stop=None,
     rules=None,
+    drafts=0,
 ):
     """Answers each row: by beam search where it has several beams, else by the loop.
 
@@ -26,6 +27,7 @@ def decode(
       model, tokens_BT, lengths_B, knobs, end_ids, vocab_size, stop, rules: as
         `beam_decode` has them.
       search: `Search`, or None where no row has several beams.
+      drafts: as `loop.decode` has it; 0 where a row has several beams.
 
     Returns:
       `Found`. K is the largest number of beams, and 1 without `search`. A row of one
@@ -33,12 +35,14 @@ def decode(
     """
     N = tf.reduce_max(knobs.max_new_tokens)
     B, T = tf.unstack(tf.shape(tokens_BT))
-    started = model.start(tokens_BT, lengths_B, T + N)
+    started = model.start(tokens_BT, lengths_B, T + N + drafts)
     inputs = model, tokens_BT, lengths_B, knobs
     options = {"new_tokens": N, "stop": stop, "rules": rules}
 
     def one(started):
-        out = loop.decode(*inputs, end_ids, vocab_size, started=started, **options)
+        out = loop.decode(
+            *inputs, end_ids, vocab_size, started=started, drafts=drafts, **options
+        )
         score_B = tf.reduce_sum(out.logprobs, -1)
         alone = Found(out.tokens, out.num_tokens, out.stopped, out.logprobs, score_B)
         return tf.nest.map_structure(lambda x: x[:, None], alone)

@@ -23,7 +23,7 @@ class History(NamedTuple):
       prompt: int32 [R, T], right-padded.
       lengths: int32 [R], the tokens of the prompts.
       answer: int32 [R, N].
-      count: int32, the tokens of the answers.
+      count: int32, the tokens of the answers: one number, or [R].
     """
 
     prompt: Any

@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from zoo.generation_config import SEARCH, GenerationConfig, Knob, Range
+from zoo.generation_config import SEARCH, GenerationConfig
+from zoo.knobs import Knob, Range
 
 
 class Search(NamedTuple):

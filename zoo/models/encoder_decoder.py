@@ -190,7 +190,7 @@ class EncoderDecoder(Seq2Seq):
         scores, bias = attention.Scores(scale=c.scale), None
         if self.decoder.relative is not None:
             bias = self.decoder.relative.at(position_B, tf.shape(caches[0])[2])
-        token = attention.NewToken(position_B, caches[0], bias_BHS=bias)
+        token = attention.NewTokens(position_B[:, None], caches[0], bias_BHS=bias)
         source = attention.Source(lengths_B, of_source[0], tf.shape(token_B)[0])
         x_BD = self.embedding.call(token_B)[:, None]
         x_BD = self.decoder.start(x_BD, position_B[:, None])

@@ -61,6 +61,12 @@ class LanguageModel(_TokenModel):
       start(tokens_BT, lengths_B, capacity)   reads prompts; returns logits and a state
       step(token_B, state, in_place=False)    reads a token; returns logits and a state
 
+    and, where one pass can read several tokens, for drafts (`zoo.decode.speculation`):
+
+      steps(tokens_BQ, state, in_place=False) reads Q tokens; returns logits [B, Q, V]
+                                              and a state
+      forget(state, count_B)                  the state without each row's last tokens
+
     `embed` maps texts to vectors, as that of a `TextEncoder` does.
     """
 

@@ -178,17 +178,46 @@ class TransformerLM(LanguageModel):
           The logits [B, V] after the token, and the new state.
         """
         position_B, *caches = state
+        given = token_B[:, None], position_B[:, None], caches
+        x_BD, caches = self._read(*given, attention.cached, in_place)
+        return self.logits(x_BD), [position_B + 1, *caches]
+
+    def steps(self, tokens_BQ, state, in_place=False):
+        """Reads several more tokens of each row in one pass, as so many steps would.
+
+        Args:
+          tokens_BQ: int32.
+          state: as `step` has it, with room for Q more positions.
+          in_place: as `step` has it.
+
+        Returns:
+          The logits [B, Q, V] after each token, and the new state.
+        """
+        position_B, *caches = state
+        B, Q = tf.unstack(tf.shape(tokens_BQ))
+        given = tokens_BQ, position_B[:, None] + tf.range(Q), caches
+        x_ND, caches = self._read(*given, attention.cached_several, in_place)
+        x_BQD = tf.reshape(x_ND, (B, Q, self.config.width))
+        return self.logits(x_BQD), [position_B + Q, *caches]
+
+    def forget(self, state, count_B):
+        """The state without the last tokens of each row, so many as `count_B` says."""
+        position_B, *caches = state  # later tokens overwrite what stands behind
+        return [position_B - count_B, *caches]
+
+    def _read(self, tokens_BQ, position_BQ, caches, cached, in_place):
+        """The features [B * Q, D] of new tokens, and the new caches."""
         windows = {self.config.scores(i).window for i in range(self.config.layers)}
-        token = attention.NewToken(position_B, caches[0], windows)
+        new = attention.NewTokens(position_BQ, caches[0], windows)
 
         def attend(i, q, k, v, keys, values):
             scores = self.config.scores(i)
-            out, *new = attention.cached(q, k, v, keys, values, token, scores, in_place)
-            return out, new
+            out, *after = cached(q, k, v, keys, values, new, scores, in_place)
+            return out, after
 
         own = list(zip(caches[::2], caches[1::2], strict=True))
-        x_BD, caches = self._body(token_B[:, None], attend, False, position_B, own)
-        return self.logits(x_BD), [position_B + 1, *caches]
+        positions_N = tf.reshape(position_BQ, [-1])
+        return self._body(tokens_BQ, attend, False, positions_N, own)
 
     def _body(self, tokens_BT, attend, training=False, positions_N=None, own=()):
         """Maps tokens to features [N, D], in training, for prompts and in decoding.

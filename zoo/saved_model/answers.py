@@ -42,6 +42,8 @@ class Answers:
       most_new_tokens: the largest max_new_tokens.
       beams: the most beams; 0 leaves search out, with its knobs and its outputs.
       batching: a `Batching`.
+      drafts: the most tokens of a draft, as `zoo.decode.speculation` has it; 0 is off,
+        and with beams.
 
     Attributes:
       specs: knob -> its spec as an input.
@@ -58,11 +60,12 @@ class Answers:
         most_new_tokens,
         beams,
         batching,
+        drafts=0,
     ):
         self._model, self._tokenizer, self._batching = model, tokenizer, batching
         self._end_ids, self._vocab_size = tuple(end_ids), vocab_size
         self._generation, self._most = generation, most_new_tokens
-        self._search = searching(beams)
+        self._search, self._drafts = searching(beams), drafts
         table = KNOBS + self._search
         self.specs = {knob.name: checks.spec(knob) for knob in table}
         self.defaults = {knob.name: checks.default(knob, generation) for knob in table}
@@ -137,6 +140,7 @@ class Answers:
             self._vocab_size,
             stops,
             Rules.of(self._generation, self._end_ids, ngram_B),
+            self._drafts,
         )
         first = tf.nest.map_structure(lambda x: x[:, 0], found)
         outputs = {

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from zoo.decode.sampling import Knobs
 from zoo.decode.search import Search
-from zoo.generation_config import NUMBERS, GenerationConfig, Knob
+from zoo.generation_config import NUMBERS, GenerationConfig
+from zoo.knobs import Knob
 from zoo.text.in_graph import tokenizer as graph_tokenizer
 
 MOST_STOPS, _MOST_STOP_BYTES = 8, 256  # stop strings of a row, bytes of one

@@ -18,9 +18,10 @@ import tensorflow as tf
 from absl import logging
 
 from zoo import files, registry
+from zoo.decode import speculation
 from zoo.decode.search import searching
 from zoo.directory import Loaded
-from zoo.generation_config import KNOBS, MOST_BEAMS, SEARCH
+from zoo.generation_config import KNOBS, MOST_BEAMS, MOST_DRAFTS, SEARCH
 from zoo.saved_model import request_examples, serving_files
 from zoo.saved_model.checker.graph import Graph
 from zoo.saved_model.signatures.classifier import Classifier
@@ -61,6 +62,7 @@ def write(
     date_string: str = "",
     report: Callable[[str], None] = lambda line: None,
     beams: int | None = None,
+    speculate: int | None = None,
 ) -> pathlib.Path:
     """Exports a model.
 
@@ -78,13 +80,15 @@ def write(
       beams: the most beams of a request; 0 leaves search out. By default those of the
         GenerationConfig for a language model, 0 if that is 1; and 64 for an
         encoder-decoder.
+      speculate: the most tokens of a draft, as `zoo.decode.speculation` has it; 0 is
+        off. By default prompt_lookup_num_tokens of the GenerationConfig.
 
     Returns:
       The folder of the version.
 
     Raises:
       ValueError: the version exists already, the model or its tokenizer cannot be
-        exported, or `beams` is not allowed.
+        exported, or `beams` or `speculate` is not allowed.
       OSError: the folder cannot be written, or the disk is full.
     """
     if beams is not None and not 0 <= beams <= MOST_BEAMS:
@@ -99,8 +103,13 @@ def write(
     report("building the tokenizer and the signatures")
     if beams is None:
         beams = _beams(loaded)
+    drafts = loaded.generation.prompt_lookup_num_tokens
+    drafts = drafts if speculate is None else speculate
+    _check_drafts(loaded.model, drafts, beams)
     with _as_written():  # a part may be traced
-        module = _module(loaded, batch, capacity, most_new_tokens, date_string, beams)
+        module = _module(
+            loaded, batch, capacity, most_new_tokens, date_string, beams, drafts
+        )
     with files.staged(folder) as new:
         try:
             with _as_written():
@@ -132,7 +141,20 @@ def _beams(loaded) -> int:
     return loaded.generation.beams if loaded.generation.beams > 1 else 0
 
 
-def _module(loaded, batch, capacity, most_new_tokens, date_string, beams) -> Module:
+def _check_drafts(model, drafts, beams) -> None:
+    """Refuses drafts where there is a search, or that the model cannot check."""
+    if not 0 <= drafts <= MOST_DRAFTS:
+        raise ValueError(f"speculate: {drafts}, 0 to {MOST_DRAFTS} allowed.")
+    if drafts and beams:
+        raise ValueError(
+            f"speculate: {drafts}, but beams {beams}; 0 of one of them allowed."
+        )
+    speculation.check(model, drafts, "speculate")
+
+
+def _module(
+    loaded, batch, capacity, most_new_tokens, date_string, beams, drafts
+) -> Module:
     """The signatures of a model, by its task."""
     config = loaded.model.config
     name = registry.name_of(config)
@@ -164,6 +186,7 @@ def _module(loaded, batch, capacity, most_new_tokens, date_string, beams) -> Mod
             most_new_tokens,
             date_string,
             beams,
+            drafts,
         )
         if loaded.tokenizer.chat_template and module.no_chat:
             logging.warning("no signature chat: %s", module.no_chat)

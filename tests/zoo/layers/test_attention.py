@@ -117,7 +117,7 @@ def test_cached_is_the_last_row_of_causal(heads, kv_heads, name):
         x = tf.reshape(x, (B, T, -1))
         return tf.gather(x, position, axis=1, batch_dims=1)
 
-    token = attention.NewToken(position, cache(k), [scores.window])
+    token = attention.NewTokens(position[:, None], cache(k), [scores.window])
     out, keys, values = attention.cached(
         new(q), new(k), new(v), cache(k), cache(v), token, scores
     )

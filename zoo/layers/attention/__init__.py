@@ -3,10 +3,11 @@
 from zoo.layers.attention.additive import AdditiveAttention
 from zoo.layers.attention.cross import across, bidirectional, seen
 from zoo.layers.attention.decoding import (
-    NewToken,
+    NewTokens,
     Source,
     across_cached,
     cached,
+    cached_several,
     places,
 )
 from zoo.layers.attention.projections import Attention, CrossAttention
@@ -19,7 +20,7 @@ __all__ = [
     "AdditiveAttention",
     "Attention",
     "CrossAttention",
-    "NewToken",
+    "NewTokens",
     "RelativeBias",
     "Scores",
     "Source",
@@ -27,6 +28,7 @@ __all__ = [
     "across_cached",
     "bidirectional",
     "cached",
+    "cached_several",
     "causal",
     "places",
     "seen",

@@ -1,7 +1,7 @@
-"""Attention of one new token a row: to the tokens before it, and to a source.
+"""Attention of new tokens of a row: to the tokens before them, and to a source.
 
 The keys and values are cached. What all layers of a step share is computed once: where
-the new tokens stand in the caches, and which positions a token sees.
+the new tokens stand in the caches, and which positions each sees.
 """
 
 import tensorflow as tf
@@ -19,25 +19,26 @@ def places(count):
     return -(-count // LANES) * LANES
 
 
-class NewToken:
-    """Where the new token of each row stands in the caches of all layers.
+class NewTokens:
+    """Where the Q new tokens of each row stand in the caches of all layers.
 
     Args:
-      position_B: int32, below S.
+      position_BQ: int32, below S.
       cache_BKSd: any cache: earlier tokens, then free positions.
       windows: of the layers: how many positions a token sees; 0 means all.
-      bias_BHS: added to the scores, in the dtype of queries; or None.
+      bias_BHS: added to the scores of one new token, in the dtype of queries; or None.
 
     Attributes:
-      rows_N: the new token's rows of caches [B * K * S, d].
+      rows_N: the new tokens' rows of caches [B * K * S, d], N = B * Q * K.
       shape: of the caches.
-      added: by window, what is added to the scores, [B, 1 or K, 1 or G, S].
+      added: by window, what is added to the scores: [B, 1, Q, S], or [B, K, G, S] with
+        a bias.
     """
 
-    def __init__(self, position_B, cache_BKSd, windows=(0,), bias_BHS=None):
+    def __init__(self, position_BQ, cache_BKSd, windows=(0,), bias_BHS=None):
         B, K, S, _ = tf.unstack(tf.shape(cache_BKSd))
-        rows_BK = tf.reshape(tf.range(B * K) * S, (B, K)) + position_B[:, None]
-        self.rows_N = tf.reshape(rows_BK, [-1])
+        first_B1K = tf.reshape(tf.range(B * K) * S, (B, 1, K))
+        self.rows_N = tf.reshape(first_B1K + position_BQ[:, :, None], [-1])
         self.shape = tf.shape(cache_BKSd)
         bias = None
         if bias_BHS is not None:
@@ -46,10 +47,10 @@ class NewToken:
         # computed here, as layers may be traced apart from each other
         self.added = {}
         for window in windows:
-            unseen_BS = tf.range(S)[None] > position_B[:, None]
+            unseen_BQS = tf.range(S) > position_BQ[:, :, None]
             if window:
-                unseen_BS |= tf.range(S)[None] <= position_B[:, None] - window
-            added = _hidden(unseen_BS, cache_BKSd.dtype)
+                unseen_BQS |= tf.range(S) <= position_BQ[:, :, None] - window
+            added = _hidden(unseen_BQS, cache_BKSd.dtype)[:, None]
             self.added[window] = added if bias is None else added + bias
 
 
@@ -60,7 +61,7 @@ def cached(q, k, v, keys_BKSd, values_BKSd, new, scores=PLAIN, in_place=False):
       q: [B, H * head width].
       k, v: [B, K * head width], of the new token.
       keys_BKSd, values_BKSd: the caches.
-      new: a `NewToken` of these caches.
+      new: the `NewTokens` of these caches, one a row.
       scores: a `Scores`.
       in_place: whether the caches may be overwritten, which saves copying them. XLA
         does not have this operation.
@@ -69,24 +70,49 @@ def cached(q, k, v, keys_BKSd, values_BKSd, new, scores=PLAIN, in_place=False):
       [B, H * head width], and the two caches, which now include the new token.
     """
     kv_heads, width = keys_BKSd.shape[1], keys_BKSd.shape[3]
-    rows_N = new.rows_N
-
-    def insert(cache, x):
-        flat, x = tf.reshape(cache, (-1, width)), tf.reshape(x, (-1, width))
-        if in_place:
-            flat = tf.raw_ops.InplaceUpdate(x=flat, i=rows_N, v=x)
-        else:
-            flat = tf.tensor_scatter_nd_update(flat, rows_N[:, None], x)
-        return tf.ensure_shape(tf.reshape(flat, new.shape), cache.shape)
-
-    keys_BKSd, values_BKSd = insert(keys_BKSd, k), insert(values_BKSd, v)
-    scale = scores.scale or width**-0.5
-    q = q if scale == 1 else q * tf.cast(scale, q.dtype)
+    keys_BKSd = _insert(keys_BKSd, k, new, in_place)
+    values_BKSd = _insert(values_BKSd, v, new, in_place)
+    q = _scaled(q, scores.scale or width**-0.5)
     groups = q.shape[-1] // (kv_heads * width)
     q = tf.reshape(q, (-1, kv_heads, groups, width))
     added = new.added[scores.window]
     out = _attend(q, keys_BKSd, values_BKSd, added, scores.softcap, groups == 1)
     return tf.reshape(out, (-1, kv_heads * groups * width)), keys_BKSd, values_BKSd
+
+
+def cached_several(q, k, v, keys_BKSd, values_BKSd, new, scores=PLAIN, in_place=False):
+    """Attention of Q new tokens a row to the cached tokens, themselves and each other.
+
+    A token sees what it sees in `cached`, had the tokens come one by one.
+
+    Args:
+      q: [B * Q, H * head width].
+      k, v: [B * Q, K * head width], of the new tokens.
+      keys_BKSd, values_BKSd: the caches.
+      new: the `NewTokens` of these caches.
+      scores, in_place: as `cached` has them.
+
+    Returns:
+      [B * Q, H * head width], and the two caches, which now include the new tokens.
+    """
+    kv_heads, width = keys_BKSd.shape[1], keys_BKSd.shape[3]
+    keys_BKSd = _insert(keys_BKSd, k, new, in_place)
+    values_BKSd = _insert(values_BKSd, v, new, in_place)
+    added_B1QS = new.added[scores.window]
+    B, _, Q, S = tf.unstack(tf.shape(added_B1QS))
+    groups = q.shape[-1] // (kv_heads * width)
+    q = _scaled(q, scores.scale or width**-0.5)
+    q_BQKGd = tf.reshape(q, (B, Q, kv_heads, groups, width))
+    q_BKNd = tf.reshape(
+        tf.transpose(q_BQKGd, (0, 2, 3, 1, 4)), (B, kv_heads, -1, width)
+    )
+    z_BKNS, _ = capped(tf.matmul(q_BKNd, keys_BKSd, transpose_b=True), scores.softcap)
+    z_BKGQS = tf.reshape(z_BKNS, (B, kv_heads, groups, Q, S)) + added_B1QS[:, :, None]
+    p_BKNS = tf.reshape(tf.nn.softmax(z_BKGQS), (B, kv_heads, -1, S))
+    out = tf.reshape(tf.matmul(p_BKNS, values_BKSd), (B, kv_heads, groups, Q, width))
+    out = tf.transpose(out, (0, 3, 1, 2, 4))
+    shape = B * Q, kv_heads * groups * width
+    return tf.reshape(out, shape), keys_BKSd, values_BKSd
 
 
 class Source:
@@ -102,7 +128,7 @@ class Source:
         H, shape = keys_BHSd.shape[1], tf.shape(keys_BHSd)
         B, S = shape[0], shape[2]
         padding_BS = tf.range(S)[None] >= lengths_B[:, None]
-        self.added = _hidden(padding_BS, keys_BHSd.dtype)
+        self.added = _hidden(padding_BS, keys_BHSd.dtype)[:, None, None]
         # [B, G, H] to [B, H, G] and back by a gather: oneDNN's transpose of so few
         # numbers costs several times as much
         number_BGH = tf.reshape(tf.range(rows * H), (B, -1, H))
@@ -131,9 +157,25 @@ def across_cached(q, keys_BHSd, values_BHSd, source):
     return tf.reshape(out, (-1, heads * width))
 
 
-def _hidden(unseen_BS, dtype):
-    """What hides scores, [B, 1, 1, S]: 0 where a position is seen, else very small."""
-    return tf.cast(unseen_BS, dtype)[:, None, None] * (dtype.min / 2)
+def _insert(cache_BKSd, x, new, in_place):
+    """The cache with the keys or values of the new tokens."""
+    width = cache_BKSd.shape[3]
+    flat, x = tf.reshape(cache_BKSd, (-1, width)), tf.reshape(x, (-1, width))
+    if in_place:
+        flat = tf.raw_ops.InplaceUpdate(x=flat, i=new.rows_N, v=x)
+    else:
+        flat = tf.tensor_scatter_nd_update(flat, new.rows_N[:, None], x)
+    return tf.ensure_shape(tf.reshape(flat, new.shape), cache_BKSd.shape)
+
+
+def _scaled(q, scale):
+    """The queries times the factor of the products."""
+    return q if scale == 1 else q * tf.cast(scale, q.dtype)
+
+
+def _hidden(unseen, dtype):
+    """What hides scores: 0 where a position is seen, else very small."""
+    return tf.cast(unseen, dtype) * (dtype.min / 2)
 
 
 def _attend(q_BKGd, keys_BKSd, values_BKSd, added, softcap=0.0, few=True):

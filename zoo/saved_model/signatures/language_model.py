@@ -37,6 +37,8 @@ class TextGenerator(tf.Module):
       date_string: the default date of `chat`, for a chat template that writes a date;
         "" is today, as the template writes it.
       beams: the most beams of a request; 0 leaves search out.
+      drafts: the most tokens of a draft, as `zoo.decode.speculation` has it; 0 is off,
+        and with beams.
 
     Attributes:
       no_chat: why there is no signature `chat`; "" where there is one.
@@ -58,6 +60,7 @@ class TextGenerator(tf.Module):
         most_new_tokens=0,
         date_string="",
         beams=0,
+        drafts=0,
     ):
         super().__init__()
         self.weights = [v.value for v in model.weights]
@@ -87,6 +90,7 @@ class TextGenerator(tf.Module):
             most,
             beams,
             self._batching,
+            drafts,
         )
         self._date_string = date_string
         self.graph_chat, self.no_chat = chat_template.build(
