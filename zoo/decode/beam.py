@@ -226,9 +226,9 @@ def beam_decode(
 
 def _nothing(B, K, N, has_BK):
     """Beams without tokens, and places without answers."""
-    # `Empty` is new memory in each call, which steps overwrite, and no constant
+    # steps overwrite these, so they are copies: the zeros may be a constant
     tokens_RN, logprobs_RN = (
-        tf.raw_ops.Empty(shape=(B * K, N), dtype=dtype, init=True)
+        tf.raw_ops.DeepCopy(x=tf.zeros((B * K, N), dtype))
         for dtype in (tf.int32, tf.float32)
     )
     tokens_BKN, logprobs_BKN = tf.zeros((B, K, N), tf.int32), tf.zeros((B, K, N))
