@@ -1,5 +1,6 @@
 """A source becomes shards with a data card; killed anywhere, with the same bytes."""
 
+import concurrent.futures
 import hashlib
 import itertools
 import json
@@ -10,6 +11,8 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+import weakref
 
 import pytest
 
@@ -308,11 +311,42 @@ def test_the_bar_knows_how_far_a_file_is_read(tmp_path):
 
 def test_tasks_keep_their_order():
     seen = []
-    pool.run(divmod, ((n, 3) for n in range(5)), 1, lambda *done: seen.append(done))
-    assert seen == [((n, 3), divmod(n, 3)) for n in range(5)]
+    pool.run(divmod, ((n, 3) for n in range(5)), 1, seen.append)
+    assert seen == [divmod(n, 3) for n in range(5)]
+
+
+def test_tasks_that_are_done_leave_the_memory():
+    """Also behind a task that takes long: here the first one ends last."""
+
+    class Unit:
+        """What a task holds."""
+
+        def __init__(self, number):
+            self.number = number
+
+    there, most = weakref.WeakSet(), []
+    late, seen = threading.Event(), []
+
+    def tasks():
+        for number in range(20):
+            unit = Unit(number)
+            there.add(unit)
+            yield (unit,)
+            del unit
+            most.append(len(there))
+        late.set()
+
+    def work(unit):
+        assert unit.number or late.wait(30)
+        return unit.number
+
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        pool.feed(executor, work, tasks(), 2, seen.append)
+    assert seen == [*range(20)]
+    assert max(most) <= 4
 
 
 @pytest.mark.long
 def test_a_dead_process_is_an_error():
     with pytest.raises(ValueError, match="A worker process died"):
-        pool.run(os._exit, ((n,) for n in range(3)), 2, lambda *done: None)
+        pool.run(os._exit, ((n,) for n in range(3)), 2, lambda done: None)

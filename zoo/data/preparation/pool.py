@@ -15,15 +15,16 @@ def run(
     function: Callable[..., Any],
     tasks: Iterable[tuple],
     workers: int,
-    done: Callable[[tuple, Any], None],
+    done: Callable[[Any], None],
 ) -> None:
     """Calls `function(*task)` for each task.
 
     Args:
       function: of a module, so that a new process finds it.
-      tasks: read when there is room for one more.
+      tasks: read when there is room for one more. A task that is done leaves the memory
+        even where an earlier one is not.
       workers: processes; 1 calls the function in this process.
-      done: called with each task and its result, in the order of the tasks.
+      done: called with each result, in the order of the tasks.
 
     Raises:
       ValueError: a process died, such as one that the system took the memory from.
@@ -31,13 +32,13 @@ def run(
     """
     if workers == 1:
         for task in tasks:
-            done(task, function(*task))
+            done(function(*task))
         return
     with concurrent.futures.ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), _start
     ) as executor:
         try:
-            _feed(executor, function, tasks, workers, done)
+            feed(executor, function, tasks, workers, done)
         except BrokenProcessPool:
             raise ValueError(
                 "A worker process died; a lack of memory is the usual reason. Set "
@@ -48,29 +49,23 @@ def run(
             raise
 
 
-def _feed(executor, function, tasks, workers, done) -> None:
-    """Gives each process one task, while the next one is read."""
+def feed(executor, function, tasks, workers, done) -> None:
+    """Gives each worker of an executor one task, while the next one is read."""
     waiting: collections.deque = collections.deque()
     for task in tasks:
         while True:
-            while waiting and waiting[0][1].done():
-                _finish(waiting.popleft(), done)
-            running = [future for _, future in waiting if not future.done()]
+            while waiting and waiting[0].done():
+                done(waiting.popleft().result())
+            running = [future for future in waiting if not future.done()]
             if len(running) < workers:
                 break
             concurrent.futures.wait(
                 running, return_when=concurrent.futures.FIRST_COMPLETED
             )
-        waiting.append((task, executor.submit(function, *task)))
+        waiting.append(executor.submit(function, *task))
         del task
     while waiting:
-        _finish(waiting.popleft(), done)
-
-
-def _finish(entry, done) -> None:
-    """Waits for a task."""
-    task, future = entry
-    done(task, future.result())
+        done(waiting.popleft().result())
 
 
 def _start():

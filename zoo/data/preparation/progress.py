@@ -8,7 +8,6 @@ import rich.console
 import rich.progress
 
 from zoo.data import sources, storage
-from zoo.data.preparation.units import Unit
 from zoo.data.sources.file_parts import paths_of
 
 
@@ -74,9 +73,9 @@ class Bar:
         """Goes on to the place where a part is read at present."""
         self._bar.update(self._task, completed=self._before + place_of(part))
 
-    def read(self, unit: Unit) -> None:
+    def read(self, characters: int) -> None:
         """Counts the characters of a unit that is clean."""
-        self._characters += unit.characters
+        self._characters += characters
         seconds = self._bar.tasks[self._task].elapsed or 0
         if seconds:
             speed = f"{self._characters / seconds / 1e6:.1f} M characters/s"

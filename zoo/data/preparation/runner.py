@@ -107,7 +107,7 @@ def _clean(recipe, place, workers, bar, against) -> int:
     bar.begin("clean", progress.size_of(parts))
     function = functools.partial(clean_unit, recipe, place, against)
     reader = _Reader(recipe, place, parts, bar)
-    pool.run(function, reader.tasks(), workers, lambda task, _: bar.read(task[1]))
+    pool.run(function, reader.tasks(), workers, bar.read)
     bar.end()
     return reader.count
 
@@ -162,10 +162,11 @@ class _Reader:
         recipes.refuse_bad_rows(self._recipe, self._bad, self._messages)
 
 
-def clean_unit(recipe: Recipe, place, against, number: int, unit: units.Unit) -> None:
-    """Cleans a unit, in any process, and writes its files."""
+def clean_unit(recipe: Recipe, place, against, number: int, unit: units.Unit) -> int:
+    """Cleans a unit, in any process, and writes its files; its characters."""
     table = None if against is None else _table(str(against))
     UnitFiles(place, number).write(units.process_unit(recipe, unit, table))
+    return unit.characters
 
 
 def write_unit(place, output, samples: int, number: int) -> dict[str, Any]:
@@ -207,7 +208,7 @@ def _write(recipe, place, output, workers, bar, count) -> list[dict[str, Any]]:
     written: list[dict[str, Any]] = []
     bar.begin("tokenize", count)
 
-    def done(task, made):
+    def done(made):
         written.append(made)
         bar.advance(1)
 
