@@ -117,8 +117,8 @@ class EncoderDecoder(Seq2Seq):
 
             return block.call(x_ND, attend, attend_source, training), ()
 
-        blocks = self.decoder.blocks
-        x_ND, _ = traced_blocks.through(blocks, call, x_ND, inline=training)
+        of_decoder = self.decoder.blocks
+        x_ND, _ = traced_blocks.through(of_decoder, call, x_ND, inline=training)
         x_ND = self._scaled(self.decoder.end(x_ND, training))
         return tf.reshape(x_ND, (batch, -1 if T is None else T, c.width))
 
