@@ -9,10 +9,9 @@ import keras
 import tensorflow as tf
 
 from zoo import registry
-from zoo.layers import attention
+from zoo.layers import attention, traced_blocks
 from zoo.layers.embedding import Embedding
 from zoo.layers.linear import Linear, read
-from zoo.models import traced_blocks
 from zoo.models.encoder_decoder_config import Config
 from zoo.models.encoder_decoder_stack import Stack
 from zoo.models.language_model import Seq2Seq

@@ -9,13 +9,12 @@ import keras
 import tensorflow as tf
 
 from zoo import registry, shapes
-from zoo.layers import attention, rotary
+from zoo.layers import attention, rotary, traced_blocks
 from zoo.layers.dropout import Dropout
 from zoo.layers.embedding import Embedding
 from zoo.layers.linear import Linear
 from zoo.layers.mlp import Mlp
 from zoo.layers.norm import Norm
-from zoo.models import traced_blocks
 from zoo.models.language_model import LanguageModel
 from zoo.models.transformer_config import Config
 
