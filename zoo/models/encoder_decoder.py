@@ -117,7 +117,7 @@ class EncoderDecoder(Seq2Seq):
             return block.call(x_ND, attend, attend_source, training), ()
 
         of_decoder = self.decoder.blocks
-        x_ND, _ = traced_blocks.through(of_decoder, call, x_ND, inline=training)
+        x_ND, _ = traced_blocks.through(of_decoder, call, x_ND, training=training)
         x_ND = self._scaled(self.decoder.end(x_ND, training))
         return tf.reshape(x_ND, (batch, -1 if T is None else T, c.width))
 
@@ -138,7 +138,7 @@ class EncoderDecoder(Seq2Seq):
             return block.call(x_ND, attend, training=training), ()
 
         blocks = self.encoder.blocks
-        x_ND, _ = traced_blocks.through(blocks, call, x_ND, inline=training)
+        x_ND, _ = traced_blocks.through(blocks, call, x_ND, training=training)
         return self.encoder.end(x_ND, training)
 
     def start(self, tokens_BT, lengths_B, capacity):

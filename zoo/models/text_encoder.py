@@ -174,7 +174,7 @@ class TextEncoder(registry.ConfigSerializable, keras.Model):
         def call(i, block, x_ND):
             return block.call(x_ND, attend, None, training), ()
 
-        x_ND, _ = traced_blocks.through(self.blocks, call, x_ND, inline=training)
+        x_ND, _ = traced_blocks.through(self.blocks, call, x_ND, training=training)
         return tf.reshape(x_ND, (B, T, c.width))
 
     def embed(self, tokens_BT, lengths_B=None, training=False):

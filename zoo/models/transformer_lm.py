@@ -224,9 +224,9 @@ class TransformerLM(LanguageModel):
             return block.call(x_ND, attend_here, rotation, training), given
 
         kinds = [(c.is_local(i), c.scores(i)) for i in range(c.layers)]
-        # the calls cost less than a thousandth of a prompt, but 3 % of a step
-        inline = training or bool(own)
-        x_ND, given = traced_blocks.through(self.blocks, call, x_ND, own, kinds, inline)
+        x_ND, given = traced_blocks.through(
+            self.blocks, call, x_ND, own, kinds, training
+        )
         if self.norm is not None:
             x_ND = self.norm.call(x_ND, training)
         return x_ND, given
