@@ -203,7 +203,7 @@ def may_compile(path):
         "trainers/rewards/model.py",
         "zoo/layers/linear.py",  # so that equal shapes share one trace
         "zoo/layers/xla_cluster.py",
-        "zoo/models/traced_blocks.py",
+        "zoo/layers/traced_blocks.py",
     )
 
 

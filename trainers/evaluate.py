@@ -20,7 +20,7 @@ from absl import flags
 from trainers import evaluation_flags
 from zoo import command
 
-with command.quiet_imports():
+with command.quiet_imports(keras=True):
     from trainers import checkpoint, workdir
     from trainers.evaluation import audits, dispatch, report, request
     from trainers.feeds.text import window

@@ -16,7 +16,7 @@ _WORKDIR = flags.DEFINE_string(
 def main(argv):
     del argv
     run_config = run_flags.run_of(_CONFIG)
-    with command.quiet_imports():
+    with command.quiet_imports(keras=True):
         from trainers import loop, workdir
 
     if not _WORKDIR.value:

@@ -5,6 +5,7 @@ answer at once.
 """
 
 import contextlib
+import importlib
 import os
 import pathlib
 import sys
@@ -70,17 +71,23 @@ def suggest_model(flag: flags.FlagHolder) -> None:
 
 
 @contextlib.contextmanager
-def quiet_imports():
+def quiet_imports(keras: bool = False):
     """Hides what C++ writes to stderr inside of this context, such as an import.
 
     TensorFlow writes lines of information before it reads TF_CPP_MIN_LOG_LEVEL. An
     exception shows the hidden lines.
+
+    Args:
+      keras: whether to import Keras first, without packages that it uses if they are
+        installed and that no command needs of it. They are a quarter of the import.
     """
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as hidden:
         os.dup2(hidden.fileno(), 2)
         try:
+            if keras:
+                _import_keras()
             yield
         except Exception:
             hidden.seek(0)
@@ -89,6 +96,17 @@ def quiet_imports():
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+def _import_keras() -> None:
+    """Imports Keras without its plots and its wrappers for scikit-learn."""
+    left_out = {"matplotlib", "sklearn"} - sys.modules.keys()
+    sys.modules.update(dict.fromkeys(left_out))  # type: ignore[arg-type]
+    try:
+        importlib.import_module("keras")
+    finally:
+        for name in left_out:
+            del sys.modules[name]
 
 
 def run_app(

@@ -8,7 +8,7 @@ from absl import flags
 
 from zoo import command, files
 
-with command.quiet_imports():
+with command.quiet_imports(keras=True):
     from zoo import directory
     from zoo.directory.assemble import assemble
     from zoo.directory.gguf import writer as gguf_writer

@@ -58,7 +58,7 @@ _KNOBS = command.define_knobs()
 def main(argv):
     del argv
     command.suggest_model(_MODEL)
-    with command.quiet_imports():
+    with command.quiet_imports(keras=True):
         from zoo import directory
         from zoo.saved_model import writer
 

@@ -19,7 +19,7 @@ def main(argv):
     del argv
     prompts = asked = command.texts(_PROMPT)
     command.suggest_model(_MODEL)
-    with command.quiet_imports():
+    with command.quiet_imports(keras=True):
         from zoo import directory
         from zoo.decode import generate
         from zoo.text.chat import rendering

@@ -9,10 +9,9 @@ import keras
 import tensorflow as tf
 
 from zoo import registry
-from zoo.layers import attention
+from zoo.layers import attention, traced_blocks
 from zoo.layers.embedding import Embedding
 from zoo.layers.linear import Linear, read
-from zoo.models import traced_blocks
 from zoo.models.encoder_decoder_config import Config
 from zoo.models.encoder_decoder_stack import Stack
 from zoo.models.language_model import Seq2Seq
@@ -117,8 +116,8 @@ class EncoderDecoder(Seq2Seq):
 
             return block.call(x_ND, attend, attend_source, training), ()
 
-        blocks = self.decoder.blocks
-        x_ND, _ = traced_blocks.through(blocks, call, x_ND, inline=training)
+        of_decoder = self.decoder.blocks
+        x_ND, _ = traced_blocks.through(of_decoder, call, x_ND, training=training)
         x_ND = self._scaled(self.decoder.end(x_ND, training))
         return tf.reshape(x_ND, (batch, -1 if T is None else T, c.width))
 
@@ -139,7 +138,7 @@ class EncoderDecoder(Seq2Seq):
             return block.call(x_ND, attend, training=training), ()
 
         blocks = self.encoder.blocks
-        x_ND, _ = traced_blocks.through(blocks, call, x_ND, inline=training)
+        x_ND, _ = traced_blocks.through(blocks, call, x_ND, training=training)
         return self.encoder.end(x_ND, training)
 
     def start(self, tokens_BT, lengths_B, capacity):

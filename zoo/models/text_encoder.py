@@ -12,13 +12,13 @@ import tensorflow as tf
 
 from zoo import registry, shapes
 from zoo.fields import at_least, check_fraction, one_of
-from zoo.layers import pooling
+from zoo.layers import pooling, traced_blocks
 from zoo.layers.attention import bidirectional
 from zoo.layers.dropout import Dropout
 from zoo.layers.embedding import Embedding
 from zoo.layers.mlp import ACTIVATIONS
 from zoo.layers.norm import Norm
-from zoo.models import traced_blocks, transformer_lm
+from zoo.models import transformer_lm
 
 POOLINGS = ("mean", "cls")
 NORMALIZATIONS = ("none", "l2")
@@ -174,7 +174,7 @@ class TextEncoder(registry.ConfigSerializable, keras.Model):
         def call(i, block, x_ND):
             return block.call(x_ND, attend, None, training), ()
 
-        x_ND, _ = traced_blocks.through(self.blocks, call, x_ND, inline=training)
+        x_ND, _ = traced_blocks.through(self.blocks, call, x_ND, training=training)
         return tf.reshape(x_ND, (B, T, c.width))
 
     def embed(self, tokens_BT, lengths_B=None, training=False):

@@ -9,13 +9,12 @@ import keras
 import tensorflow as tf
 
 from zoo import registry, shapes
-from zoo.layers import attention, rotary
+from zoo.layers import attention, rotary, traced_blocks
 from zoo.layers.dropout import Dropout
 from zoo.layers.embedding import Embedding
 from zoo.layers.linear import Linear
 from zoo.layers.mlp import Mlp
 from zoo.layers.norm import Norm
-from zoo.models import traced_blocks
 from zoo.models.language_model import LanguageModel
 from zoo.models.transformer_config import Config
 
@@ -254,9 +253,9 @@ class TransformerLM(LanguageModel):
             return block.call(x_ND, attend_here, rotation, training), given
 
         kinds = [(c.is_local(i), c.scores(i)) for i in range(c.layers)]
-        # the calls cost less than a thousandth of a prompt, but 3 % of a step
-        inline = training or bool(own)
-        x_ND, given = traced_blocks.through(self.blocks, call, x_ND, own, kinds, inline)
+        x_ND, given = traced_blocks.through(
+            self.blocks, call, x_ND, own, kinds, training
+        )
         if self.norm is not None:
             x_ND = self.norm.call(x_ND, training)
         return x_ND, given

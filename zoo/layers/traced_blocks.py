@@ -2,8 +2,8 @@
 
 A trace in Python takes about a thousand times as long as a call of what was traced.
 Blocks of one structure differ in the values of their variables only. So the first one
-is traced, with the values as inputs, and serves the others. Graphs inline such calls
-before they run: the operations are those of a trace of each block.
+is traced, with the values as inputs, and serves the others. Training traces each block:
+there the gain is small, and gradients would be added in another order.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -21,7 +21,7 @@ def through(
     x: Any,
     own: Sequence[Sequence[Any]] = (),
     kinds: Sequence[Hashable] = (),
-    inline: bool = True,
+    training: bool = False,
 ) -> tuple[Any, list]:
     """Calls blocks, one after another.
 
@@ -30,12 +30,13 @@ def through(
       call: `call(i, block, x, *own) -> (x, tensors)` of block i. Tensors that all
         blocks share may come from its closure.
       x: the input of the first block.
-      own: the tensors of each block that belong to it, such as its caches.
+      own: the tensors of each block that belong to it, such as its caches. Blocks with
+        such tensors run as one graph, since a call would cost 3 % of a decoding step.
+        Without them the runtime prepares one graph for equal blocks, so that the first
+        answer comes sooner.
       kinds: what `call` makes of i, for each block: blocks of other kinds or structures
         have traces of their own.
-      inline: whether the runtime makes one graph of all blocks. Otherwise it prepares
-        one graph for equal blocks, so that a first call comes sooner. Each call of a
-        block then costs about 20 microseconds.
+      training: whether the caller will compute gradients.
 
     Returns:
       The output of the last block, and the tensors that all calls gave, in their order.
@@ -43,12 +44,12 @@ def through(
     traces, given = {}, []
     for i, block in enumerate(blocks):
         tensors = tuple(own[i]) if own else ()
-        if tf.executing_eagerly():
+        if training or tf.executing_eagerly():
             x, more = call(i, block, x, *tensors)
         else:
             key = kinds[i] if kinds else None, _structure(block)
             if key not in traces:
-                traces[key] = _Trace(call, i, block, inline)
+                traces[key] = _Trace(call, i, block, inline=bool(own))
             x, more = traces[key](block, x, tensors)
         given.extend(more)
     return x, given
@@ -58,17 +59,13 @@ class _Trace:
     """The call of a block as a function of the values of its variables."""
 
     def __init__(self, call, i, block, inline):
-        variables, self._changed = block.variables, []
+        variables = block.variables
 
         def run(x, own, values):
             pairs = list(zip(variables, values, strict=True))
-            with keras.StatelessScope(pairs, initialize_variables=False) as scope:
-                before = [scope.get_current_value(v) for v in variables]
+            with keras.StatelessScope(pairs, initialize_variables=False):
                 x, given = call(i, block, x, *own)
-            after = [scope.get_current_value(v) for v in variables]
-            changed = [n for n, v in enumerate(after) if v is not before[n]]
-            self._changed = changed  # the states of random generators
-            return x, list(given), [after[n] for n in changed]
+            return x, list(given)
 
         attributes = {} if inline else {"_noinline": True}
         self._function = tf.function(
@@ -76,12 +73,8 @@ class _Trace:
         )
 
     def __call__(self, block, x, own):
-        variables = block.variables
-        values = [tf.convert_to_tensor(v.value) for v in variables]
-        x, given, states = self._function(x, own, values)
-        for n, state in zip(self._changed, states, strict=True):
-            variables[n].assign(state)
-        return x, given
+        values = [tf.convert_to_tensor(v.value) for v in block.variables]
+        return self._function(x, own, values)
 
 
 def _structure(block) -> Hashable:
