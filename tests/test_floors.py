@@ -28,6 +28,7 @@ FLOORS = {
     "zoo.text.tokenizer": 2,
     "zoo.text.importers": 3,
     "zoo.text.encoder_tokenizer": 3,
+    "zoo.text.word_cache": 3,
     "zoo.text.framing": 4,
     "zoo.text.in_graph": 4,
     "zoo.text.chat": 5,

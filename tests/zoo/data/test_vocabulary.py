@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from zoo.data.preparation import Recipe, vocabulary, writing
+from zoo.data.preparation import recipe as recipes
 from zoo.data.preparation.unit_files import UnitFiles
 
 TEXT = "the king said unto the people and they went up to the city by night "
@@ -23,8 +24,8 @@ STRANGE = [
 
 @pytest.mark.parametrize("algorithm", ["bpe", "unigram"])
 def test_every_text_comes_back(algorithm):
-    made = vocabulary.train(lambda: iter(TEXTS), 350, algorithm)
-    assert made.vocab_size == 350 and made.end_token == "<|endoftext|>"
+    made = vocabulary.train(lambda: iter(TEXTS), 400, algorithm)
+    assert made.vocab_size == 400 and made.end_token == "<|endoftext|>"
     pieces = [
         *"  \n\t\0\xe9\u4e2d\U0010ffff<>unk0x41",
         *STRANGE,
@@ -43,7 +44,7 @@ def test_every_text_comes_back(algorithm):
 
 def test_equal_texts_give_equal_pieces():
     """The library's own scores and orders differ from run to run."""
-    one, two = (vocabulary.train(lambda: TEXTS, 350, "unigram").json for _ in range(2))
+    one, two = (vocabulary.train(lambda: TEXTS, 400, "unigram").json for _ in range(2))
     assert one == two
     pieces = json.loads(one)["model"]["vocab"]
     assert [name for name, _ in pieces[:3]] == ["<unk>", "<0x00>", "<0x01>"]
@@ -54,7 +55,7 @@ def test_equal_texts_give_equal_pieces():
 def test_rare_characters_and_spaces_are_no_pieces_of_unigram():
     """U+2581 stands for a space, and comes back as one."""
     texts = [*TEXTS, "\u4e2d\u2581the\0"]
-    made = vocabulary.train(lambda: texts, 350, "unigram")
+    made = vocabulary.train(lambda: texts, 400, "unigram")
     pieces = "".join(piece for piece, _ in json.loads(made.json)["model"]["vocab"])
     assert not set("\u4e2d\0 ") & set(pieces)
     assert made.decode(made.encode(texts[-1])) == "\u4e2d the\0"
@@ -65,8 +66,8 @@ def test_a_corpus_that_is_too_small_is_named():
         vocabulary.train(lambda: [TEXT], 5000, "bpe")
     with pytest.raises(ValueError, match="recipe.vocab_size: 5000, but Unigram finds"):
         vocabulary.train(lambda: [TEXT], 5000, "unigram")
-    with pytest.raises(ValueError, match="vocab_size: 290, at least 298 allowed"):
-        vocabulary.train(lambda: [TEXT], 290, "unigram")
+    with pytest.raises(ValueError, match="vocab_size: 301, at least 302"):
+        recipes.check(Recipe(algorithm="unigram", vocab_size=301))
 
 
 def test_a_large_corpus_gives_a_sample(tmp_path, monkeypatch):

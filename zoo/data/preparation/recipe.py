@@ -7,8 +7,9 @@ from typing import Any
 from zoo.data import sources, stages
 from zoo.fields import at_least, check_fraction, from_fields, one_of
 
-ALGORITHMS = ("bpe", "unigram")
-_LEAST = 257  # tokens: the bytes and the end token
+# The least tokens of each: the bytes and the end token. Unigram also needs an unknown
+# token, 22 characters that are pieces in any case, and as many others.
+ALGORITHMS = {"bpe": 257, "unigram": 302}
 
 
 # Not frozen: the overrides of the command line set fields.
@@ -88,7 +89,8 @@ def check(recipe: Recipe) -> None:
     check_fraction("recipe.valid + recipe.test", recipe.valid + recipe.test)
     one_of("recipe.algorithm", recipe.algorithm, ALGORITHMS)
     if not recipe.tokenizer:
-        at_least("recipe.vocab_size", recipe.vocab_size, _LEAST)
+        least = ALGORITHMS[recipe.algorithm]
+        at_least("recipe.vocab_size", recipe.vocab_size, least)
     for spec in (recipe.source, *recipe.against):
         sources.parts(spec)
 

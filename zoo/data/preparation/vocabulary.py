@@ -39,7 +39,8 @@ def train(
 
     Args:
       texts: gives the documents, each time it is called. "unigram" reads them twice.
-      vocab_size: tokens, 256 bytes and the end token included.
+      vocab_size: tokens, 256 bytes and the end token included; at least those of
+        `recipe.ALGORITHMS`.
       algorithm: "bpe" (Sennrich et al. 2016) or "unigram" (Kudo 2018).
 
     Raises:
@@ -47,11 +48,6 @@ def train(
     """
     if algorithm == "bpe":
         return tokenizer.train(texts(), vocab_size)
-    least = _FIXED + 2 * len(_LETTERS)
-    if vocab_size < least:
-        raise ValueError(
-            f"recipe.vocab_size: {vocab_size}, at least {least} allowed for unigram."
-        )
     size = vocab_size - _FIXED
     engine = tokenizers.Tokenizer(models.Unigram())
     engine.pre_tokenizer = pre_tokenizers.Metaspace(_SPACE, prepend_scheme="never")
