@@ -59,10 +59,10 @@ class _Trace:
     """The call of a block as a function of the values of its variables."""
 
     def __init__(self, call, i, block, inline):
-        variables = block.variables
+        weights = block.weights  # without the states of random generators
 
         def run(x, own, values):
-            pairs = list(zip(variables, values, strict=True))
+            pairs = list(zip(weights, values, strict=True))
             with keras.StatelessScope(pairs, initialize_variables=False):
                 x, given = call(i, block, x, *own)
             return x, list(given)
@@ -73,16 +73,16 @@ class _Trace:
         )
 
     def __call__(self, block, x, own):
-        values = [tf.convert_to_tensor(v.value) for v in block.variables]
+        values = [tf.convert_to_tensor(v.value) for v in block.weights]
         return self._function(x, own, values)
 
 
 def _structure(block) -> Hashable:
     """What blocks with one trace have in common, beside the code of their class."""
-    variables = [(v.name, tuple(v.shape), v.dtype) for v in block.variables]
+    weights = [(v.name, tuple(v.shape), v.dtype) for v in block.weights]
     adapters = [
         (layer.scale, layer.enabled, layer.parts)
         for layer in block._flatten_layers()
         if isinstance(layer, LowRank)
     ]
-    return type(block), tuple(variables), tuple(adapters)
+    return type(block), tuple(weights), tuple(adapters)

@@ -77,6 +77,7 @@ class Answers:
             tf.TensorSpec([None, checks.MOST_STOPS], tf.string),
             *Knobs.specs(),
             *(Search.specs() if beams else ()),
+            apart=True,
         )
 
     def request(self, given: dict[str, Any], rows) -> Request:

@@ -13,20 +13,21 @@ class Shared:
     """A function that is traced once, hidden from tf.Module.
 
     A tf.Module would track a tf.function, and store it as one that clients may call.
-    Graphs call the function and do not contain it: so a process that runs several
-    signatures prepares it once.
 
     Args:
       function: of tensors.
       *specs: the specs of its arguments.
+      apart: whether graphs call the function and do not contain it: a process that
+        runs several signatures then prepares it once. Its errors name the function, so
+        it is not for checks.
     """
 
-    def __init__(self, function: Callable, *specs):
+    def __init__(self, function: Callable, *specs, apart: bool = False):
         self._traced = tf.function(
             function,
             autograph=False,
             input_signature=specs,
-            experimental_attributes={"_noinline": True},
+            experimental_attributes={"_noinline": True} if apart else {},
         )
 
     def __call__(self, *tensors):

@@ -74,6 +74,7 @@ class TextGenerator(tf.Module):
             lambda tokens, lengths: model.start(tokens, lengths, self.capacity),
             _IDS,
             _ROW,
+            apart=True,
         )
         most, size = min(most_new_tokens or self.limit, self.limit), self._vocab_size
         # a default that fills the context leaves half of it to the prompt
