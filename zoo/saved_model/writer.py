@@ -7,8 +7,6 @@
 Core TensorFlow operations only, no XLA, no Python, no state; see docs/serving.md.
 """
 
-import contextlib
-import inspect
 import os
 import pathlib
 import shutil
@@ -22,7 +20,7 @@ from zoo.decode import speculation
 from zoo.decode.search import searching
 from zoo.directory import Loaded
 from zoo.generation_config import KNOBS, MOST_BEAMS, MOST_DRAFTS, SEARCH
-from zoo.saved_model import request_examples, serving_files
+from zoo.saved_model import request_examples, serving_files, traces
 from zoo.saved_model.checker.graph import Graph
 from zoo.saved_model.signatures.classifier import Classifier
 from zoo.saved_model.signatures.fill_mask import FillMask
@@ -106,13 +104,13 @@ def write(
     drafts = loaded.generation.prompt_lookup_num_tokens
     drafts = drafts if speculate is None else speculate
     _check_drafts(loaded.model, drafts, beams)
-    with _as_written():  # a part may be traced
+    with traces.as_written():  # a part may be traced
         module = _module(
             loaded, batch, capacity, most_new_tokens, date_string, beams, drafts
         )
     with files.staged(folder) as new:
         try:
-            with _as_written():
+            with traces.as_written():
                 _save(module, loaded, new, batch, beams, report)
         except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as e:
             raise OSError(f"{base}: {e.message.splitlines()[0]}") from None
@@ -242,8 +240,8 @@ def _save(module: Module, loaded, folder, batch, beams, report) -> None:
     traced, signatures = {}, {}
     for name, (method, specs, defaults) in parts.items():
         report(f"tracing the signature {name}")
-        traced[name] = _traced(method, specs)
-        signatures[name] = _with_defaults(traced[name], specs, defaults)
+        traced[name] = traces.traced(method, specs)
+        signatures[name] = traces.with_defaults(traced[name], specs, defaults)
     report("writing the graph and the weights")
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, os.fspath(folder), signatures, options)
@@ -265,55 +263,6 @@ def _save(module: Module, loaded, folder, batch, beams, report) -> None:
     files.write_json(extra / "signature.json", {"format": 1, "signatures": described})
     sizes = 1, min(8, batch or 8)
     serving_files.write(folder, described, traced, sizes, not batch, report)
-
-
-@contextlib.contextmanager
-def _as_written():
-    """Runs graphs as they are: to optimize a graph takes longer than its few calls.
-
-    The calls of functions that are traced here keep this setting in a server.
-    """
-    name, optimizer = "disable_meta_optimizer", tf.config.optimizer
-    before = optimizer.get_experimental_options().get(name, False)
-    optimizer.set_experimental_options({name: True})
-    try:
-        yield
-    finally:
-        optimizer.set_experimental_options({name: before})
-
-
-def _traced(method, specs):
-    """The graph of a signature, which answers to tensors by name."""
-
-    def call(*values):
-        return method(**dict(zip(specs, values, strict=True)))
-
-    named = [tf.TensorSpec(s.shape, s.dtype, name) for name, s in specs.items()]
-    function = tf.function(call, input_signature=named, autograph=False)
-    return function.get_concrete_function()
-
-
-def _with_defaults(traced, specs, defaults):
-    """A tf.function whose inputs have their names, and defaults for gRPC.
-
-    TensorFlow stores the default of a Python parameter if that default is a tensor. It
-    traces a tf.function for itself: so this one only calls the graph that there is.
-    """
-
-    def call(*values):
-        return traced(*values)
-
-    parameters = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            default=defaults.get(name, inspect.Parameter.empty),
-        )
-        for name in specs
-    ]
-    call.__signature__ = inspect.Signature(parameters)
-    named = [tf.TensorSpec(s.shape, s.dtype, name) for name, s in specs.items()]
-    return tf.function(call, input_signature=named, autograph=False)
 
 
 def _describe(info):

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from tokenizers import Tokenizer, models, trainers
 
-from zoo.text.in_graph import bpe_merges, bpe_windows
+from zoo.text.in_graph.bpe import merges as bpe_merges
+from zoo.text.in_graph.bpe import windows as bpe_windows
 
 
 def vocabulary(seed):

@@ -18,7 +18,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-from zoo.data.stages import ngrams_of_many
+from zoo.data.stages import ngrams
 from zoo.data.stages.kinds import count
 from zoo.data.stages.ngrams import Ngrams
 from zoo.data.stages.stage import Batched, Dropped, Maker, Stage, options
@@ -158,7 +158,7 @@ def _repetition(argument: str) -> Stage:
         return text
 
     def run_many(texts: Sequence[str]) -> list[str | Dropped]:
-        clear = ngrams_of_many.are_clear(texts, tops, dups[0][0], least)
+        clear = ngrams.are_clear(texts, tops, dups[0][0], least)
         found: list[str | Dropped] = []
         for text, is_clear in zip(texts, clear, strict=True):
             reason = _bad_lines(text, limits)

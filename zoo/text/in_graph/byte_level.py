@@ -5,7 +5,9 @@ Radford et al. 2019.
 
 import tensorflow as tf
 
-from zoo.text.in_graph import bpe, bpe_merges, pre_tokenizers, ragged_ops, words
+from zoo.text.in_graph import pre_tokenizers, ragged_ops, words
+from zoo.text.in_graph.bpe import merges as bpe_merges
+from zoo.text.in_graph.bpe import model as bpe
 
 # The first bytes of a character whose last bytes are missing, as Latin-1.
 _CUT = (

@@ -8,7 +8,9 @@ import re
 
 import tensorflow as tf
 
-from zoo.text.in_graph import bpe, bpe_merges, pre_tokenizers, ragged_ops, words
+from zoo.text.in_graph import pre_tokenizers, ragged_ops, words
+from zoo.text.in_graph.bpe import merges as bpe_merges
+from zoo.text.in_graph.bpe import model as bpe
 from zoo.text.in_graph.piece_texts import SPACE, PieceTexts
 
 _BROKEN = "\ufffd"

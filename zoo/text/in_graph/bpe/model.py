@@ -23,7 +23,7 @@ neighbour, and so on. Where few pairs are certain, a round follows this chain fo
 `_STEPS` steps. It then also merges a pair whose rank is the lowest within the length
 of the longest token.
 
-Each merge must rank behind the merges that make its parts. `bpe_merges` orders them.
+Each merge must rank behind the merges that make its parts. `merges` orders them.
 """
 
 import collections
@@ -31,7 +31,9 @@ import itertools
 
 import tensorflow as tf
 
-from zoo.text.in_graph import bpe_runs, bpe_windows, ragged_ops
+from zoo.text.in_graph import ragged_ops
+from zoo.text.in_graph.bpe import runs as bpe_runs
+from zoo.text.in_graph.bpe import windows as bpe_windows
 
 # A symbol's number, which is also a rank, has 20 bits. A value of the table of pairs
 # holds three of them.
@@ -56,7 +58,7 @@ class Pairs(tf.Module):
         """Builds the tables.
 
         Args:
-          merges: the result of `bpe_merges.prepare`.
+          merges: the result of `merges.prepare`.
           symbols: the ids of the symbols that words are made of.
 
         Raises:

@@ -19,7 +19,7 @@ class Runs(tf.Module):
         """Builds the tables.
 
         Args:
-          runs: `runs` of `bpe_merges.Merges`.
+          runs: `runs` of `merges.Merges`.
           numbers: the numbers of each id, see `bpe.Pairs`.
           symbols: how many numbers are symbols of words.
         """

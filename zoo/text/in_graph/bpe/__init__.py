@@ -1,0 +1,1 @@
+"""Byte-pair encoding: merges in their order, in core operations."""
