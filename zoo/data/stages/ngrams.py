@@ -250,24 +250,24 @@ def _chunks(texts) -> Iterator[list[int]]:
 def _are_clear(texts, shares) -> np.ndarray:
     """`are_clear` of one chunk; the last of the shares is that of duplicates."""
     sizes_D = np.fromiter(map(len, texts), np.int64, len(texts))
-    words, starts, lengths = words(" ".join(texts))
+    number_W, starts, lengths = words(" ".join(texts))
     first_D = np.searchsorted(starts, np.cumsum(sizes_D + 1) - sizes_D - 1)
-    counts_D = np.diff(first_D, append=len(words))
+    counts_D = np.diff(first_D, append=len(number_W))
     clear_D = counts_D > 0  # no word, no bound
     sizes, first_D = sizes_D[clear_D], first_D[clear_D]
     count = len(first_D)
     fits = np.ones(count, bool)
     text_W = np.repeat(np.arange(count, dtype=np.uint64) << _BITS, counts_D[clear_D])
     sums = np.concatenate([[0], np.cumsum(lengths)])
-    numbers = words
+    numbers = number_W
     for n in range(2, max(shares) + 1):
-        if len(words) < n:
+        if len(number_W) < n:
             break
-        numbers = numbers[:-1] * STEP + words[n - 1 :]
+        numbers = numbers[:-1] * STEP + number_W[n - 1 :]
         if n not in shares:
             continue
         # An n-gram belongs to the text of its first word.
-        long_W = np.zeros(len(words), np.int64)
+        long_W = np.zeros(len(number_W), np.int64)
         long_W[: len(numbers)] = sums[n:] - sums[:-n]
         longest = np.maximum.reduceat(long_W, first_D)
         again, most = _repeated(numbers, text_W[: len(numbers)], count)
