@@ -65,7 +65,12 @@ class EncoderDecoder(Seq2Seq):
         """The input of the head: [B, T, D]; see `Seq2Seq.features`."""
         self.check_inputs(tokens_BT, source)
         lengths_B = self.lengths(source) if source_lengths is None else source_lengths
-        return self._decode(tokens_BT, source, lengths_B, training, attention.across)
+
+        def across(*given):
+            return attention.across(*given), ()
+
+        features, _ = self._decode(tokens_BT, source, lengths_B, training, across)
+        return features
 
     def cross_attention(self, source, lengths_B, tokens_BT):
         """How much each position of the decoder sees of each token of its source.
@@ -79,17 +84,19 @@ class EncoderDecoder(Seq2Seq):
           The probabilities [layers, B, H, T, S]; they are 0 at padding.
         """
         self.check_inputs(tokens_BT, source)
-        found = []
 
         def across(q, k, v, lengths_B, heads, training, scale):
-            found.append(attention.seen(q, k, lengths_B, heads, scale))
-            return attention.across(q, k, v, lengths_B, heads, training, scale)
+            seen = attention.seen(q, k, lengths_B, heads, scale)
+            return attention.across(q, k, v, lengths_B, heads, training, scale), [seen]
 
-        self._decode(tokens_BT, source, lengths_B, False, across)
-        return tf.stack(found)
+        _, seen = self._decode(tokens_BT, source, lengths_B, False, across)
+        return tf.stack(seen)
 
     def _decode(self, tokens_BT, source, lengths_B, training, across):
-        """The decoder's output [B, T, D]; `across` is the attention to the source."""
+        """The decoder's output [B, T, D], and tensors that `across` gave.
+
+        `across` gives the attention to the source, and tensors.
+        """
         c, T = self.config, tokens_BT.shape[1]
         encoded = self.encode(source, lengths_B, training)
         batch = tf.shape(tokens_BT)[0]
@@ -110,16 +117,19 @@ class EncoderDecoder(Seq2Seq):
 
         def call(i, block, x_ND):
             k, v = block.source(encoded, training)
+            given = []
 
             def attend_source(q):
-                return across(q, k, v, lengths_B, heads, training, scale)
+                y, tensors = across(q, k, v, lengths_B, heads, training, scale)
+                given.extend(tensors)
+                return y
 
-            return block.call(x_ND, attend, attend_source, training), ()
+            return block.call(x_ND, attend, attend_source, training), given
 
         of_decoder = self.decoder.blocks
-        x_ND, _ = traced_blocks.through(of_decoder, call, x_ND, training=training)
+        x_ND, given = traced_blocks.through(of_decoder, call, x_ND, training=training)
         x_ND = self._scaled(self.decoder.end(x_ND, training))
-        return tf.reshape(x_ND, (batch, -1 if T is None else T, c.width))
+        return tf.reshape(x_ND, (batch, -1 if T is None else T, c.width)), given
 
     def encode(self, source_BS, lengths_B, training=False):
         """What the decoder sees of sources, [B * S, D]."""
