@@ -154,9 +154,13 @@ def test_the_search(starts):
     metrics = make_search()(model, dataset)
     x_BD = model.embed(np.stack(texts).astype(np.int32), np.full(11, 8)).numpy()
     x_BD /= np.linalg.norm(x_BD, axis=-1, keepdims=True)
-    rank = 1 + (x_BD[:10] @ x_BD[10] > x_BD[0] @ x_BD[10]).sum()
-    assert metrics["recall_at_1"] == pytest.approx((10 + (rank == 1)) / 11)
-    assert metrics["mean_reciprocal_rank"] == pytest.approx((10 + 1 / rank) / 11)
+    above = x_BD[1:10] @ x_BD[10] - x_BD[0] @ x_BD[10]
+    # texts that are as near as float32 can tell may come before or behind
+    ranks = range(1 + (above > 1e-6).sum(), 2 + (above > -1e-6).sum())
+    assert ranks[0] > 1 and len(ranks) < 5
+    assert metrics["recall_at_1"] == pytest.approx(10 / 11)
+    wanted = [pytest.approx((10 + 1 / rank) / 11) for rank in ranks]
+    assert metrics["mean_reciprocal_rank"] in wanted
     assert metrics["recall_at_10"] == 1
 
 
