@@ -129,7 +129,13 @@ def root_value(learner):
     return float(learner.objective.values(learner.roles, batch, False)[0, 0])
 
 
-@pytest.mark.parametrize("end", [(), (2,)], ids=["full", "ends"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param((), id="full", marks=pytest.mark.long),
+        pytest.param((2,), id="ends"),
+    ],
+)
 def test_soft_values(end):
     policy, best, _, (learner, value) = learnt(ppo_of(), branches(end), 512, 150)
     assert distance(policy, best) < 0.01

@@ -54,7 +54,13 @@ def test_every_kind_is_tested():
     assert set(KINDS) == set(SETTINGS)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+OFTEN = ("Bloom", "Gemma3", "Mixtral", "Phi3")  # all others are long
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [k if k in OFTEN else pytest.param(k, marks=pytest.mark.long) for k in KINDS],
+)
 def test_logits_and_cache(kind):
     """Ragged prompts, each row at its own place, against whole sequences."""
     model = build(kind)

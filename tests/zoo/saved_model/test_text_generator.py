@@ -174,7 +174,9 @@ def test_a_broken_character_is_not_the_stop_string(plain):
     assert got == whole
 
 
-@pytest.mark.parametrize("family", ["transformer_lm", "gru_lm"])
+@pytest.mark.parametrize(
+    "family", ["transformer_lm", pytest.param("gru_lm", marks=pytest.mark.long)]
+)
 def test_inputs_left_out_take_the_values_of_the_generation_config(served, family):
     one = served(family)
     given = dataclasses.asdict(one.loaded.generation)
