@@ -22,6 +22,7 @@ def main(argv):
     with command.quiet_imports(keras=True):
         from zoo import directory
         from zoo.decode import generate
+        from zoo.saved_model import traces
         from zoo.text.chat import rendering
 
     loaded = directory.load(_MODEL.value)
@@ -38,7 +39,8 @@ def main(argv):
         asked = [rendering.encode(loaded.tokenizer, messages) for messages in chats]
     # what the user gives must fit; a default of the model is lowered
     fit = not {"max_new_tokens", "top_k"} & given.keys()
-    answers = generate(loaded.model, loaded.tokenizer, asked, generation, fit)
+    with traces.as_written():
+        answers = generate(loaded.model, loaded.tokenizer, asked, generation, fit)
     each = generation.num_return_sequences
     shown = (prompt for prompt in prompts for _ in range(each))
     for prompt, answer in zip(shown, answers, strict=True):

@@ -50,4 +50,4 @@ class SharedParts:
 
     def __init__(self, model, encode):
         self.model = model
-        self.encode = Shared(encode, tf.TensorSpec([None], tf.string))
+        self.encode = Shared(encode, tf.TensorSpec([None], tf.string), apart=True)

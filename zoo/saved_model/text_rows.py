@@ -33,7 +33,7 @@ class TextRows:
         config,
         limit: int,
     ):
-        self._encode = Shared(graph_tokenizer.encode, TEXT)
+        self._encode = Shared(graph_tokenizer.encode, TEXT, apart=True)
         self._frame = framing.frame(tokenizer, config)
         self._limit = limit or request_checks.MOST_TOKENS
         self.before: int = len(self._frame.before)

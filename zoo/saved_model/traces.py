@@ -10,7 +10,7 @@ import tensorflow as tf
 def as_written():
     """Runs graphs as they are: to optimize a graph takes longer than its few calls.
 
-    The calls of functions that are traced here keep this setting in a server.
+    Calls of functions that are traced here keep this setting in a server.
     """
     name, optimizer = "disable_meta_optimizer", tf.config.optimizer
     before = optimizer.get_experimental_options().get(name, False)

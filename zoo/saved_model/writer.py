@@ -20,7 +20,12 @@ from zoo.decode import speculation
 from zoo.decode.search import searching
 from zoo.directory import Loaded
 from zoo.generation_config import KNOBS, MOST_BEAMS, MOST_DRAFTS, SEARCH
-from zoo.saved_model import request_examples, serving_files, traces
+from zoo.saved_model import (
+    request_examples,
+    server_graph,
+    serving_files,
+    traces,
+)
 from zoo.saved_model.checker.graph import Graph
 from zoo.saved_model.signatures.classifier import Classifier
 from zoo.saved_model.signatures.fill_mask import FillMask
@@ -245,6 +250,7 @@ def _save(module: Module, loaded, folder, batch, beams, report) -> None:
     report("writing the graph and the weights")
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, os.fspath(folder), signatures, options)
+    server_graph.prepare(folder)
     examples = _examples(module, loaded)
     about = {knob.name: knob.about() for knob in KNOBS + searching(beams)}
     described = {}

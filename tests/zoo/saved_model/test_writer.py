@@ -1,6 +1,7 @@
 """The folder of a version: its number, its files, and nothing after a failure."""
 
 import json
+import os
 import pathlib
 import re
 import runpy
@@ -217,6 +218,21 @@ def test_no_keras_object_is_in_it(served, family):
         if variables & {child.node_id for child in node.children}
     }
     assert owners == {children["weights"]}  # a model would own them too
+
+
+def test_a_server_has_nothing_left_to_optimize(served):
+    """The loop of `generate` has no call, and each function says that it is ready."""
+    folder = served("transformer_lm").folder
+    content = (folder / "saved_model.pb").read_bytes()
+    (meta_graph,) = saved_model_pb2.SavedModel.FromString(content).meta_graphs
+    functions = {f.signature.name: f for f in meta_graph.graph_def.library.function}
+    assert all(f.attr["_tf_data_function"].b for f in functions.values())
+    loops = [n for f in functions.values() for n in f.node_def if "body" in n.attr]
+    bodies = [functions[loop.attr["body"].func.name] for loop in loops]
+    assert any(n.op == "MatMul" for body in bodies for n in body.node_def)
+    assert not [n for body in bodies for n in body.node_def if "Call" in n.op]
+    assert all(n.attr["_lower_using_switch_merge"].b for n in loops)
+    assert tf.saved_model.experimental.read_fingerprint(os.fspath(folder))
 
 
 @pytest.mark.parametrize("family", ["transformer_lm", "gru_lm"])
