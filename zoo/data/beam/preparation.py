@@ -268,10 +268,7 @@ class _Finish(_Step):
                     if not (output / base).exists():
                         _stand_in(output / base, size)
             written = [known["made"] for _, _, known in found]
-            entries = {
-                split: [m["shards"][split] for m in written if split in m["shards"]]
-                for split in decisions.SPLITS
-            }
+            entries = runner.shards_of(self.recipe, place, written)
             shards.finish(output, entries, self.tokenizer())
             card.write(self.recipe, self._begun, place, output, len(found), written)
             self._put(output)

@@ -87,11 +87,7 @@ def _prepare(recipe, begun, place, output, workers, bar):
             with files.staged(output / _TOKENIZER) as new:
                 made.save(str(new))
     written = _write(recipe, place, output, workers, bar, count)
-    entries = {
-        split: [unit["shards"][split] for unit in written if split in unit["shards"]]
-        for split in decisions.SPLITS
-    }
-    entries = {split: found for split, found in entries.items() if found}
+    entries = shards_of(recipe, place, written)
     shards.finish(output, entries, tokenizers.load(str(output / _TOKENIZER)))
     with bar.step("card"):
         card.write(recipe, begun, place, output, count, written)
@@ -197,8 +193,7 @@ def make_tokenizer(recipe, place, count):
 
     if next(texts(), None) is None:
         raise ValueError(
-            "No training document is left; the stages or the splits take all. See "
-            f"{place / 'units'} for what each stage dropped."
+            f"No training document is left. {card.in_words(recipe, place, count)}"
         )
     return vocabulary.train(texts, recipe.vocab_size, recipe.algorithm)
 
@@ -216,3 +211,16 @@ def _write(recipe, place, output, workers, bar, count) -> list[dict[str, Any]]:
     pool.run(function, ((number,) for number in range(count)), workers, done)
     bar.end()
     return written
+
+
+def shards_of(recipe, place, written) -> dict[str, list[dict[str, Any]]]:
+    """What `shards.finish` takes of all units; refuses where no document is left."""
+    found = {
+        split: [unit["shards"][split] for unit in written if split in unit["shards"]]
+        for split in decisions.SPLITS
+    }
+    if not any(found.values()):
+        raise ValueError(
+            f"No document is left. {card.in_words(recipe, place, len(written))}"
+        )
+    return {split: entries for split, entries in found.items() if entries}

@@ -73,18 +73,28 @@ def _normalized(form, text: str) -> str:
     """The text in a normal form, except for long runs of combining marks."""
     if text.isascii():
         return text
-    pieces = _long_runs().split(text)  # every second one is a run
-    if len(pieces) == 1:
+    maybe, runs = _long_runs()
+    if not maybe.search(text):
         return unicodedata.normalize(form, text)
+    pieces = runs.split(text)  # every second one is a run
     pieces[::2] = [unicodedata.normalize(form, piece) for piece in pieces[::2]]
     return "".join(pieces)
 
 
 @functools.cache
-def _long_runs() -> re.Pattern[str]:
-    """The pattern of a long run of combining marks."""
+def _long_runs() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """A pattern that is in each text with a long run of combining marks, and the run.
+
+    `re` looks up the characters of a class below U+10000 in a table, and goes through
+    the ranges of all others. The first pattern has one such range: 20 times as fast.
+    """
     marks = [c for c in map(chr, range(0x300, _LAST_MARK)) if unicodedata.combining(c)]
-    return re.compile(f"([{''.join(marks)}]{{{_MARKS_IN_A_ROW + 1},}})")
+    low = "".join(c for c in marks if c < "\U00010000")
+    wide = f"[{low}\U00010000-{chr(_LAST_MARK)}]"
+    return (
+        re.compile(f"{wide}{wide}{{{_MARKS_IN_A_ROW}}}"),
+        re.compile(f"([{''.join(marks)}]{{{_MARKS_IN_A_ROW + 1},}})"),
+    )
 
 
 STAGES: dict[str, Maker] = {

@@ -19,7 +19,7 @@ import re
 from collections.abc import Sequence
 
 from zoo.data.stages import ngrams
-from zoo.data.stages.kinds import count
+from zoo.data.stages.kinds import count, may_have
 from zoo.data.stages.ngrams import Ngrams
 from zoo.data.stages.stage import Batched, Dropped, Maker, Stage, options
 
@@ -67,6 +67,8 @@ def _quality(argument: str) -> Stage:
 
 def _bad_quality(text: str, limits: Quality) -> str:
     """Why a text has no quality, or ""."""
+    if not may_have(text, limits.min_words):
+        return "too few words"
     found = count(text)
     if found.lettered < limits.min_words or not found.words:
         return "too few words"

@@ -125,6 +125,13 @@ def count(text: str) -> Counts:
     )
 
 
+def may_have(text: str, words: int) -> bool:
+    """Whether a text may have so many words; a bound that costs less than `count`."""
+    found = kinds(text)
+    # a word stands behind a space or a lone character, which is a word, too
+    return 1 + found.count(b" ") + 2 * found.count(b"c") >= words
+
+
 def is_unspaced(text: str) -> bool:
     """Whether most letters and digits are of scripts without spaces."""
     if text.isascii():

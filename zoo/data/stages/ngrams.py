@@ -22,8 +22,8 @@ _MIX = np.uint64(0xD6E8FEB86659FD93)
 STEP = np.uint64(0xA0761D6478BD642F)
 _HALF = np.uint64(32)
 _LONGEST = 2**14  # characters of a text of many; the arrays of a longer one are large
-_AT_ONCE = 2**16  # characters of many texts; so there are fewer than 2^16
-_BITS = np.uint64(48)  # of the number of an n-gram that `are_clear` compares
+_AT_ONCE = 2**16  # characters of many texts; so there are fewer than 2^16 words
+_BITS = np.uint64(16)  # of a text's or a word's number, as many as a chunk has
 _BLOCK = 2**18  # characters at a time: tables of 2 MiB; a longer word counts as several
 
 
@@ -254,37 +254,52 @@ def _are_clear(texts, shares) -> np.ndarray:
     first_D = np.searchsorted(starts, np.cumsum(sizes_D + 1) - sizes_D - 1)
     counts_D = np.diff(first_D, append=len(number_W))
     clear_D = counts_D > 0  # no word, no bound
-    sizes, first_D = sizes_D[clear_D], first_D[clear_D]
-    count = len(first_D)
-    fits = np.ones(count, bool)
-    text_W = np.repeat(np.arange(count, dtype=np.uint64) << _BITS, counts_D[clear_D])
+    text_W = np.repeat(np.arange(len(texts)), counts_D)
     sums = np.concatenate([[0], np.cumsum(lengths)])
-    numbers = number_W
+    gram_W = number_W.copy()  # the n-gram from each word on
+    place = np.arange(len(number_W))
     for n in range(2, max(shares) + 1):
-        if len(number_W) < n:
+        place = place[place <= len(number_W) - n]
+        gram_W[place] = gram_W[place] * STEP + number_W[place + n - 1]
+        # A longer n-gram that comes again starts with one that does.
+        place, again, runs, times = _repeated(gram_W, text_W, place)
+        if not len(again):
             break
-        numbers = numbers[:-1] * STEP + number_W[n - 1 :]
-        if n not in shares:
+        if n == max(shares):
+            again = np.sort(again)
+            ends = np.minimum(again + n, np.append(again[1:], len(number_W)))
+            sizes = sums[ends] - sums[again]
+            bound_D = np.bincount(text_W[again], sizes, len(texts))
+        elif n in shares:
+            longest = np.maximum.reduceat(sums[again + n] - sums[again], runs)
+            bound_D = np.zeros(len(texts), np.int64)
+            sizes = times * (longest + n - 1)
+            np.maximum.at(bound_D, text_W[again[runs]], sizes)
+        else:
             continue
-        # An n-gram belongs to the text of its first word.
-        long_W = np.zeros(len(number_W), np.int64)
-        long_W[: len(numbers)] = sums[n:] - sums[:-n]
-        longest = np.maximum.reduceat(long_W, first_D)
-        again, most = _repeated(numbers, text_W[: len(numbers)], count)
-        bound = again * longest if n == max(shares) else most * (longest + n - 1)
-        fits &= (most < 2) | (bound <= shares[n] * sizes)
-    clear_D[clear_D] = fits
+        clear_D &= bound_D <= shares[n] * sizes_D
     return clear_D
 
 
-def _repeated(numbers, text_W, count) -> tuple[np.ndarray, np.ndarray]:
-    """For each text: n-grams that were there before, and how often one is there."""
-    ordered = np.sort(text_W | (numbers >> (np.uint64(64) - _BITS)))
-    place = np.flatnonzero(ordered[1:] == ordered[:-1])
-    text_N = (ordered[place] >> _BITS).astype(np.int64)
-    again = np.bincount(text_N, minlength=count)
-    most = np.ones(count, np.int64)
-    starts = np.flatnonzero(np.diff(place, prepend=-2) != 1)  # of runs of equal ones
-    times = np.diff(starts, append=len(place)) + 1
-    np.maximum.at(most, text_N[starts], times)
-    return again, most
+def _repeated(gram_W, text_W, place) -> tuple[np.ndarray, ...]:
+    """The n-grams that are in one text more than once, each by its first word.
+
+    Args:
+      gram_W: the n-gram from each word on, of which the first 32 bits are compared.
+      text_W: the text of each word; an n-gram belongs to that of its first word.
+      place: the n-grams to compare.
+
+    Returns:
+      All of them; those that were there before, equal ones together; where among these
+      each run of equal ones starts; and how often the n-gram of each run is there.
+    """
+    texts = text_W[place].astype(np.uint64) << np.uint64(48)
+    keys = texts | gram_W[place] >> _HALF << _BITS | place.astype(np.uint64)
+    keys.sort()
+    same = np.zeros(len(keys) + 1, bool)  # as the one before
+    np.equal(keys[1:] >> _BITS, keys[:-1] >> _BITS, out=same[1:-1])
+    place = (keys & np.uint64(2**16 - 1)).astype(np.int64)
+    later = np.flatnonzero(same)
+    runs = np.flatnonzero(np.diff(later, prepend=-2) != 1)
+    times = np.diff(runs, append=len(later)) + 1
+    return place[same[1:] | same[:-1]], place[later], runs, times

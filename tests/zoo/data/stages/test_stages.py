@@ -73,6 +73,9 @@ def test_combining_marks():
     text = "e\u0301" + "\u0301\u0316" * 50 + "e\u0301"
     assert run("nfc", text) == text[:-2] + "\u00e9"  # a long run stays
     assert run("nfc", "e\u0316\u0301") == "\u00e9\u0316"
+    high = "e\u0301" + "\U00010a0d" * 30  # marks above U+10000, 31 in a row
+    assert run("nfc", high) == high
+    assert run("nfc", high[:-1]) == "\u00e9" + high[2:-1]
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,12 @@ from typing import Any
 
 from zoo import files
 from zoo.data import fingerprints, shards
-from zoo.data.preparation import counts, decisions
-from zoo.data.preparation.card import picture, readme
+from zoo.data.preparation import decisions
+from zoo.data.preparation.card import counted, picture, readme
+from zoo.data.preparation.card.counted import in_words
 from zoo.data.preparation.recipe import Recipe
-from zoo.data.preparation.unit_files import UnitFiles
+
+__all__ = ["in_words", "write"]
 
 README, PICTURE, JSON = "README.md", "card.png", "card.json"
 _TOKENIZER = "tokenizer"
@@ -53,14 +55,8 @@ def write(
 
 def _numbers(recipe, work, count, written) -> dict[str, Any]:
     """The counts of all units."""
-    total = counts.empty(recipe.stages)
-    for number in range(count):
-        counts.add(total, UnitFiles(work, number).counts(), recipe.samples)
-    found = decisions.summary(work)
+    total = counted.total(recipe, work, count)
     stages = total["stages"]
-    for name in ("exact", "near"):
-        if name in found:
-            stages.append(_dropping(name, stages[-1], found[name]))
     if recipe.lines:
         stages.append(_lines(stages[-1], [unit["lines"] for unit in written], recipe))
     splits: dict[str, dict[str, int]] = {}
@@ -81,7 +77,7 @@ def _numbers(recipe, work, count, written) -> dict[str, Any]:
         "splits": {s: splits[s] for s in decisions.SPLITS if s in splits},
         "lengths": lengths,
         "languages": _languages(languages),
-        "contamination": found.get("contamination", []),
+        "contamination": decisions.summary(work).get("contamination", []),
     }
 
 
@@ -104,20 +100,6 @@ def _languages(found):
             "bytes_per_token": round(found[code][1] / max(found[code][2], 1), 4),
         }
         for code in order
-    }
-
-
-def _dropping(name, before, found) -> dict[str, Any]:
-    """A kind of duplicates as a stage."""
-    return {
-        "stage": name,
-        "documents_in": before["documents_out"],
-        "characters_in": before["characters_out"],
-        "documents_out": before["documents_out"] - found["documents"],
-        "characters_out": before["characters_out"] - found["characters"],
-        "dropped": {"an earlier document": found["documents"]},
-        "samples": {"an earlier document": found["samples"]},
-        "largest_cluster": found["largest_cluster"],
     }
 
 
