@@ -20,7 +20,9 @@ from absl import app, flags
 _MODEL = flags.DEFINE_string("model", None, "A model directory.", required=True)
 _DATA = flags.DEFINE_string("data", "", "A file *.jsonl or *.jsonl.xz of documents.")
 _DRAFTS = flags.DEFINE_integer("drafts", 10, "The most tokens of a draft.")
-_BATCH = flags.DEFINE_integer("batch", 1, "Rows of one prompt each.")
+_BATCH = flags.DEFINE_integer(
+    "batch", 1, "Rows of one prompt each; several have no drafts."
+)
 _PROMPTS = flags.DEFINE_integer("prompts", 4, "Batches of each kind.")
 _NEW = flags.DEFINE_integer("new", 64, "Tokens of an answer.")
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "Answers of each side to a prompt.")

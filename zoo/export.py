@@ -40,9 +40,9 @@ _BEAMS = flags.DEFINE_integer(
 _SPECULATE = flags.DEFINE_integer(
     "speculate",
     None,
-    "The most tokens that one pass checks where an answer repeats its text; 0 is off. "
-    "By default prompt_lookup_num_tokens of generation_config.json, which is 0 there "
-    "unless it was set.",
+    "The most tokens that one pass checks where an answer repeats its text, in a batch "
+    "of one row; 0 is off. By default prompt_lookup_num_tokens of "
+    "generation_config.json, which is 0 there unless it was set.",
     lower_bound=0,
     upper_bound=MOST_DRAFTS,
 )

@@ -125,8 +125,8 @@ class GenerationConfig:
         "int32",
         Range(0, MOST_DRAFTS),
         "Guesses up to so many tokens from what stood behind the latest ones before, "
-        "and checks them in one pass: the same answer, faster where it repeats its "
-        "text; 0 is off.",
+        "and checks them in one pass: the same answer, faster where that of one prompt "
+        "repeats its text; 0 is off.",
     )
     forced_bos_token_id: int = -1
     forced_eos_token_id: tuple[int, ...] = ()

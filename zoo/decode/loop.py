@@ -73,10 +73,11 @@ def decode(
       sampled_logprobs: whether to compute them; they cost a softmax for each token,
         and with top-k or top-p also a sort.
       rules: the `Rules` of the answers, one row for each; None is none.
-      started: what `model.start` gave for a capacity of T + N + drafts, or None to call
-        it.
-      drafts: the most tokens that a pass checks beside the one that it reads; see
-        `speculation`. The answers are the same. 0 is off, as XLA needs it.
+      started: what `model.start` gave for a capacity of T + N + `speculation.room`, or
+        None to call it.
+      drafts: the most tokens that a pass checks beside the one that it reads, in a
+        batch of one row; see `speculation`. The answers are the same. 0 is off, as XLA
+        needs it.
 
     Returns:
       `Decoded`.
@@ -93,7 +94,9 @@ def decode(
         sampled, lambda: sampling.uniforms(knobs.seed, N), lambda: tf.zeros((B, N))
     )
     penalised = tf.reduce_any(knobs.repetition_penalty != 1)
-    logits_BV, state = started or model.start(tokens_BT, lengths_B, T + N + drafts)
+    logits_BV, state = started or model.start(
+        tokens_BT, lengths_B, T + N + speculation.room(B, drafts)
+    )
     logits_BV = _repeated(logits_BV, samples)
     state = [_repeated(x, samples) if len(x.shape) else x for x in state]
     rows = logits_BV.shape[-1]
@@ -194,11 +197,17 @@ def decode(
     )
     # the zeros may be one constant of the graph: they are not overwritten
     out = take(logits_BV, out, tf.ones((B,), tf.bool), in_place=False)
+    several = B > 1
+
+    def goes_on(out, *_):
+        # with drafts, a row's last bits would depend on the drafts of other rows
+        return ~out.done & several if drafts else ~out.done
+
+    out, *state = speculation.loop(goes_on, step, (out, *state))
     if drafts:
-        limit_B, inputs = knobs.max_new_tokens, (model, drafts, take, out, written)
-        out = speculation.run(*inputs, limit_B, state, in_place)
-    else:
-        out = speculation.loop(lambda out, *_: ~out.done, step, (out, *state))[0]
+        prompt_T = tf.reshape(prompt_BT[:1, : tf.reduce_max(known_B)], [-1])
+        inputs = model, drafts, step, take, out, prompt_T, knobs.max_new_tokens
+        out = speculation.run(*inputs, state, in_place)
     return Decoded(cut(out.tokens), out.count, out.stopped, *map(cut, out.logprobs))
 
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from zoo.decode import loop
+from zoo.decode import loop, speculation
 from zoo.decode.beam import beam_decode
 from zoo.decode.found import Found
 
@@ -35,7 +35,8 @@ def decode(
     """
     N = tf.reduce_max(knobs.max_new_tokens)
     B, T = tf.unstack(tf.shape(tokens_BT))
-    started = model.start(tokens_BT, lengths_B, T + N + drafts)
+    capacity = T + N + speculation.room(B, drafts)
+    started = model.start(tokens_BT, lengths_B, capacity)
     inputs = model, tokens_BT, lengths_B, knobs
     options = {"new_tokens": N, "stop": stop, "rules": rules}
 

@@ -11,11 +11,13 @@ It is the rule of speculative sampling: a draft d of the distribution q is accep
 probability min(1, p(d) / q(d)). Here q(d) = 1, and P(x = d) = p(d). A token x that is
 not d has the distribution p without d, divided by 1 - p(d).
 
+Only a batch of one row has drafts. The last bits of a product depend on its number of
+rows. So in a larger batch the bits of a row would depend on the drafts of the others.
+
 A pass of several tokens costs more than one of one token. So no row drafts much before
 its drafts were right: the first draft has 2 tokens, and each that was right to its end
 doubles the next. After n drafts in a row without a right token, the row drafts none for
-2 ** n passes. A batch ends with its slowest row. So drafts are read only where a row
-with the most tokens left has one, and a pass reads at most 32 tokens of all rows.
+2 ** n passes. A pass reads at most 32 tokens.
 
 Sources: Saxena 2023 (prompt lookup, github.com/apoorvumang/prompt-lookup-decoding);
 Leviathan et al. 2023 (speculative decoding, arXiv:2211.17192).
@@ -27,48 +29,38 @@ import tensorflow as tf
 
 _FIRST = 2  # tokens of a draft of a row whose last draft was wrong
 _LONGEST_WAIT = 6  # the logarithm of the most passes without a draft
-_MOST_ROWS = 32  # of a pass: with more, arithmetic takes longer than reading weights
+_MOST_READ = 32  # of a pass: with more, arithmetic takes longer than reading weights
 
 
 class Trust(NamedTuple):
-    """How far the drafts of each row have been right, int32 [B] each.
+    """How far the drafts of a row have been right, int32 [] each.
 
     Attributes:
       length: the most tokens of the next draft.
       failed: the latest drafts without a right token.
-      wait: the passes before the next draft.
+      begin: the tokens of the answer from which on there are drafts.
     """
 
     length: Any
     failed: Any
-    wait: Any
+    begin: Any
 
     @classmethod
-    def first(cls, rows, most):
-        """Before the first draft of `rows` rows."""
-        zero_B = tf.zeros([rows], tf.int32)
-        return cls(tf.fill([rows], min(_FIRST, most)), zero_B, zero_B)
+    def first(cls, most):
+        """Before the first draft."""
+        return cls(tf.constant(min(_FIRST, most)), tf.constant(0), tf.constant(0))
 
-    def after_none(self):
-        """After a pass without drafts."""
-        return self._replace(wait=tf.maximum(self.wait - 1, 0))
+    def after(self, length, right, count, most):
+        """After a draft of `length` tokens, the first `right` of them right.
 
-    def after(self, length_B, right_B, most):
-        """After drafts of `length_B` tokens, the first `right_B` of them right."""
-        drafted_B = length_B > 0
-        wrong_B = drafted_B & (right_B == 0)
-        grown_B = tf.clip_by_value(2 * length_B, self.length, most)
-        cut_B = tf.minimum(tf.maximum(right_B, _FIRST), self.length)
-        new_B = tf.where(right_B == length_B, grown_B, cut_B)
-        failed_B = tf.where(wrong_B, self.failed + 1, 0)
-        wait_B = tf.bitwise.left_shift(
-            tf.ones_like(failed_B), tf.minimum(failed_B, _LONGEST_WAIT)
-        )
-        return Trust(
-            tf.where(drafted_B, new_B, self.length),
-            tf.where(drafted_B, failed_B, self.failed),
-            tf.where(wrong_B, wait_B, tf.maximum(self.wait - 1, 0)),
-        )
+        `count` is the number of the answer's tokens.
+        """
+        grown = tf.clip_by_value(2 * length, self.length, most)
+        cut = tf.minimum(tf.maximum(right, _FIRST), self.length)
+        failed = tf.where(right == 0, self.failed + 1, 0)
+        passes = tf.bitwise.left_shift(1, tf.minimum(failed, _LONGEST_WAIT))
+        begin = tf.where(right == 0, count + passes, 0)
+        return Trust(tf.where(right == length, grown, cut), failed, begin)
 
 
 def check(model, most: int, name: str = "prompt_lookup_num_tokens") -> None:
@@ -89,119 +81,110 @@ def check(model, most: int, name: str = "prompt_lookup_num_tokens") -> None:
         )
 
 
-def lookup(history, most):
-    """Drafts the next tokens of each row.
+def room(rows, most):
+    """The positions that a pass with drafts may write behind the end of an answer.
+
+    Args:
+      rows: of the batch, int32 [].
+      most: the most tokens of a draft; 0 is off.
+    """
+    return tf.where(rows == 1, most, 0) if most else 0
+
+
+def _repeats(tokens_S):
+    """Whether the two tokens from a place on are the last two, bool [S - 2]."""
+    before_1, last_1 = tokens_S[-2:-1], tokens_S[-1:]
+    return (tokens_S[:-2] == before_1) & (tokens_S[1:-1] == last_1)
+
+
+def lookup(tokens_S, most):
+    """Drafts the next tokens of a text.
 
     A draft that reaches the end of the text goes on with its own first tokens: a text
     that repeats itself is drafted at full length.
 
     Args:
-      history: a `rules.History`, with one count for each row.
+      tokens_S: int32, at least 2 tokens, the last two of which occur before.
       most: K, at least 1.
 
     Returns:
-      int32 [B, K], and bool [B], whether the row's latest tokens occur before.
+      int32 [K].
     """
-    tokens_BS, total_B = history.all(), history.total()
-    S = tf.shape(tokens_BS)[1]
-    place_S = tf.range(S)
-
-    def same(back):
-        """Whether the token so far before a place is that so far before the end."""
-        last_B1 = tf.gather(
-            tokens_BS, tf.maximum(total_B - 1 - back, 0)[:, None], batch_dims=1
-        )
-        before_BS = tf.roll(tokens_BS, back, 1) if back else tokens_BS
-        return (before_BS == last_B1) & (place_S >= back)
-
-    two_BS = same(0) & same(1) & (place_S < total_B[:, None] - 1)
-    three_BS = two_BS & same(2)
+    S = tf.size(tokens_S)
+    two_P, place_P = _repeats(tokens_S), tf.range(S - 2)
+    earlier_P = tf.roll(tokens_S, 1, 0)[:-2]
+    three_P = two_P & (earlier_P == tokens_S[-3]) & (place_P > 0)
     # any place of three tokens comes before all places of two
-    value_BS = tf.where(three_BS, place_S + S, tf.where(two_BS, place_S, -1))
-    best_B = tf.reduce_max(value_BS, 1)
-    begin_B = tf.math.floormod(best_B, S) + 1
-    period_B = tf.maximum(total_B - begin_B, 1)
-    at_BK = begin_B[:, None] + tf.range(most) % period_B[:, None]
-    draft_BK = tf.gather(tokens_BS, tf.minimum(at_BK, S - 1), batch_dims=1)
-    return draft_BK, best_B >= 0
+    value_P = tf.where(three_P, place_P + S, tf.where(two_P, place_P, -1))
+    begin = tf.math.floormod(tf.reduce_max(value_P), S) + 2
+    return tf.gather(tokens_S, begin + tf.range(most) % (S - begin))
 
 
-class _Vars(NamedTuple):
-    """The variables of the loop."""
+def run(model, most, step, take, out, prompt_T, limit_B, state, in_place):
+    """Writes the row of a batch of one row to its end; leaves other rows as they are.
 
-    out: Any
-    length: Any  # int32 [B], of the draft that the next pass reads; 0 is none
-    draft: Any  # int32 [B, K]
-    trust: Trust
-    state: Any
-
-
-def run(model, most, take, out, history, limit_B, state, in_place):
-    """Writes the rows to their ends.
-
-    While no row has a draft, an inner loop reads one token of each row in a pass, as
-    the plain loop does. A second inner loop reads drafts. A conditional would walk
-    through the operations of both in each pass.
+    While there is no draft, an inner loop reads one token in a pass, as the plain loop
+    does. A second inner loop reads drafts. A conditional would walk through the
+    operations of both in each pass.
 
     Args:
       model: a Decoder with `steps` and `forget`.
       most: K, the most tokens of a draft.
+      step: `step(out, *state) -> (out, *state)`: a pass of the plain loop.
       take: `take(logits_BV, out, going_B) -> out`: chooses and writes the next token of
         the rows that go on, and nothing of others.
-      out: has `last`, int32 [B], the last token of each row, `count`, int32 [B], and
-        `done`, bool [B].
-      history: `history(out)` is the `rules.History` of what `out` has.
+      out: has `last`, int32 [B], the last token of each row, `tokens`, int32, which
+        begins with what the row wrote, `count`, int32 [B], and `done`, bool [B]. Where
+        B is not 1, all rows are done.
+      prompt_T: int32, what the row's text begins with: at least one token.
       limit_B: int32, the most tokens of each row.
-      state: the Decoder's, with room for K more positions than the rows may write.
+      state: the Decoder's, with `room` behind the longest answer.
       in_place: whether the tensors of `state` may be overwritten.
 
     Returns:
       `out` at the end.
     """
+    most = min(most, _MOST_READ - 1)
+    before_end_B = limit_B - 1
 
-    def proposed(out, trust, state):
-        """The variables with drafts for the next pass."""
-        draft_BK, found_B = lookup(history(out), most)
-        left_B = tf.where(out.done, 0, limit_B - out.count)
-        length_B = tf.minimum(trust.length, left_B - 1)
-        length_B = tf.where(found_B & (trust.wait == 0), tf.maximum(length_B, 0), 0)
-        slowest_B = left_B == tf.reduce_max(left_B)
-        width = tf.reduce_max(tf.where(slowest_B, length_B, 0))
-        width = tf.minimum(width, tf.maximum(_MOST_ROWS // tf.size(left_B) - 1, 0))
-        return _Vars(out, tf.minimum(length_B, width), draft_BK, trust, state)
+    def text(out):
+        return tf.concat([prompt_T, tf.slice(out.tokens, [0], out.count)], 0)
 
-    def one(out, length_B, draft_BK, trust, state):
-        del length_B, draft_BK
-        logits_BV, after = model.step(out.last, state, in_place)
-        after = model.forget(after, tf.cast(out.done, tf.int32))
-        return proposed(take(logits_BV, out, ~out.done), trust.after_none(), after)
+    def drafted(out, trust):
+        """Whether the next pass reads a draft, if there is one, [1]."""
+        can_1 = (out.count >= trust.begin) & (out.count < before_end_B)
+        return can_1 & tf.reduce_any(_repeats(text(out)))
 
-    def several(out, length_B, draft_BK, trust, state):
-        width, alive_B = tf.reduce_max(length_B), ~out.done
-        tokens_BQ = tf.concat([out.last[:, None], draft_BK[:, :width]], 1)
-        logits_BQV, after = model.steps(tokens_BQ, state, in_place)
+    def several(out, trust, *state):
+        draft_K = lookup(text(out), most)
+        length = tf.minimum(trust.length, before_end_B[0] - out.count[0])
+        tokens_Q = tf.concat([out.last, draft_K[:length]], 0)
+        logits_1QV, state = model.steps(tokens_Q[None], list(state), in_place)
 
-        def choose(j, going_B, right_B, now):
-            now = take(tf.gather(logits_BQV, j, axis=1), now, going_B)
-            drafted_B = tf.gather(draft_BK, tf.minimum(j, most - 1), axis=1)
-            going_B &= ~now.done & (j < length_B) & (now.last == drafted_B)
-            return j + 1, going_B, right_B + tf.cast(going_B, tf.int32), now
+        def choose(j, going_1, right_1, now):
+            now = take(logits_1QV[:, j], now, going_1)
+            going_1 = ~now.done & (j < length)
+            going_1 &= now.last == draft_K[tf.minimum(j, most - 1)]
+            return j + 1, going_1, right_1 + tf.cast(going_1, tf.int32), now
 
-        first = tf.constant(0), alive_B, tf.zeros_like(length_B), out
-        _, _, right_B, now = loop(lambda _, going_B, *__: going_B, choose, first)
-        read_B = right_B + tf.cast(alive_B, tf.int32)
-        after = model.forget(after, width + 1 - read_B)
-        return proposed(now, trust.after(length_B, right_B, most), after)
+        first = tf.constant(0), ~out.done, tf.zeros_like(out.count), out
+        _, _, right_1, now = loop(lambda _, going_1, *__: going_1, choose, first)
+        state = model.forget(state, length - right_1)
+        return now, trust.after(length, right_1[0], now.count[0], most), *state
 
-    def both(*given):
-        given = loop(undrafted, one, _Vars(*given))
-        return loop(lambda _, length_B, *__: length_B > 0, several, given)
+    def both(out, trust, *state):
+        # what does not change stays out of the first loop: it costs time in each pass
+        out, *state = loop(
+            lambda out, *_: ~out.done & ~drafted(out, trust), step, (out, *state)
+        )
+        return loop(
+            lambda out, trust, *_: ~out.done & drafted(out, trust),
+            several,
+            (out, trust, *state),
+        )
 
-    def undrafted(out, length_B, *_):
-        return ~out.done & tf.reduce_all(length_B == 0)
-
-    first = proposed(out, Trust.first(tf.size(out.last), most), state)
-    return loop(lambda out, *_: ~out.done, both, first).out
+    first = out, Trust.first(most), *state
+    return loop(lambda out, *_: ~out.done, both, first)[0]
 
 
 def loop(goes_on, body, first):
