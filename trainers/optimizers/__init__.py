@@ -19,6 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainers.optimizers import newton_schulz
 from trainers.run import Optimizer, scale
 
 
@@ -298,3 +299,7 @@ class SGD(_PerVariable, keras.optimizers.SGD):
 
 class Muon(_PerVariable, keras.optimizers.Muon):
     """Muon for matrices, and AdamW for the rest."""
+
+    def zeropower_via_newtonschulz5(self, x, steps):
+        coefficients = self.muon_a, self.muon_b, self.muon_c
+        return newton_schulz.orthogonalized(x, coefficients, steps)
