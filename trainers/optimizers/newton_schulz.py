@@ -13,6 +13,7 @@ coefficients, kellerjordan.github.io/posts/muon).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -20,7 +21,7 @@ _WIDE = 2  # times as long as it is wide: there the small matrix pays
 _EPSILON = 1e-7
 
 
-def orthogonalized(x_MN: tf.Tensor, coefficients: Sequence[float], steps: int):
+def orthogonalized(x_MN: Any, coefficients: Sequence[float], steps: int) -> Any:
     """About U V^T of a matrix, in its dtype.
 
     Args:
