@@ -16,7 +16,9 @@ Row = dict[str, Tensor]
 
 _TEXT = "The sea was calm"
 _MORE = " and then"
-_SIZE = 4  # of every unknown dimension except the batch
+# of every unknown dimension except the batch: a decoder's caches have a multiple of it
+_SIZE = 16
+_NUMBERS = 4  # different ones of an example
 
 
 def documented(path: str) -> dict[str, dict]:
@@ -98,10 +100,10 @@ def _plausible(info: TensorInfo) -> Tensor:
     if FORMATS.get(info.dtype) is None:
         raise ValueError(f"{info.tensor}: no example for an input of {info.dtype}.")
     step = 0.25 if info.dtype.startswith("float") else 1
-    numbers = (step * (1 + i) for i in range(_SIZE))
-    few = struct.pack(f"={_SIZE}{FORMATS[info.dtype]}", *numbers)
-    data = few * math.ceil(count / _SIZE)  # fast for states of millions of numbers
-    return Tensor(info.dtype, shape, data[: count * len(few) // _SIZE])
+    numbers = (step * (1 + i) for i in range(_NUMBERS))
+    few = struct.pack(f"={_NUMBERS}{FORMATS[info.dtype]}", *numbers)
+    data = few * math.ceil(count / _NUMBERS)  # fast for states of millions of numbers
+    return Tensor(info.dtype, shape, data[: count * len(few) // _NUMBERS])
 
 
 def other(value: Tensor, which: int) -> Tensor:
