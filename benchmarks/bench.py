@@ -51,9 +51,10 @@ def main(argv):
         options += [f"--rounds={_ROUNDS.value}", f"--figures={figures}"]
         options += [f"--peer_python={_PEER.value}"] if _PEER.value else []
         _run([f"benchmarks.{name}", *options])
-    rows = [json.loads(line) for line in figures.read_text().splitlines()]
-    (folder / "figures.md").write_text(page(limits, rows), "utf-8")
-    draw(rows, folder / "ratios.png")
+        # after each work: the whole takes an hour or more
+        rows = [json.loads(line) for line in figures.read_text().splitlines()]
+        (folder / "figures.md").write_text(page(limits, rows), "utf-8")
+        draw(rows, folder / "ratios.png")
     print(f"written: {folder / 'figures.md'}")
 
 
