@@ -165,11 +165,13 @@ def require(holds_B, name: str, value_B, allowed: str, result=None):
       result: a tensor to return in place of the values.
     """
 
-    # the message is made even if it is not needed: a conditional of each check would
-    # take longer in the first answer of a server than all messages ever do
-    row = tf.argmin(tf.cast(holds_B, tf.int32), output_type=tf.int32)
-    message = tf.strings.format(
-        f"{name}: row {{}} has {{}}, {allowed}", (row, _shown(value_B[row]))
+    # The message is made even if it is not needed: a conditional of each check would
+    # take longer in the first answer of a server than all messages ever do.
+    row = tf.argmin(tf.concat([tf.cast(holds_B, tf.int32), [1]], 0))
+    listed = tf.strings.format("{}", _shown(value_B[row : row + 1]))  # none of no rows
+    value = tf.strings.substr(listed, 1, tf.strings.length(listed) - 2)
+    message = tf.strings.join(
+        [f"{name}: row ", tf.strings.as_string(row), " has ", value, f", {allowed}"]
     )
     passed = tf.debugging.Assert(tf.reduce_all(holds_B), [message])
     with tf.control_dependencies([passed]):
