@@ -5,8 +5,8 @@ of the iteration is X <- P X with P = a I + b A + c A^2 and A = X X^T. It moves 
 singular values towards 1, so that a few steps give about U V^T.
 
 P has the size of A and commutes with it. So all steps can be computed on the small
-matrix: A <- A P^2, and Q <- Q P, and the result is Q X. For 192 x 768 and 5 steps that
-takes 60 % of the time.
+matrix: A <- A P^2, and Q <- Q P, and the result is Q X. Five steps of 192 x 768 take as
+many operations as 25 products of 192 x 192 matrices, in place of 45.
 
 Sources: Bernstein and Newhouse 2024 (arXiv:2409.20325); Jordan et al. 2024 (the
 coefficients, kellerjordan.github.io/posts/muon).

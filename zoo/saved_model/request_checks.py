@@ -164,7 +164,6 @@ def require(holds_B, name: str, value_B, allowed: str, result=None):
       allowed: the end of the message.
       result: a tensor to return in place of the values.
     """
-
     # The message is made even if it is not needed: a conditional of each check would
     # take longer in the first answer of a server than all messages ever do.
     row = tf.argmin(tf.concat([tf.cast(holds_B, tf.int32), [1]], 0))
@@ -211,7 +210,7 @@ def _shaped(name, value):
     """The input itself, if its shape is that of the signature.
 
     Servers check types but not shapes, and many operations broadcast other shapes. The
-    message names an operation; no optimizer removes this one.
+    message names the operation before the check; no optimizer removes this one.
     """
     named = tf.compat.v1.placeholder_with_default(value, None, f"input_{name}_")
     return tf.ensure_shape(named, value.shape)

@@ -49,14 +49,14 @@ def prepare(folder: pathlib.Path) -> None:
     del library.function[:]
     library.function.extend(functions)
     path.write_bytes(saved.SerializeToString(deterministic=True))
-    (folder / "fingerprint.pb").unlink()
     fingerprinting_utils.write_fingerprint(os.fspath(folder))
 
 
 def _lower(function, whether: bool) -> None:
     """Says whether conditionals and loops may become operations without functions.
 
-    That is the work of the server: a function with them could not be saved.
+    The server does that: a session refuses loops that were lowered before equal nodes
+    became one.
     """
     for node in function.node_def:
         if _LOWERED in node.attr:
@@ -64,6 +64,7 @@ def _lower(function, whether: bool) -> None:
 
 
 def _drop_shapes(nodes) -> None:
+    """Drops the shapes of outputs, which the server infers."""
     for node in nodes:
         node.attr.pop(_SHAPES, None)
 

@@ -20,12 +20,7 @@ from zoo.decode import speculation
 from zoo.decode.search import searching
 from zoo.directory import Loaded
 from zoo.generation_config import KNOBS, MOST_BEAMS, MOST_DRAFTS, SEARCH
-from zoo.saved_model import (
-    request_examples,
-    server_graph,
-    serving_files,
-    traces,
-)
+from zoo.saved_model import request_examples, server_graph, serving_files, traces
 from zoo.saved_model.checker.graph import Graph
 from zoo.saved_model.signatures.classifier import Classifier
 from zoo.saved_model.signatures.fill_mask import FillMask
