@@ -9,6 +9,8 @@ import tensorflow as tf
 from zoo.layers.attention.scores import PLAIN, capped
 from zoo.layers.batch_invariant import LANES
 
+_FEW = 4  # queries a head of keys up to which a product of one query each is faster
+
 
 def places(count):
     """The least number of a cache's positions for `count` tokens.
@@ -72,12 +74,15 @@ def cached(q, k, v, keys_BKSd, values_BKSd, new, scores=PLAIN, in_place=False):
     kv_heads, width = keys_BKSd.shape[1], keys_BKSd.shape[3]
     keys_BKSd = _insert(keys_BKSd, k, new, in_place)
     values_BKSd = _insert(values_BKSd, v, new, in_place)
-    q = _scaled(q, scores.scale or width**-0.5)
-    groups = q.shape[-1] // (kv_heads * width)
+    q, q_width = _scaled(q, scores.scale or width**-0.5), q.shape[-1]
+    groups = q_width // (kv_heads * width)
     q = tf.reshape(q, (-1, kv_heads, groups, width))
-    added = new.added[scores.window]
-    out = _attend(q, keys_BKSd, values_BKSd, added, scores.softcap, groups == 1)
-    return tf.reshape(out, (-1, kv_heads * groups * width)), keys_BKSd, values_BKSd
+    given = q, keys_BKSd, values_BKSd, new.added[scores.window]
+    few = groups <= _FEW and q.dtype == tf.float32
+    if few and groups > 1:
+        given = [tf.expand_dims(x, i) for x, i in zip(given, (3, 2, 2, 3), strict=True)]
+    out = _attend(*given, scores.softcap, few)
+    return tf.reshape(out, (-1, q_width)), keys_BKSd, values_BKSd
 
 
 def cached_several(q, k, v, keys_BKSd, values_BKSd, new, scores=PLAIN, in_place=False):
@@ -182,8 +187,9 @@ def _attend(q_BKGd, keys_BKSd, values_BKSd, added, softcap=0.0, few=True):
     """The output [B, K, G, d] for queries that are scaled.
 
     With few queries a head of keys, oneDNN's product takes about twice the time of
-    TensorFlow's own. oneDNN takes over `BatchMatMulV2`, and leaves V3 alone. It also
-    takes over `Softmax`, and wakes threads for however few numbers.
+    TensorFlow's own for one query: then K counts the heads of queries, with keys
+    [B, K, 1, S, d] that several share. oneDNN takes over `BatchMatMulV2`, and leaves V3
+    alone. It also takes over `Softmax`, and wakes threads for however few numbers.
     """
     if q_BKGd.dtype != tf.float32:
         z, _ = capped(tf.matmul(q_BKGd, keys_BKSd, transpose_b=True), softcap)
