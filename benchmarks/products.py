@@ -4,10 +4,11 @@
 
 A chain of layers maps [N, width] to [N, 4 width] and back, so that no weight stays in a
 cache. `matmul` is x W^T, `transposed` is (W x^T)^T, `batch` the same product as a batch
-of one matrix, and `product` the choice of `zoo.layers.linear`. Three kinds have smaller
-weights: `bfloat16`; `int8`, which is cast before the product; and `int8 x int8` with
-sums in int32. int8 has a scale for each output. The gigabytes of weights, counted as
-float32, that a second reads stand beside those that `tf.reduce_sum` reads from memory.
+of one matrix, `dots` a batch of dot products, and `product` the choice of
+`zoo.layers.linear` where the rows are not known. Three kinds have smaller weights:
+`bfloat16`; `int8`, which is cast before the product; and `int8 x int8` with sums in
+int32. int8 has a scale for each output. The gigabytes of weights, counted as float32,
+that a second reads stand beside those that `tf.reduce_sum` reads from memory.
 The kinds run in turn; the first number is the best round, the second the median.
 """
 
@@ -23,7 +24,7 @@ _WIDTH = flags.DEFINE_integer("width", 768, "Of the rows.")
 _LAYERS = flags.DEFINE_integer("layers", 8, "Of the chain.")
 _ROUNDS = flags.DEFINE_integer("rounds", 15, "Of each kind.")
 _THREADS = flags.DEFINE_integer("threads", 2, "Of one operation.")
-_ROWS = (1, 2, 4, 8, 12, 16, 32, 64, 128, 512)
+_ROWS = (1, 2, 3, 4, 8, 12, 16, 32, 64, 128, 512)
 
 
 def _bfloat16(x_NI, w):
@@ -45,10 +46,18 @@ def _int8_sums(x_NI, w):
     return tf.cast(y_NO, tf.float32) * scale_O * step_N1
 
 
+def _dots(x_NI, w):
+    y = tf.raw_ops.BatchMatMulV3(
+        x=x_NI[None], y=w[:, None], Tout=tf.float32, adj_y=True
+    )
+    return tf.transpose(y[:, :, 0])
+
+
 KINDS = {
     "matmul": lambda x, w: tf.matmul(x, w, transpose_b=True),
     "transposed": lambda x, w: tf.transpose(tf.matmul(w, x, transpose_b=True)),
     "batch": lambda x, w: tf.matmul(x[None], w[None], transpose_b=True)[0],
+    "dots": _dots,
     "product": linear.product,
 }
 SMALLER = {"bfloat16": _bfloat16, "int8": _int8, "int8 x int8": _int8_sums}

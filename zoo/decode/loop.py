@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from zoo.decode import sampling, speculation
 from zoo.decode.rules import History
-from zoo.layers import batch_invariant
+from zoo.layers import batch_invariant, one_row
 
 
 class Decoded(NamedTuple):
@@ -181,8 +181,13 @@ def decode(
             stopped_B | (count_B >= knobs.max_new_tokens),
         )
 
+    def read(token_B, state):
+        return model.step(token_B, state, in_place)
+
     def step(out, *state):
-        logits_BV, state = model.step(out.last, state, in_place)
+        # XLA compiles both traces, and gains nothing
+        given = read, out.last, state
+        logits_BV, state = one_row.apart(*given) if in_place else read(*given[1:])
         return take(logits_BV, out, ~out.done), *state
 
     nothing = tf.zeros((B,), tf.bool)

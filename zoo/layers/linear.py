@@ -1,10 +1,11 @@
 """A linear map with its weight stored [out, in], the layout of checkpoints."""
 
-import functools
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from zoo.layers import one_row
 
 
 def read(variable, dtype) -> tf.Tensor:
@@ -12,48 +13,36 @@ def read(variable, dtype) -> tf.Tensor:
     return tf.cast(tf.convert_to_tensor(variable.value), dtype)
 
 
-_MANY = 8  # rows from which a product of matrices in a batch is the faster one
-_LARGE = 2**20  # numbers of a weight from which a choice in the graph pays
+_FEW = 3  # rows up to which a product of two matrices is the faster one
 
 
 def product(x_NI, weight_OI, bias_O=None) -> tf.Tensor:
-    """x W^T + b [N, O] without training, fast for a few rows and for many.
+    """x W^T + b [N, O] without training, fast for one row, for a few and for many.
 
     On a CPU, TensorFlow 2.21 needs three to four times as long for 16 rows as for 8. As
-    a batch of one matrix, the product has no such step, but is slower for fewer rows
-    (`benchmarks.products`). The two kernels differ in the last bits.
+    a batch of one matrix, the product has no such step, but is slower for 2 and 3 rows.
+    One row is the fastest as a batch of dot products: each reads its part of the weight
+    in the order of memory, without oneDNN, which leaves `BatchMatMulV3` alone
+    (`benchmarks.products`). The kernels differ in the last bits.
 
     Args:
-      x_NI: rows, in the dtype of the weight. Where N is not known while tracing, the
-        choice is made in the graph, except for small weights: there it costs as much
-        as it saves.
+      x_NI: rows, in the dtype of the weight. Where N is not known while tracing, it
+        counts as many, but for `one_row.apart`.
       weight_OI: in the layout of checkpoints.
       bias_O: b, or None.
     """
-    given = (x_NI, weight_OI) if bias_O is None else (x_NI, weight_OI, bias_O)
     rows = x_NI.shape[0]
-    if rows is None and weight_OI.shape.num_elements() >= _LARGE:
-        return _by_rows(*given)
-    return (_many if rows and rows >= _MANY else _few)(*given)
-
-
-@tf.function(autograph=False)
-def _by_rows(x_NI, *weights):
-    """The choice in the graph; a function, so that equal shapes share one trace."""
-    return tf.cond(
-        tf.shape(x_NI)[0] >= _MANY,
-        functools.partial(_many, x_NI, *weights),
-        functools.partial(_few, x_NI, *weights),
-    )
-
-
-def _few(x_NI, weight_OI, bias_O=None):
-    y_NO = tf.matmul(x_NI, weight_OI, transpose_b=True)
-    return y_NO if bias_O is None else tf.nn.bias_add(y_NO, bias_O)
-
-
-def _many(x_NI, weight_OI, bias_O=None):
-    y_NO = tf.matmul(x_NI[None], weight_OI[None], transpose_b=True)[0]
+    if one_row.traced() and x_NI.dtype == tf.float32:
+        x_1NI, weight_O1I = tf.expand_dims(x_NI, 0), tf.expand_dims(weight_OI, 1)
+        y_ON1 = tf.raw_ops.BatchMatMulV3(
+            x=x_1NI, y=weight_O1I, Tout=tf.float32, adj_y=True
+        )
+        y_NO = tf.reshape(y_ON1, (-1, weight_OI.shape[0]))
+    elif rows is None or rows > _FEW:
+        x_1NI, weight_1OI = tf.expand_dims(x_NI, 0), tf.expand_dims(weight_OI, 0)
+        y_NO = tf.squeeze(tf.matmul(x_1NI, weight_1OI, transpose_b=True), 0)
+    else:
+        y_NO = tf.matmul(x_NI, weight_OI, transpose_b=True)
     return y_NO if bias_O is None else tf.nn.bias_add(y_NO, bias_O)
 
 

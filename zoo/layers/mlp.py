@@ -9,6 +9,7 @@ import math
 import keras
 import tensorflow as tf
 
+from zoo.layers import one_row
 from zoo.layers.linear import Linear
 from zoo.layers.xla_cluster import xla_cluster
 
@@ -46,11 +47,19 @@ class Mlp(keras.layers.Layer):
         """Returns [N, D] in the dtype of x."""
         h = self.up(x_ND, training=training)
         if self.gated:
-            gate, h = tf.split(h, 2, -1)
+            gate, h = _halves(h)
             h = activate(gate, self.activation, training) * h
         else:
             h = activate(h, self.activation, training)
         return self.down(h, training=training)
+
+
+def _halves(h_NM):
+    """The two halves [N, M / 2] of rows."""
+    if not one_row.traced():
+        return tf.split(h_NM, 2, -1)
+    halves = tf.reshape(h_NM, (2, -1, h_NM.shape[1] // 2))
+    return tf.unstack(halves)  # of one row, without a copy
 
 
 def activate(x, name, training=False):

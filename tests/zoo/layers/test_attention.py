@@ -143,7 +143,7 @@ def test_every_head_is_normalised_by_itself(kind, training):
     x = tf.random.stateless_normal([5, 12], [1, 1])
     given = []
     made.call(x, lambda *qkv: given.extend(qkv) or qkv[0], training=training)
-    q, k, v = tf.split(made.qkv(x), [4 * D, 2 * D, 2 * D], 1)
+    q, k, v = tf.split(made.qkv(x, training=training), [4 * D, 2 * D, 2 * D], 1)
     for got, raw, norm in ((given[0], q, made.q_norm), (given[1], k, made.k_norm)):
         z = raw.numpy().reshape(5, -1, D)
         if kind == "layernorm":

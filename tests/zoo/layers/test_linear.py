@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from zoo.layers import linear
 from zoo.layers.linear import Linear, product
 
 _ROWS = [1, 2, 11, 12, 16, 33]
@@ -19,11 +18,9 @@ def _cases(count, inputs=37, outputs=53):
     )
 
 
-@pytest.mark.parametrize("large", [True, False])
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("count", _ROWS)
-def test_product_equals_matmul(count, known, large, monkeypatch):
-    monkeypatch.setattr(linear, "_LARGE", 0 if large else 2**20)
+def test_product_equals_matmul(count, known):
     x_NI, weight_OI = _cases(count)
     spec = tf.TensorSpec([count if known else None, x_NI.shape[1]])
     weight = tf.constant(weight_OI)

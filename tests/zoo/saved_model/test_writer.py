@@ -220,6 +220,9 @@ def test_no_keras_object_is_in_it(served, family):
     assert owners == {children["weights"]}  # a model would own them too
 
 
+BRANCHES = "then_branch", "else_branch"
+
+
 def test_a_server_has_nothing_left_to_optimize(served):
     """The loop of `generate` has no call, and each function says that it is ready."""
     folder = served("transformer_lm").folder
@@ -229,8 +232,13 @@ def test_a_server_has_nothing_left_to_optimize(served):
     assert all(f.attr["_tf_data_function"].b for f in functions.values())
     loops = [n for f in functions.values() for n in f.node_def if "body" in n.attr]
     bodies = [functions[loop.attr["body"].func.name] for loop in loops]
-    assert any(n.op == "MatMul" for body in bodies for n in body.node_def)
-    assert not [n for body in bodies for n in body.node_def if "Call" in n.op]
+    for body in bodies:  # with the branches of its conditionals
+        names = [n.attr[key].func.name for n in body.node_def for key in BRANCHES]
+        bodies.extend(functions[name] for name in names if name)
+    nodes = [n for body in bodies for n in body.node_def]
+    # one row has products of its own
+    assert {"BatchMatMulV2", "BatchMatMulV3"} <= {n.op for n in nodes}
+    assert not [n for n in nodes if "Call" in n.op]
     assert all(n.attr["_lower_using_switch_merge"].b for n in loops)
     assert tf.saved_model.experimental.read_fingerprint(os.fspath(folder))
 

@@ -8,6 +8,7 @@ Keras object is.
 
 import tensorflow as tf
 
+from zoo.layers import one_row
 from zoo.saved_model import chat_template, scoring, token_rows
 from zoo.saved_model import request_checks as checks
 from zoo.saved_model.answers import Answers
@@ -209,7 +210,7 @@ class TextGenerator(tf.Module):
         tensors = [state[name] for name in _named(state)]
         if self._parts.model.limit:  # the first one is the position of each row
             tensors[0] = checks.below("state_0", tensors[0], self.capacity)
-        logits_BV, state = self._parts.model.step(token, tensors)
+        logits_BV, state = one_row.apart(self._parts.model.step, token, tensors)
         return {"logits": logits_BV, **_named(state)}
 
     def _answers(self, name, ids, continuing_B, given, fit=False):
