@@ -76,7 +76,10 @@ def activate(x, name, training=False):
     # erf and tanh: the bits of sigmoid depend on a row's place (see batch_invariant)
     return {
         "gelu": lambda: 0.5 * x * (1 + tf.math.erf(x * _ROOT_HALF)),
-        "gelu_tanh": lambda: tf.nn.gelu(x, approximate=True),
+        # tf.nn.gelu has a power, which a server computes number by number
+        "gelu_tanh": lambda: (
+            0.5 * x * (1 + tf.tanh(x * (_TWO_C0 / 2 + _TWO_C0 / 2 * _C1 * (x * x))))
+        ),
         "relu": lambda: tf.nn.relu(x),
         "relu_squared": lambda: tf.square(tf.nn.relu(x)),
         "silu": lambda: 0.5 * x * (1 + tf.tanh(0.5 * x)),
