@@ -13,6 +13,8 @@ def read(variable, dtype) -> tf.Tensor:
     return tf.cast(tf.convert_to_tensor(variable.value), dtype)
 
 
+_ALONE = 200_000  # numbers of a weight up to which one thread multiplies one row
+_SPLIT = 1_000_000  # numbers up to which a weight is split into such parts
 _FEW = 3  # rows up to which a product of two matrices is the faster one
 
 
@@ -33,17 +35,33 @@ def product(x_NI, weight_OI, bias_O=None) -> tf.Tensor:
     """
     rows = x_NI.shape[0]
     if one_row.traced() and x_NI.dtype == tf.float32:
-        x_1NI, weight_O1I = tf.expand_dims(x_NI, 0), tf.expand_dims(weight_OI, 1)
-        y_ON1 = tf.raw_ops.BatchMatMulV3(
-            x=x_1NI, y=weight_O1I, Tout=tf.float32, adj_y=True
-        )
-        y_NO = tf.reshape(y_ON1, (-1, weight_OI.shape[0]))
+        y_NO = _of_one_row(x_NI, weight_OI)
     elif rows is None or rows > _FEW:
         x_1NI, weight_1OI = tf.expand_dims(x_NI, 0), tf.expand_dims(weight_OI, 0)
         y_NO = tf.squeeze(tf.matmul(x_1NI, weight_1OI, transpose_b=True), 0)
     else:
         y_NO = tf.matmul(x_NI, weight_OI, transpose_b=True)
     return y_NO if bias_O is None else tf.nn.bias_add(y_NO, bias_O)
+
+
+def _of_one_row(x_NI, weight_OI):
+    """x W^T [N, O] for N = 1, as a batch of dot products.
+
+    Waking threads for a smaller weight takes as long as reading it. So it is split over
+    operations that need none: they run beside each other in the threads of the graph.
+    """
+    outputs, size = weight_OI.shape[0], weight_OI.shape.num_elements()
+    rows = outputs
+    if size <= _SPLIT:
+        rows = -(-outputs // -(-size // _ALONE))
+        rows += -rows % 16  # from such a row on, a part is not copied
+    parts = [min(rows, outputs - first) for first in range(0, outputs, rows)]
+    x_1NI, weight_O1I = tf.expand_dims(x_NI, 0), tf.expand_dims(weight_OI, 1)
+    y_ON1 = [
+        tf.raw_ops.BatchMatMulV3(x=x_1NI, y=part, Tout=tf.float32, adj_y=True)
+        for part in (tf.split(weight_O1I, parts, 0) if len(parts) > 1 else [weight_O1I])
+    ]
+    return tf.reshape(tf.concat(y_ON1, 0), (-1, outputs))
 
 
 class Linear(keras.layers.Layer):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from zoo import models
-from zoo.layers import one_row
+from zoo.layers import linear, one_row
 
 V = 50
 SMALL = {"vocab_size": V, "context": 32, "width": 32, "layers": 2}
@@ -59,6 +59,21 @@ def test_one_row_has_products_of_its_own():
     )
     # one trace of a block: its 4, the head, and 2 of attention in both branches
     assert products == 4 + 1 + 2 * 2
+
+
+def test_a_weight_in_parts_has_the_bits_of_the_whole(model, monkeypatch):
+    prompts = tf.random.stateless_uniform([1, 5], [2, 1], 0, V, tf.int32)
+    _, state = model.start(prompts, tf.constant([5]), 16)
+    given, found = (prompts[:, 0], state), []
+    for most in (200_000, 500):
+        monkeypatch.setattr(linear, "_ALONE", most)
+        function = traced(model, *given)
+        splits = str(function.graph.as_graph_def()).count('"SplitV"')
+        found.append((splits, tf.nest.flatten(function(*given))))
+    (few, whole), (many, parts) = found
+    assert many > few
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_the_graph_asks_for_its_device_when_it_runs():

@@ -77,11 +77,12 @@ def cached(q, k, v, keys_BKSd, values_BKSd, new, scores=PLAIN, in_place=False):
     q, q_width = _scaled(q, scores.scale or width**-0.5), q.shape[-1]
     groups = q_width // (kv_heads * width)
     q = tf.reshape(q, (-1, kv_heads, groups, width))
-    given = q, keys_BKSd, values_BKSd, new.added[scores.window]
+    keys, values, added = keys_BKSd, values_BKSd, new.added[scores.window]
     few = groups <= _FEW and q.dtype == tf.float32
-    if few and groups > 1:
-        given = [tf.expand_dims(x, i) for x, i in zip(given, (3, 2, 2, 3), strict=True)]
-    out = _attend(*given, scores.softcap, few)
+    if few and groups > 1:  # each query by itself
+        q, added = tf.expand_dims(q, 3), tf.expand_dims(added, 3)
+        keys, values = tf.expand_dims(keys, 2), tf.expand_dims(values, 2)
+    out = _attend(q, keys, values, added, scores.softcap, few)
     return tf.reshape(out, (-1, q_width)), keys_BKSd, values_BKSd
 
 
