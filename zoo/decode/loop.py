@@ -181,13 +181,14 @@ def decode(
             stopped_B | (count_B >= knobs.max_new_tokens),
         )
 
-    def read(token_B, state):
-        return model.step(token_B, state, in_place)
+    # XLA would compile both traces, and gain nothing
+    maybe_one = in_place and samples == 1 and tokens_BT.shape[0] in (None, 1)
 
     def step(out, *state):
-        # XLA compiles both traces, and gains nothing
-        given = read, out.last, state
-        logits_BV, state = one_row.apart(*given) if in_place else read(*given[1:])
+        if maybe_one:
+            logits_BV, state = one_row.apart(model, out.last, state, in_place)
+        else:
+            logits_BV, state = model.step(out.last, state, in_place)
         return take(logits_BV, out, ~out.done), *state
 
     nothing = tf.zeros((B,), tf.bool)

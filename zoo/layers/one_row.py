@@ -19,20 +19,26 @@ def traced() -> bool:
     return _TRACED.get()
 
 
-def apart(step, token_B, state):
+def apart(model, token_B, state, in_place=False):
     """Calls a Decoder's step, by another trace if the batch has one row.
 
     Args:
-      step: `step(token_B, state) -> (logits_BV, state)`.
+      model: a Decoder. Where its `own_products` is not true, there is one trace.
       token_B: int32.
       state: the Decoder's.
+      in_place: whether the tensors of `state` may be overwritten.
 
     Returns:
-      What `step` gives.
+      What `model.step` gives.
     """
+
+    def step():
+        return model.step(token_B, state, in_place)
+
     devices = {device.device_type for device in tf.config.list_logical_devices()}
-    if tf.executing_eagerly() or devices != {"CPU"}:
-        return step(token_B, state)
+    useful = getattr(model, "own_products", False) and devices == {"CPU"}
+    if tf.executing_eagerly() or not useful:
+        return step()
     # this operation knows the device when it runs: the graph may go to a GPU
     on_cpu = tf.raw_ops.DeviceIndex(device_names=["CPU"]) == 0
     rows = [tf.size(x) for x in (token_B, *state) if len(x.shape) == 1]
@@ -41,8 +47,8 @@ def apart(step, token_B, state):
     def of_one():
         token = _TRACED.set(True)
         try:
-            return step(token_B, state)
+            return step()
         finally:
             _TRACED.reset(token)
 
-    return tf.cond(one, of_one, lambda: step(token_B, state))
+    return tf.cond(one, of_one, step)

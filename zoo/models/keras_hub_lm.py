@@ -126,6 +126,8 @@ class KerasHubLM(LanguageModel):
     for each layer.
     """
 
+    own_products = False
+
     def __init__(self, config: Config, **kwargs):
         super().__init__(config, **kwargs)
         self.causal_lm = _causal_lm(config)

@@ -15,8 +15,13 @@ from zoo.layers.linear import Linear, product, read
 
 
 class _TokenModel(registry.ConfigSerializable, keras.Model):
-    """A model with a Config, an embedding of what it predicts, and a head."""
+    """A model with a Config, an embedding of what it predicts, and a head.
 
+    `own_products` says whether its products are those of `linear.product`, which has a
+    way of its own for one row.
+    """
+
+    own_products = True
     embedding: Embedding
     untied_head: Linear | None
 

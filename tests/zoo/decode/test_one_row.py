@@ -30,7 +30,7 @@ def traced(model, token_B, state):
         rank = len(x.shape)
         return tf.TensorSpec([None] * min(rank, 1) + x.shape[1:], x.dtype)
 
-    call = tf.function(lambda token, state: one_row.apart(model.step, token, state))
+    call = tf.function(lambda token, state: one_row.apart(model, token, state))
     return call.get_concrete_function(
         unknown(token_B), tf.nest.map_structure(unknown, state)
     )

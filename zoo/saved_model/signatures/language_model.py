@@ -210,7 +210,7 @@ class TextGenerator(tf.Module):
         tensors = [state[name] for name in _named(state)]
         if self._parts.model.limit:  # the first one is the position of each row
             tensors[0] = checks.below("state_0", tensors[0], self.capacity)
-        logits_BV, state = one_row.apart(self._parts.model.step, token, tensors)
+        logits_BV, state = one_row.apart(self._parts.model, token, tensors)
         return {"logits": logits_BV, **_named(state)}
 
     def _answers(self, name, ids, continuing_B, given, fit=False):
