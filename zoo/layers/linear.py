@@ -33,7 +33,7 @@ def product(x_NI, weight_OI, bias_O=None) -> tf.Tensor:
       weight_OI: in the layout of checkpoints.
       bias_O: b, or None.
     """
-    rows = x_NI.shape[0]
+    rows = 1 if one_row.traced() else x_NI.shape[0]
     if one_row.traced() and x_NI.dtype == tf.float32:
         y_NO = _of_one_row(x_NI, weight_OI)
     elif rows is None or rows > _FEW:

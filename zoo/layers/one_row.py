@@ -15,7 +15,7 @@ _TRACED = contextvars.ContextVar("one_row", default=False)
 
 
 def traced() -> bool:
-    """Whether the trace for one row is made: all rows of layers are this one."""
+    """Whether the trace for one row is made: each layer then gets one row."""
     return _TRACED.get()
 
 
@@ -41,8 +41,9 @@ def apart(model, token_B, state, in_place=False):
         return step()
     # this operation knows the device when it runs: the graph may go to a GPU
     on_cpu = tf.raw_ops.DeviceIndex(device_names=["CPU"]) == 0
-    rows = [tf.size(x) for x in (token_B, *state) if len(x.shape) == 1]
-    one = tf.reduce_all([on_cpu, *(count == 1 for count in rows)])
+    # a client may send a state of other rows
+    of_rows = next((x for x in state if len(x.shape)), token_B)
+    one = on_cpu & (tf.size(token_B) == 1) & (tf.shape(of_rows)[0] == 1)
 
     def of_one():
         token = _TRACED.set(True)

@@ -220,9 +220,6 @@ def test_no_keras_object_is_in_it(served, family):
     assert owners == {children["weights"]}  # a model would own them too
 
 
-BRANCHES = "then_branch", "else_branch"
-
-
 def test_a_server_has_nothing_left_to_optimize(served):
     """The loop of `generate` has no call, and each function says that it is ready."""
     folder = served("transformer_lm").folder
@@ -233,8 +230,9 @@ def test_a_server_has_nothing_left_to_optimize(served):
     loops = [n for f in functions.values() for n in f.node_def if "body" in n.attr]
     bodies = [functions[loop.attr["body"].func.name] for loop in loops]
     for body in bodies:  # with the branches of its conditionals
-        names = [n.attr[key].func.name for n in body.node_def for key in BRANCHES]
-        bodies.extend(functions[name] for name in names if name)
+        for branch in ("then_branch", "else_branch"):
+            names = [n.attr[branch].func.name for n in body.node_def]
+            bodies.extend(functions[name] for name in names if name)
     nodes = [n for body in bodies for n in body.node_def]
     # one row has products of its own
     assert {"BatchMatMulV2", "BatchMatMulV3"} <= {n.op for n in nodes}
