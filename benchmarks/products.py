@@ -10,6 +10,12 @@ of one matrix, `dots` a batch of dot products, and `product` the choice of
 int32. int8 has a scale for each output. The gigabytes of weights, counted as float32,
 that a second reads stand beside those that `tf.reduce_sum` reads from memory.
 The kinds run in turn; the first number is the best round, the second the median.
+
+    python -m benchmarks.products --training --width=384
+
+Times the layers with biases and 2,048 rows, forward and backward: `plain` is matmul and
+bias_add with TensorFlow's gradients, `trained` is that of `zoo.layers.linear`. It
+prints the seconds and GFLOP/s.
 """
 
 import statistics
@@ -24,6 +30,7 @@ _WIDTH = flags.DEFINE_integer("width", 768, "Of the rows.")
 _LAYERS = flags.DEFINE_integer("layers", 8, "Of the chain.")
 _ROUNDS = flags.DEFINE_integer("rounds", 15, "Of each kind.")
 _THREADS = flags.DEFINE_integer("threads", 2, "Of one operation.")
+_TRAINING = flags.DEFINE_bool("training", False, "Times training.")
 _ROWS = (1, 2, 3, 4, 8, 12, 16, 32, 64, 128, 512)
 
 
@@ -64,9 +71,12 @@ SMALLER = {"bfloat16": _bfloat16, "int8": _int8, "int8 x int8": _int8_sums}
 
 
 def main(argv):
-    """Prints a line for each number of rows."""
+    """Prints a line for each number of rows, or each kind of training."""
     del argv
     tf.config.threading.set_intra_op_parallelism_threads(_THREADS.value)
+    if _TRAINING.value:
+        training()
+        return
     width, layers = _WIDTH.value, _LAYERS.value
     shapes = [(4 * width, width), (width, 4 * width)] * layers
     weights = [tf.Variable(tf.random.normal(shape, stddev=0.02)) for shape in shapes]
@@ -85,20 +95,56 @@ def main(argv):
     reads = tf.function(lambda x: tf.reduce_sum(memory) + x)
     for rows in _ROWS:
         x_NI = tf.random.normal((rows, width))
-        calls = {name: (chain, size) for name, chain in chains.items()}
-        calls["reduce_sum"] = (reads, 2**28 / 1e9)
-        seconds = {name: [] for name in calls}
-        for _ in range(_ROUNDS.value + 1):
-            for name, (function, _) in calls.items():
-                start = time.perf_counter()
-                function(x_NI).numpy()
-                seconds[name].append(time.perf_counter() - start)
+        amounts = dict.fromkeys(chains, size) | {"reduce_sum": 2**28 / 1e9}
         shown = (
-            f"{name} {calls[name][1] / min(s[1:]):.1f}, "
-            f"{calls[name][1] / statistics.median(s[1:]):.1f}"
-            for name, s in seconds.items()
+            f"{name} {amounts[name] / min(s):.1f}, "
+            f"{amounts[name] / statistics.median(s):.1f}"
+            for name, s in _in_turn(chains | {"reduce_sum": reads}, x_NI).items()
         )
         print(f"{rows:4} rows, GB/s: {'; '.join(shown)}", flush=True)
+
+
+def training(rows=2048):
+    """Prints the seconds and GFLOP/s of a chain, forward and backward."""
+    width, layers = _WIDTH.value, _LAYERS.value
+    shapes = [(4 * width, width), (width, 4 * width)] * layers
+    weights = [tf.random.normal(shape, stddev=0.02) for shape in shapes]
+    biases = [tf.zeros(shape[0]) for shape in shapes]
+
+    def plain(x_NI, weight_OI, bias_O):
+        y_NO = tf.matmul(x_NI, weight_OI, transpose_b=True)
+        return tf.nn.bias_add(y_NO, bias_O)
+
+    def step(kind):
+        @tf.function(autograph=False)
+        def step(x_NI):
+            with tf.GradientTape() as tape:
+                tape.watch([x_NI, weights, biases])
+                y_NO = x_NI
+                for weight_OI, bias_O in zip(weights, biases, strict=True):
+                    y_NO = kind(y_NO, weight_OI, bias_O)
+            gradients = tape.gradient(y_NO, [x_NI, *weights, *biases])
+            return tf.add_n([tf.reduce_sum(g[..., :1]) for g in gradients])
+
+        return step
+
+    x_NI = tf.random.normal((rows, width))
+    calls = {"plain": step(plain), "trained": step(linear.trained)}
+    work = 6 * rows * sum(w.shape.num_elements() for w in weights) / 1e9
+    for name, s in _in_turn(calls, x_NI).items():
+        best, middle = min(s), statistics.median(s)
+        print(f"{name}: {best:.3f}, {middle:.3f} s; {work / middle:.0f} GFLOP/s")
+
+
+def _in_turn(calls, x_NI):
+    """The seconds of each round of each function, but for the first round."""
+    seconds = {name: [] for name in calls}
+    for _ in range(_ROUNDS.value + 1):
+        for name, function in calls.items():
+            start = time.perf_counter()
+            function(x_NI).numpy()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: s[1:] for name, s in seconds.items()}
 
 
 def _chain(kind, weights):

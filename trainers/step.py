@@ -1,9 +1,8 @@
 """The Step: the compiled function that turns a Batch into an optimizer update.
 
 The result is the same for any number of replicas and accumulated parts, and for unequal
-masks. The Step adds the sums of gradients and of weights over parts and replicas. Then
-it divides once by the global weight, clips by the global norm, and applies what is
-finite.
+masks. The Step adds the sums of gradients and of weights over parts and replicas,
+divides by the global weight, clips by the global norm, and applies what is finite.
 """
 
 import tensorflow as tf
@@ -44,8 +43,12 @@ def make_step(
     values = [v.value for v in variables]
     replicas = strategy.num_replicas_in_sync
 
-    def gradients(batch):
-        """The sums of one part: gradients, and the Loss."""
+    def gradients(batch, divisor=None):
+        """The sums of one part: gradients, and the Loss.
+
+        `divisor` maps the weight to what the gradients are divided by, before they are
+        computed: afterwards, a division would be one more pass over all of them.
+        """
         for model in models:
             model._clear_losses()  # those of an earlier trace
         with tf.GradientTape() as tape:
@@ -55,18 +58,28 @@ def make_step(
             if extra:
                 total = loss.sum + tf.stop_gradient(loss.weight) * tf.add_n(extra)
                 loss = loss._replace(sum=total)
+        share = None if divisor is None else [1 / divisor(loss.weight)]
+        grads = tape.gradient([loss.sum], values, output_gradients=share)
         # dense, since Keras' optimizers square the duplicates of a sparse gradient
         return [
             tf.zeros_like(v) if g is None else tf.convert_to_tensor(g)
-            for v, g in zip(values, tape.gradient(loss.sum, values), strict=True)
+            for v, g in zip(values, grads, strict=True)
         ], Loss(loss.sum, loss.weight, {k: Mean(*m) for k, m in loss.metrics.items()})
 
     def add(left, right):
         return tf.nest.map_structure(tf.add, left, right)
 
+    def over_replicas(sums):
+        if replicas == 1:
+            return sums
+        return tf.distribute.get_replica_context().all_reduce("SUM", sums)
+
+    def divisor(weight):
+        return tf.maximum(weight, 1e-9)
+
     def replica_sums(batch):
         if accumulate == 1:
-            sums = gradients(batch)
+            sums = gradients(batch, lambda weight: divisor(over_replicas(weight)))
         else:
             parts = {k: tf.stack(tf.split(x, accumulate)) for k, x in batch.items()}
 
@@ -85,12 +98,9 @@ def make_step(
                 (0, zeros),
                 parallel_iterations=1,
             )
-        if replicas > 1:
-            context = tf.distribute.get_replica_context()
-            sums = context.all_reduce("SUM", sums)
-        grads, loss = sums
-        weight = tf.maximum(loss.weight, 1e-9)
-        grads = [g / weight for g in grads]
+        grads, loss = over_replicas(sums)
+        if accumulate > 1:  # the weight of all parts is known only now
+            grads = [g / divisor(loss.weight) for g in grads]
         penalties, penalty_grads = _penalties(variables)
         if penalty_grads is not None:
             grads = add(grads, penalty_grads)

@@ -73,12 +73,10 @@ def _chunk(x, targets, weights, weight, bias_V, has_bias, softcap, smoothing):
     dlogits = tf.tensor_scatter_nd_sub(p, at, ones)
     if smoothing:
         dlogits -= smoothing / weight.shape[0]
-    dlogits *= weights[:, None]
     if softcap:
         dlogits *= 1 - tf.square(logits / softcap)
-    dbias = 0.0
-    if has_bias:
-        dbias = tf.matmul(tf.ones((1, tf.shape(x)[0])), dlogits)[0]
-    dlogits = tf.cast(dlogits, x.dtype)
-    dweight = tf.cast(tf.matmul(dlogits, x, transpose_a=True), tf.float32)
-    return loss, tf.matmul(dlogits, weight), dweight, dbias
+    # the weights of the rows multiply x and dx, which are small, and not dlogits
+    dbias = tf.matmul(weights[None], dlogits)[0] if has_bias else 0.0
+    dlogits, weights_N1 = tf.cast(dlogits, x.dtype), tf.cast(weights, x.dtype)[:, None]
+    dweight = tf.cast(tf.matmul(dlogits, x * weights_N1, transpose_a=True), tf.float32)
+    return loss, tf.matmul(dlogits, weight) * weights_N1, dweight, dbias
