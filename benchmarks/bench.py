@@ -23,6 +23,7 @@ _ONLY = flags.DEFINE_list("only", [], "Works to run, by the start of their comma
 WORKS = (
     "training --model=transformer --precision=float32",
     "training --model=transformer --precision=bfloat16",
+    "training --model=transformer --determinism",
     "training --model=gpt2 --precision=float32",
     "training --model=lstm --precision=float32",
     "training --model=lstm --precision=bfloat16",

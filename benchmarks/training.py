@@ -18,6 +18,11 @@ had resident, with its imports. PYTHON has torch.
 Runs our side alone with one row of each length, and prints the seconds of a step and
 the memory above that of the imports, with the slope of log memory over log length.
 
+    python -m benchmarks.training --determinism
+
+Runs our side with and without `tf.config.experimental.enable_op_determinism`. On a CPU
+a resumed run ends with the same bits without it.
+
 The unit of time is one step: from the end of one step, with its loss on the host, to
 the end of the next. A pass over a finite data set would not do. With autotuning on,
 TensorFlow 2.21 reports the end of such a data set late, at 10 ms x (2^k - 1) after its
@@ -45,6 +50,8 @@ _THREADS = flags.DEFINE_integer("threads", 2, "Of each side.")
 _PEER = flags.DEFINE_string("peer_python", "", "It has torch; none leaves it out.")
 _SIDE = flags.DEFINE_enum("side", None, ["write", "ours", "keras"], "Runs one side.")
 _FOLDER = flags.DEFINE_string("folder", "", "Where the side `write` leaves files.")
+_DETERMINISM = flags.DEFINE_bool("determinism", False, "Compares our side with itself.")
+_DETERMINISTIC = flags.DEFINE_bool("deterministic", False, "For one side.")
 _LENGTHS = flags.DEFINE_list("lengths", [], "Of one row, for our side alone.")
 _LENGTH = flags.DEFINE_integer("length", 0, "Of one row; 0 is the model's own.")
 
@@ -131,8 +138,11 @@ def compare(folder):
     kind, precision = _MODEL.value, _PRECISION.value
     given = f"--model={kind}", f"--precision={precision}", f"--folder={folder}"
     given += (f"--threads={_THREADS.value}",)
-    sides = {s: processes.own("training", s, *given) for s in ("ours", "keras")}
-    if _PEER.value:
+    ours_ = processes.own("training", "ours", *given)
+    sides = {"ours": ours_, "keras": processes.own("training", "keras", *given)}
+    if _DETERMINISM.value:
+        sides = {"ours": ours_, "deterministic": [*ours_, "--deterministic"]}
+    elif _PEER.value:
         processes.result(processes.own("training", "write", *given))
         script = str(pathlib.Path(__file__).with_name("training_torch.py"))
         sides["torch"] = [_PEER.value, script, folder, kind, precision]
@@ -193,6 +203,8 @@ def _setup():
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(_THREADS.value)
+    if _DETERMINISTIC.value:
+        tf.config.experimental.enable_op_determinism()
 
     policy = {"bfloat16": "mixed_bfloat16", "float32": "float32"}[_PRECISION.value]
     keras.config.set_dtype_policy(policy)
