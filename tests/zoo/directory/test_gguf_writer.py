@@ -3,10 +3,10 @@
 import dataclasses
 import json
 
+import gguf_files
 import numpy as np
 import pytest
 import tensorflow as tf
-import test_gguf
 import tokenizers
 from tokenizers import decoders, normalizers, pre_tokenizers
 
@@ -41,7 +41,7 @@ def built(config):
 
 
 def family(name):
-    config = hf.from_hf(test_gguf.HF[name], "test")
+    config = hf.from_hf(gguf_files.HF[name], "test")
     return dataclasses.replace(config, vocab_size=305, dropout=0.0)
 
 
@@ -97,7 +97,7 @@ def same(found, wanted):
 # ------------------------------------------------------------------ models
 
 
-@pytest.mark.parametrize("name", test_gguf.HF)
+@pytest.mark.parametrize("name", gguf_files.HF)
 def test_what_is_written_is_read_back(name, tmp_path, tokenizer):
     config = family(name)
     if name in ("gemma2", "gemma3"):
@@ -124,10 +124,10 @@ def test_what_is_written_is_read_back(name, tmp_path, tokenizer):
 def test_rows_are_where_llama_cpp_has_them(tmp_path, tokenizer):
     """The same bytes as `test_gguf` writes, whose writer is llama.cpp's converter's."""
     for name in ("biased", "gpt2", "gemma3", "llama"):
-        value = test_gguf.HF[name] | {"vocab_size": 300}
+        value = gguf_files.HF[name] | {"vocab_size": 300}
         if "gemma" in name:
             value["tie_word_embeddings"] = True
-        test_gguf.write(tmp_path / f"{name}-1.gguf", name, value)
+        gguf_files.write(tmp_path / f"{name}-1.gguf", name, value)
         model = registry.build_config(hf.from_hf(value, "test"))
         directory.save(tmp_path / name, model, tokenizer)
         pretrained = directory.read(tmp_path / f"{name}-1.gguf")
