@@ -75,8 +75,12 @@ def _chunk(x, targets, weights, weight, bias_V, has_bias, softcap, smoothing):
         dlogits -= smoothing / weight.shape[0]
     if softcap:
         dlogits *= 1 - tf.square(logits / softcap)
-    # the weights of the rows multiply x and dx, which are small, and not dlogits
     dbias = tf.matmul(weights[None], dlogits)[0] if has_bias else 0.0
-    dlogits, weights_N1 = tf.cast(dlogits, x.dtype), tf.cast(weights, x.dtype)[:, None]
-    dweight = tf.cast(tf.matmul(dlogits, x * weights_N1, transpose_a=True), tf.float32)
-    return loss, tf.matmul(dlogits, weight) * weights_N1, dweight, dbias
+    dlogits = tf.cast(dlogits, x.dtype)
+
+    def weighed(x_ND):
+        return tf.cast(tf.cast(x_ND, tf.float32) * weights[:, None], x_ND.dtype)
+
+    # the weights of the rows multiply x and dx, which are smaller than dlogits
+    dweight = tf.cast(tf.matmul(dlogits, weighed(x), transpose_a=True), tf.float32)
+    return loss, weighed(tf.matmul(dlogits, weight)), dweight, dbias
