@@ -151,13 +151,13 @@ def test_bfloat16_does_not_round_the_weights_of_rows():
     x = tf.cast(random.normal(size=(512, 16)), tf.bfloat16)
     weight = tf.cast(random.normal(size=(64, 16)), tf.float32)
     targets = tf.constant(random.integers(64, size=512), tf.int32)
-    third = tf.fill([512], 0.3)  # 0.26 % more in bfloat16
+    equal = tf.fill([512], 0.3)  # 0.26 % more in bfloat16
 
     def loss(x, weight, part):
         return cross_entropy.linear_cross_entropy(x, weight, None, targets, part)
 
     _, ones = value_and_grads(loss, [x, weight, tf.ones(512)])
-    _, parts = value_and_grads(loss, [x, weight, third])
+    _, parts = value_and_grads(loss, [x, weight, equal])
     for one, part in zip(ones[:2], parts[:2], strict=True):
         one, part = (np.asarray(tf.cast(g, tf.float32)).ravel() for g in (one, part))
         assert part @ one / (one @ one) == pytest.approx(0.3, rel=1e-3)
