@@ -4,9 +4,12 @@ A session passes each signature through TensorFlow's graph optimizer, with all f
 that it can call: seconds before the first answer, for calls of milliseconds. The time
 grows with the nodes and the functions of the file. So here
 
-    the bodies of calls take their places, equal nodes become one, unused ones leave,
+    equal nodes become one, unused ones leave,
     every function says that it is optimized, as the functions of tf.data do,
     shapes of values, which the server infers, are left out.
+
+Calls stay calls: the server puts the bodies of blocks in their places when it prepares
+a function. A file that had 30 copies of a block would be slower to prepare.
 
 No optimization here changes what is computed, or the device that may compute it.
 """
@@ -19,7 +22,7 @@ from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 from tensorflow.python.grappler import tf_optimizer
 from tensorflow.python.saved_model import fingerprinting_utils
 
-_OPTIMIZERS = "function", "common_subgraph_elimination", "dependency", "pruning"
+_OPTIMIZERS = "common_subgraph_elimination", "dependency", "pruning"
 _OPTIMIZED = "_tf_data_function"  # kTFDataFunction of tensorflow/core/framework
 _LOWERED = "_lower_using_switch_merge"
 _SHAPES = "_output_shapes"
@@ -37,7 +40,7 @@ def prepare(folder: pathlib.Path) -> None:
     main, library = graph.graph_def.node, graph.graph_def.library
     called = {n.attr["f"].func.name for n in main if "f" in n.attr}
     roots = called | set(graph.object_graph_def.concrete_functions)
-    functions = _reachable(_optimized(graph, called), roots)
+    functions = _reachable(_optimized(graph), roots)
     _drop_shapes(main)
     for function in functions:
         function.attr[_OPTIMIZED].b = True
@@ -69,11 +72,8 @@ def _drop_shapes(nodes) -> None:
         node.attr.pop(_SHAPES, None)
 
 
-def _optimized(graph, called: set[str]) -> dict:
-    """The functions by name; those that the main graph does not reach as they are.
-
-    Those that it calls stay functions, with the inputs and outputs that they have.
-    """
+def _optimized(graph) -> dict:
+    """The functions by name; those that the main graph does not reach as they are."""
     config = config_pb2.ConfigProto()
     rewrites = config.graph_options.rewrite_options
     rewrites.optimizers.extend(_OPTIMIZERS)
@@ -81,18 +81,12 @@ def _optimized(graph, called: set[str]) -> dict:
     rewrites.meta_optimizer_iterations = rewrites.ONE
     item = type(graph).FromString(graph.SerializeToString())
     for function in item.graph_def.library.function:
-        function.attr["_nospecialize"].b = True
-        if function.signature.name in called:
-            function.attr["_noinline"].b = True
         _lower(function, False)
     names = [node.name for node in graph.graph_def.node]
     item.collection_def["train_op"].node_list.value.extend(names)
     found = {f.signature.name: f for f in graph.graph_def.library.function}
     optimized = cast(Any, tf_optimizer.OptimizeGraph(config, item))
     for function in optimized.library.function:
-        del function.attr["_nospecialize"]
-        if function.signature.name in called:
-            del function.attr["_noinline"]
         found[function.signature.name] = function
     return found
 
