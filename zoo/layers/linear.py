@@ -1,6 +1,7 @@
 """A linear map with its weight stored [out, in], the layout of checkpoints."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -64,7 +65,27 @@ def _of_one_row(x_NI, weight_OI):
     return tf.reshape(tf.concat(y_ON1, 0), (-1, outputs))
 
 
-def trained(x_NI, weight_OI, bias_O=None) -> tf.Tensor:
+class Before(NamedTuple):
+    """A function of x that the backward pass computes again, so that nothing keeps it.
+
+    forward: x -> a.
+    backward: x, da -> dx, a.
+    """
+
+    forward: Callable
+    backward: Callable
+
+    def of(self, x) -> tf.Tensor:
+        """a; its gradient keeps x only."""
+
+        @tf.custom_gradient
+        def apply(x):
+            return self.forward(x), lambda da: self.backward(x, da)[0]
+
+        return apply(x)
+
+
+def trained(x_NI, weight_OI, bias_O=None, before: Before | None = None) -> tf.Tensor:
     """x W^T + b [N, O] for training, without two slow operations of TensorFlow 2.21.
 
     oneDNN's float32 product of x and W^T is up to a quarter slower where W is wider
@@ -76,20 +97,24 @@ def trained(x_NI, weight_OI, bias_O=None) -> tf.Tensor:
       x_NI: rows, in the dtype of the weight.
       weight_OI: in the layout of checkpoints.
       bias_O: b, or None.
+      before: maps x_NI to the input of the product; None is x itself.
     """
 
     def apply(x_NI, weight_OI, *bias):
+        a_NI = x_NI if before is None else before.forward(x_NI)
         if x_NI.dtype == tf.float32 and weight_OI.shape[0] <= weight_OI.shape[1]:
-            with tf.control_dependencies([x_NI]):  # not all weights at the start
+            with tf.control_dependencies([a_NI]):  # not all weights at the start
                 weight_IO = transposed(weight_OI)
-            y_NO = tf.matmul(x_NI, weight_IO)
+            y_NO = tf.matmul(a_NI, weight_IO)
         else:
-            y_NO = tf.matmul(x_NI, weight_OI, transpose_b=True)
+            y_NO = tf.matmul(a_NI, weight_OI, transpose_b=True)
         y_NO = tf.nn.bias_add(y_NO, bias[0]) if bias else y_NO
 
         def gradient(dy_NO):
-            dx_NI = tf.matmul(dy_NO, weight_OI)
-            dweight_OI = tf.matmul(dy_NO, x_NI, transpose_a=True)
+            dx_NI, a_NI = tf.matmul(dy_NO, weight_OI), x_NI
+            if before is not None:
+                dx_NI, a_NI = before.backward(x_NI, dx_NI)
+            dweight_OI = tf.matmul(dy_NO, a_NI, transpose_a=True)
             return (dx_NI, dweight_OI, *([column_sums(dy_NO)] if bias else ()))
 
         return y_NO, gradient
@@ -140,8 +165,19 @@ class Linear(keras.layers.Layer):
             )
         self.built = True
 
-    def call(self, x, training=False):
-        """Returns [..., outputs] in the dtype of x; `training` is for the adapter."""
+    def call(self, x, training=False, before: Before | None = None):
+        """Maps x, in training after `before`.
+
+        Args:
+          x: [..., inputs].
+          training: whether the caller will compute gradients.
+          before: see `trained`; for training only.
+
+        Returns:
+          [..., outputs] in the dtype of x.
+        """
+        if before is not None and (self.adapter is not None or len(x.shape) != 2):
+            x, before = before.of(x), None
         weight = read(self.weight, x.dtype)
         bias = None if self.bias is None else read(self.bias, x.dtype)
         if self.adapter is not None:
@@ -151,5 +187,6 @@ class Linear(keras.layers.Layer):
             y = tf.matmul(x, weight, transpose_b=True)
             y = y if bias is None else tf.nn.bias_add(y, bias)
         else:
-            y = (trained if training else product)(x, weight, bias)
+            given = x, weight, bias
+            y = trained(*given, before) if training else product(*given)
         return y if self.adapter is None else self.adapter.call(x, y, training)

@@ -4,13 +4,14 @@ Sources: Hendrycks and Gimpel 2016 (GELU, arXiv:1606.08415); Shazeer 2020 (gated
 variants, arXiv:2002.05202).
 """
 
+import functools
 import math
 
 import keras
 import tensorflow as tf
 
 from zoo.layers import one_row
-from zoo.layers.linear import Linear
+from zoo.layers.linear import Before, Linear
 from zoo.layers.xla_cluster import xla_cluster
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "relu_squared", "silu")
@@ -46,12 +47,13 @@ class Mlp(keras.layers.Layer):
     def call(self, x_ND, training=False):
         """Returns [N, D] in the dtype of x."""
         h = self.up(x_ND, training=training)
-        if self.gated:
-            gate, h = _halves(h)
-            h = activate(gate, self.activation, training) * h
-        else:
-            h = activate(h, self.activation, training)
-        return self.down(h, training=training)
+        if training:
+            before = _activation(self.activation, self.gated)
+            return self.down(h, training=True, before=before)
+        if not self.gated:
+            return self.down(activate(h, self.activation))
+        gate, h = _halves(h)
+        return self.down(activate(gate, self.activation) * h)
 
 
 def _halves(h_NM):
@@ -62,17 +64,13 @@ def _halves(h_NM):
     return tf.unstack(halves)  # of one row, without a copy
 
 
-def activate(x, name, training=False):
+def activate(x, name):
     """Applies an activation function.
 
     Args:
       x: any shape.
       name: one of `ACTIVATIONS`.
-      training: whether the caller will compute gradients. Then the gradient of
-        gelu_tanh keeps the input only.
     """
-    if training and name in ("gelu_tanh", "silu"):
-        return _gelu_tanh(x) if name == "gelu_tanh" else tf.nn.silu(x)
     # erf and tanh: the bits of sigmoid depend on a row's place (see batch_invariant)
     return {
         "gelu": lambda: 0.5 * x * (1 + tf.math.erf(x * _ROOT_HALF)),
@@ -86,24 +84,28 @@ def activate(x, name, training=False):
     }[name]()
 
 
-@tf.custom_gradient
-def _gelu_tanh(x):
-    """GELU's tanh form; its gradient keeps the input only."""
-    return _gelu_forward(x), lambda dy: _gelu_backward(x, dy)
+@functools.cache
+def _activation(name, gated) -> Before:
+    """The activation for training, computed in float32, in one pass over memory."""
+
+    def forward(h):
+        f = tf.cast(h, tf.float32)
+        if not gated:
+            return tf.cast(_smooth(f, name), h.dtype)
+        gate, f = tf.split(f, 2, -1)
+        return tf.cast(_smooth(gate, name) * f, h.dtype)
+
+    def backward(h, da):
+        with tf.GradientTape() as tape:
+            tape.watch(h)
+            a = forward(h)
+        return tape.gradient(a, h, da), a
+
+    return Before(xla_cluster(forward), xla_cluster(backward))
 
 
-@xla_cluster
-def _gelu_forward(x):
-    """x * sigmoid(2u), which equals 0.5 x (1 + tanh(u))."""
-    f = tf.cast(x, tf.float32)
-    return tf.cast(f * tf.sigmoid(_TWO_C0 * f * (1 + _C1 * f * f)), x.dtype)
-
-
-@xla_cluster
-def _gelu_backward(x, dy):
-    """The gradient of `_gelu_forward` for x."""
-    f, d = tf.cast(x, tf.float32), tf.cast(dy, tf.float32)
-    square = f * f
-    s = tf.sigmoid(_TWO_C0 * f * (1 + _C1 * square))
-    slope = s + f * s * (1 - s) * _TWO_C0 * (1 + 3 * _C1 * square)
-    return tf.cast(d * slope, x.dtype)
+def _smooth(x, name):
+    """`activate` in the form that XLA computes fastest, by sigmoid."""
+    if name == "gelu_tanh":
+        return x * tf.sigmoid(_TWO_C0 * x * (1 + _C1 * x * x))
+    return x * tf.sigmoid(x) if name == "silu" else activate(x, name)

@@ -173,7 +173,7 @@ class Headed(registry.ConfigSerializable, keras.Model):
                 x = tf.tanh(x)
             else:
                 y_ND = tf.reshape(x, (-1, c.body.feature_width))
-                y_ND = activate(y_ND, c.body.activation, training)
+                y_ND = activate(y_ND, c.body.activation)
                 y_ND = self.transform_norm.call(y_ND, training)
                 x = tf.reshape(y_ND, tf.shape(x))
         return self.dropout(x, training=training)

@@ -53,16 +53,16 @@ def causal(
         return tf.reshape(tf.transpose(x, (0, 2, 1, 3)), (-1, n * d))
 
     def grouped(x):  # [B, H, t, d] to [B, K, H / K * t, d], by shared key head
-        return tf.reshape(x, (batch, kv_heads, -1, d))
+        return tf.reshape(x, (batch, kv_heads, -1, x.shape[-1]))
 
     def ungrouped(x):
         return tf.reshape(x, (batch, heads, -1, d))
 
     def forward(q, k, v, bias=None):
-        """The output [B, H, T, d], and the tensors of each block for the gradient."""
+        """The output [B, H, T, d], and what the gradient needs of each block."""
         T = q.shape[2] or tf.shape(q)[2]
         size = T // blocks
-        parts = []
+        parts, outs = [], []
         for i in range(blocks):
             start, end = i * size, (i + 1) * size
             # T is static if there is more than one block
@@ -84,16 +84,24 @@ def causal(
                 seen = (seen & (of_q == of_k[:, None]))[:, None]
                 seen = tf.tile(seen, (1, 1, heads // kv_heads, 1))
             p = tf.nn.softmax(masked(z, seen))
-            parts.append((first, end, qi, ki, vi, p, slope, tf.matmul(p, vi)))
-        return tf.concat([ungrouped(part[-1]) for part in parts], 2), parts
+            outs.append(ungrouped(tf.matmul(p, vi)))
+            parts.append((first, end, p, slope))
+        return tf.concat(outs, 2), parts
 
-    def gradient(dout, parts):
-        """The gradients of split q, k and v, and those of the bias if there is one."""
+    def gradient(q, k, v, parts, dout, row):
+        """The gradients of split q, k and v, and those of the bias if there is one.
+
+        Args:
+          q, k, v: split, as `forward` got them.
+          parts: what `forward` gave.
+          dout: the gradient of the output, split.
+          row: the sums of dout * output over d, [B, H, T, 1].
+        """
         dq, dk, dv, dbias, start, last = [], 0, 0, [], 0, parts[-1][1]
-        for first, end, qi, ki, vi, p, slope, oi in parts:
-            di = grouped(dout[:, :, start:end])
-            row = tf.reduce_sum(di * oi, -1, keepdims=True)
-            ds = p * (tf.matmul(di, vi, transpose_b=True) - row)
+        for first, end, p, slope in parts:
+            qi, di, of_row = (grouped(x[:, :, start:end]) for x in (q, dout, row))
+            ki, vi = k[:, :, first:end], v[:, :, first:end]
+            ds = p * (tf.matmul(di, vi, transpose_b=True) - of_row)
             if bias_HTT is not None:
                 of_bias = tf.reshape(tf.reduce_sum(ds, 0), (heads, -1, end - first))
                 dbias.append(tf.pad(of_bias, ((0, 0), (0, 0), (first, last - end))))
@@ -110,17 +118,21 @@ def causal(
 
     @tf.custom_gradient
     def attend(q, k, v, *bias):
-        out, parts = forward(
-            split(q, heads) * scale, split(k, kv_heads), split(v, kv_heads), *bias
-        )
+        q, k, v = split(q, heads) * scale, split(k, kv_heads), split(v, kv_heads)
+        out, parts = forward(q, k, v, *bias)
+        out = join(out, heads)
 
         def backward(dout):
-            dq, dk, dv, *dbias = gradient(split(dout, heads), parts)
+            row = tf.reduce_sum(tf.reshape(dout * out, (batch, -1, heads, d)), -1)
+            row = tf.transpose(row, (0, 2, 1))[..., None]
+            # now, or the slices of the forward pass would be kept for this
+            with tf.control_dependencies([dout]):
+                dq, dk, dv, *dbias = gradient(q, k, v, parts, split(dout, heads), row)
             # q was scaled before the products, so dk needs no scale
             dq, dk, dv = join(dq * scale, heads), join(dk, kv_heads), join(dv, kv_heads)
             return dq, dk, dv, *dbias
 
-        return join(out, heads), backward
+        return out, backward
 
     bias = () if bias_HTT is None else (bias_HTT,)
     if training:
