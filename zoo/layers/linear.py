@@ -78,11 +78,10 @@ class Before(NamedTuple):
     def of(self, x) -> tf.Tensor:
         """a; its gradient keeps x only."""
 
-        @tf.custom_gradient
         def apply(x):
             return self.forward(x), lambda da: self.backward(x, da)[0]
 
-        return apply(x)
+        return tf.custom_gradient(apply)(x)
 
 
 def trained(x_NI, weight_OI, bias_O=None, before: Before | None = None) -> tf.Tensor:
