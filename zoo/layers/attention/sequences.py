@@ -124,7 +124,7 @@ def causal(
 
         def backward(dout):
             row = tf.reduce_sum(tf.reshape(dout * out, (batch, -1, heads, d)), -1)
-            row = tf.transpose(row, (0, 2, 1))[..., None]
+            row = tf.expand_dims(tf.transpose(row, (0, 2, 1)), -1)
             # now, or the slices of the forward pass would be kept for this
             with tf.control_dependencies([dout]):
                 dq, dk, dv, *dbias = gradient(q, k, v, parts, split(dout, heads), row)
