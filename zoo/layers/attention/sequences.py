@@ -53,23 +53,28 @@ def causal(
         return tf.reshape(tf.transpose(x, (0, 2, 1, 3)), (-1, n * d))
 
     def grouped(x):  # [B, H, t, d] to [B, K, H / K * t, d], by shared key head
+        if heads == kv_heads:
+            return x
         return tf.reshape(x, (batch, kv_heads, -1, x.shape[-1]))
 
     def ungrouped(x):
-        return tf.reshape(x, (batch, heads, -1, d))
+        return x if heads == kv_heads else tf.reshape(x, (batch, heads, -1, d))
+
+    def cut(x):  # [B, H, T, d] to the blocks of queries
+        return tf.split(x, blocks, 2) if blocks > 1 else [x]
 
     def forward(q, k, v, bias=None):
         """The output [B, H, T, d], and what the gradient needs of each block."""
         T = q.shape[2] or tf.shape(q)[2]
         size = T // blocks
         parts, outs = [], []
-        for i in range(blocks):
+        for i, qi in enumerate(cut(q)):
             start, end = i * size, (i + 1) * size
             # T is static if there is more than one block
             first = max(0, start - window + 1) if i and window else 0
-            qi = grouped(q[:, :, start:end])
             ki, vi = k[:, :, first:end], v[:, :, first:end]
-            z, slope = capped(tf.matmul(qi, ki, transpose_b=True), softcap)
+            z = tf.matmul(grouped(qi), ki, transpose_b=True)
+            z, slope = capped(z, softcap)
             if bias is not None:  # [K, H / K * t, keys]
                 keys = tf.shape(ki)[2]
                 z += tf.reshape(bias[:, start:end, first:end], (kv_heads, -1, keys))
@@ -77,9 +82,9 @@ def causal(
             seen = of_q >= of_k
             if window:
                 seen &= of_q - of_k < window
-            if segments_BT is None:
+            if segments_BT is None and heads > kv_heads:
                 seen = tf.tile(seen, (heads // kv_heads, 1))
-            else:  # [B, 1, H / K * t, keys]
+            elif segments_BT is not None:  # [B, 1, H / K * t, keys]
                 of_q, of_k = segments_BT[:, start:end, None], segments_BT[:, first:end]
                 seen = (seen & (of_q == of_k[:, None]))[:, None]
                 seen = tf.tile(seen, (1, 1, heads // kv_heads, 1))
@@ -97,9 +102,10 @@ def causal(
           dout: the gradient of the output, split.
           row: the sums of dout * output over d, [B, H, T, 1].
         """
-        dq, dk, dv, dbias, start, last = [], 0, 0, [], 0, parts[-1][1]
-        for first, end, p, slope in parts:
-            qi, di, of_row = (grouped(x[:, :, start:end]) for x in (q, dout, row))
+        dq, dk, dv, dbias, last = [], 0, 0, [], parts[-1][1]
+        of_queries = zip(cut(q), cut(dout), cut(row), strict=True)
+        for (first, end, p, slope), given in zip(parts, of_queries, strict=True):
+            qi, di, of_row = map(grouped, given)
             ki, vi = k[:, :, first:end], v[:, :, first:end]
             ds = p * (tf.matmul(di, vi, transpose_b=True) - of_row)
             if bias_HTT is not None:
@@ -111,7 +117,6 @@ def causal(
             rest = ((0, 0), (0, 0), (first, last - end), (0, 0))
             dk += tf.pad(tf.matmul(ds, qi, transpose_a=True), rest)
             dv += tf.pad(tf.matmul(p, di, transpose_a=True), rest)
-            start = end
         return tf.concat(dq, 2), dk, dv, *([tf.concat(dbias, 1)] if dbias else [])
 
     scale = tf.cast(scores.scale or d**-0.5, q.dtype)
