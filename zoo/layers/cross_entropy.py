@@ -5,11 +5,15 @@ This function keeps the logits of one chunk at a time, and computes the gradient
 forward pass. Source: Wijmans et al. 2024 (arXiv:2411.09009).
 """
 
+import functools
+
 import tensorflow as tf
 
 from zoo.layers import head_chunks
+from zoo.layers.xla_cluster import xla_cluster
 
 CHUNK = 1024  # rows of logits at a time, or fewer: `head_chunks.limited`
+_SMALL = 1e-35  # from here on, the logarithm of a probability is safe
 
 
 def linear_cross_entropy(
@@ -63,18 +67,21 @@ def _chunk(x, targets, weights, weight, bias_V, has_bias, softcap, smoothing):
         logits = softcap * tf.tanh(logits / softcap)
     p = tf.nn.softmax(logits)
     at = tf.stack([tf.range(tf.shape(x)[0]), targets], 1)
-    # log(sum(exp(z))) is max(z) - log(max(p)), safe where p[target] is 0
-    top = tf.reduce_max(logits, -1) - tf.math.log(tf.reduce_max(p, -1))
-    hit = (1 - smoothing) * tf.gather_nd(logits, at)
+    hit, p_hit = tf.gather_nd(logits, at), tf.gather_nd(p, at)
+
+    def by_largest():
+        return tf.reduce_max(logits, -1) - tf.math.log(tf.reduce_max(p, -1))
+
+    # log(sum(exp(z))) is z - log(p) of any place where p is not 0
+    usual = tf.reduce_min(p_hit) > _SMALL
+    lse = tf.cond(usual, lambda: hit - tf.math.log(p_hit), by_largest)
+    hit *= 1 - smoothing
     if smoothing:
         hit += smoothing * tf.reduce_mean(logits, -1)
-    loss = tf.reduce_sum(weights * (top - hit))
-    ones = tf.fill([tf.shape(x)[0]], 1.0 - smoothing)
-    dlogits = tf.tensor_scatter_nd_sub(p, at, ones)
-    if smoothing:
-        dlogits -= smoothing / weight.shape[0]
-    if softcap:
-        dlogits *= 1 - tf.square(logits / softcap)
+    loss = tf.reduce_sum(weights * (lse - hit))
+    to = tf.float32 if has_bias else x.dtype
+    of_softcap = logits if softcap else None
+    dlogits = _gradient(softcap, smoothing, to)(p, of_softcap, targets)
     dbias = tf.matmul(weights[None], dlogits)[0] if has_bias else 0.0
     dlogits = tf.cast(dlogits, x.dtype)
 
@@ -84,3 +91,21 @@ def _chunk(x, targets, weights, weight, bias_V, has_bias, softcap, smoothing):
     # the weights of the rows multiply x and dx, which are smaller than dlogits
     dweight = tf.cast(tf.matmul(dlogits, weighed(x), transpose_a=True), tf.float32)
     return loss, weighed(tf.matmul(dlogits, weight)), dweight, dbias
+
+
+@functools.cache
+def _gradient(softcap, smoothing, dtype):
+    """The gradient of a row's loss for its logits, in one pass over memory."""
+
+    @xla_cluster
+    def gradient(p_NV, logits_NV, targets_N):
+        size = tf.shape(p_NV)[1]
+        at_target = tf.range(size)[None] == targets_N[:, None]
+        d = tf.where(at_target, p_NV - (1 - smoothing), p_NV)
+        if smoothing:
+            d -= smoothing / tf.cast(size, tf.float32)
+        if softcap:
+            d *= 1 - tf.square(logits_NV / softcap)
+        return tf.cast(d, dtype)
+
+    return gradient

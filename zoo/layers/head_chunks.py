@@ -36,8 +36,11 @@ def sums(of, x_ND, weight_VD, chunk: int, losses: Any = 0.0):
 def _unrolled(of, rows, chunk, losses):
     """The losses, and a function that returns the gradients, of a static row count."""
     total, dx, dweight, dbias = losses, [], 0.0, 0.0
+    done = []
     for part in _parts(rows, chunk):
-        loss, dx_i, dweight_i, dbias_i = of(part)
+        with tf.control_dependencies(done):  # so that one chunk has logits at a time
+            loss, dx_i, dweight_i, dbias_i = of(part)
+        done = [dx_i, dweight_i]
         total += loss
         dx.append(dx_i)
         dweight += dweight_i
