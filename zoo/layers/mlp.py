@@ -91,21 +91,37 @@ def _activation(name, gated) -> Before:
     def forward(h):
         f = tf.cast(h, tf.float32)
         if not gated:
-            return tf.cast(_smooth(f, name), h.dtype)
+            return tf.cast(_with_slope(f, name)[0], h.dtype)
         gate, f = tf.split(f, 2, -1)
-        return tf.cast(_smooth(gate, name) * f, h.dtype)
+        return tf.cast(_with_slope(gate, name)[0] * f, h.dtype)
 
     def backward(h, da):
-        with tf.GradientTape() as tape:
-            tape.watch(h)
-            a = forward(h)
-        return tape.gradient(a, h, da), a
+        f, d = tf.cast(h, tf.float32), tf.cast(da, tf.float32)
+        if gated:
+            gate, f = tf.split(f, 2, -1)
+            y, slope = _with_slope(gate, name)
+            a, dh = y * f, tf.concat([d * f * slope, d * y], -1)
+        else:
+            a, slope = _with_slope(f, name)
+            dh = d * slope
+        return tf.cast(dh, h.dtype), tf.cast(a, h.dtype)
 
     return Before(xla_cluster(forward), xla_cluster(backward))
 
 
-def _smooth(x, name):
-    """`activate` in the form that XLA computes fastest, by sigmoid."""
-    if name == "gelu_tanh":
-        return x * tf.sigmoid(_TWO_C0 * x * (1 + _C1 * x * x))
-    return x * tf.sigmoid(x) if name == "silu" else activate(x, name)
+def _with_slope(x, name):
+    """An activation function and its derivative, in a form that is fast in XLA."""
+    if name == "relu":
+        return tf.nn.relu(x), tf.cast(x > 0, x.dtype)
+    if name == "relu_squared":
+        y = tf.nn.relu(x)
+        return y * y, 2 * y
+    if name == "gelu":
+        below = 0.5 * (1 + tf.math.erf(x * _ROOT_HALF))
+        return x * below, below + x * tf.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+    if name == "silu":
+        s = tf.sigmoid(x)
+        return x * s, s + x * s * (1 - s)
+    # x * sigmoid(2u), which equals 0.5 x (1 + tanh(u))
+    s = tf.sigmoid(_TWO_C0 * x * (1 + _C1 * x * x))
+    return x * s, s + x * s * (1 - s) * _TWO_C0 * (1 + 3 * _C1 * x * x)
