@@ -6,8 +6,8 @@
     generate   `zoo.generate` from the shell, 16 tokens
     export     `zoo.export` from the shell
     served     a process without Python: the load, then the first call of each signature
-    step       a transformer of 13.9M parameters, to the end of its first step; what
-               that step needs beyond the third one is the trace and what is compiled
+    step       three training steps of a transformer of 13.9M parameters; what the first
+               needs beyond the third is its trace and its compilation
 
 Each part runs in processes of its own. The seconds are those of the processor, all
 threads together: other programs on the machine change them less than a clock's.
