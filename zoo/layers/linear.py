@@ -15,7 +15,7 @@ def read(variable, dtype) -> tf.Tensor:
 
 
 _ALONE = 200_000  # numbers of a weight up to which one thread multiplies one row
-_SPLIT = 1_000_000  # numbers up to which a weight is split into such parts
+_SPLIT = 3_000_000  # numbers up to which a weight is split into such parts
 _FEW = 3  # rows up to which a product of two matrices is the faster one
 
 
@@ -57,12 +57,13 @@ def _of_one_row(x_NI, weight_OI):
         rows = -(-outputs // -(-size // _ALONE))
         rows += -rows % 16  # from such a row on, a part is not copied
     parts = [min(rows, outputs - first) for first in range(0, outputs, rows)]
-    x_1NI, weight_O1I = tf.expand_dims(x_NI, 0), tf.expand_dims(weight_OI, 1)
+    weight_O1I = tf.expand_dims(weight_OI, 1)
     y_ON1 = [
-        tf.raw_ops.BatchMatMulV3(x=x_1NI, y=part, Tout=tf.float32, adj_y=True)
+        tf.raw_ops.BatchMatMulV3(x=x_NI, y=part, Tout=tf.float32, adj_y=True)
         for part in (tf.split(weight_O1I, parts, 0) if len(parts) > 1 else [weight_O1I])
     ]
-    return tf.reshape(tf.concat(y_ON1, 0), (-1, outputs))
+    y_ON1 = tf.concat(y_ON1, 0) if len(parts) > 1 else y_ON1[0]
+    return tf.reshape(y_ON1, (-1, outputs))
 
 
 class Before(NamedTuple):

@@ -71,6 +71,8 @@ def activate(x, name):
       x: any shape.
       name: one of `ACTIVATIONS`.
     """
+    if one_row.traced() and name in ("gelu_tanh", "silu"):
+        return x * tf.sigmoid(x if name == "silu" else _two_u(x))
     # erf and tanh: the bits of sigmoid depend on a row's place (see batch_invariant)
     return {
         "gelu": lambda: 0.5 * x * (1 + tf.math.erf(x * _ROOT_HALF)),
@@ -122,6 +124,10 @@ def _with_slope(x, name):
     if name == "silu":
         s = tf.sigmoid(x)
         return x * s, s + x * s * (1 - s)
-    # x * sigmoid(2u), which equals 0.5 x (1 + tanh(u))
-    s = tf.sigmoid(_TWO_C0 * x * (1 + _C1 * x * x))
+    s = tf.sigmoid(_two_u(x))
     return x * s, s + x * s * (1 - s) * _TWO_C0 * (1 + 3 * _C1 * x * x)
+
+
+def _two_u(x):
+    """2u, where gelu_tanh is 0.5 x (1 + tanh(u)), which equals x * sigmoid(2u)."""
+    return x * (_TWO_C0 + _TWO_C0 * _C1 * (x * x))

@@ -12,6 +12,7 @@ from typing import cast
 import keras
 import tensorflow as tf
 
+from zoo.layers import one_row
 from zoo.layers.linear import read
 
 KINDS = ("layernorm", "rmsnorm", "rmsnorm_1p")
@@ -56,6 +57,9 @@ class Norm(keras.layers.Layer):
         bias_D = None if self.bias is None else read(self.bias, tf.float32)
         if training:
             return normalise(x_ND, scale_D, bias_D, self.epsilon)
+        if one_row.traced():
+            unit_ND, _ = _unit(x_ND, bias_D is not None, self.epsilon)
+            return tf.cast(_affine(unit_ND, scale_D, bias_D), x_ND.dtype)
         x32_ND = _centred(x_ND, bias_D is not None)
         square_N1 = tf.reduce_mean(tf.square(x32_ND), -1, keepdims=True)
         # Roots and quotients have the same bits at all places, and rsqrt has not. The

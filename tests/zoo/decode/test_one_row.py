@@ -13,6 +13,18 @@ LLAMA = {"heads": 4, "norm": "rmsnorm", "positions": "rotary", "activation": "si
 FAMILIES = {
     "gpt2": ("transformer_lm", {"heads": 4}),
     "llama": ("transformer_lm", {**LLAMA, "kv_heads": 2, "gated": True}),
+    "gemma": (
+        "transformer_lm",
+        {**LLAMA, "kv_heads": 1, "gated": True, "norm": "rmsnorm_1p"}
+        | {"norm_place": "both", "activation": "gelu_tanh", "qk_norm": True}
+        | {"window": 4, "attention_softcap": 20.0},
+    ),
+    "neox": (
+        "transformer_lm",
+        {"heads": 4, "positions": "rotary", "rotary_fraction": 0.5}
+        | {"residual": "parallel", "activation": "gelu"},
+    ),
+    "many queries": ("transformer_lm", {**LLAMA, "heads": 8, "kv_heads": 1}),
     "lstm": ("lstm_lm", {"units": 32, "tied_head": True}),
 }
 
@@ -23,26 +35,27 @@ def model(request):
     return models.build(name, **{**SMALL, **fields})
 
 
-def traced(model, token_B, state):
+def traced(model, token_B, state, in_place=False):
     """`apart` with an unknown number of rows."""
 
     def unknown(x):
         rank = len(x.shape)
         return tf.TensorSpec([None] * min(rank, 1) + x.shape[1:], x.dtype)
 
-    call = tf.function(lambda token, state: one_row.apart(model, token, state))
+    call = tf.function(lambda *given: one_row.apart(model, *given, in_place))
     return call.get_concrete_function(
         unknown(token_B), tf.nest.map_structure(unknown, state)
     )
 
 
+@pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("rows", [1, 3])
-def test_the_values_are_those_of_the_step(model, rows):
+def test_the_values_are_those_of_the_step(model, rows, in_place):
     prompts = tf.random.stateless_uniform([rows, 5], [2, 1], 0, V, tf.int32)
     _, state = model.start(prompts, tf.fill([rows], 5), 16)
     token = prompts[:, 0]
     expected = tf.nest.flatten(model.step(token, state))
-    found = tf.nest.flatten(traced(model, token, state)(token, state))
+    found = tf.nest.flatten(traced(model, token, state, in_place)(token, state))
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 

@@ -6,6 +6,7 @@ the new tokens stand in the caches, and which positions each sees.
 
 import tensorflow as tf
 
+from zoo.layers import one_row
 from zoo.layers.attention.scores import PLAIN, capped
 from zoo.layers.batch_invariant import LANES
 
@@ -60,8 +61,8 @@ def cached(q, k, v, keys_BKSd, values_BKSd, new, scores=PLAIN, in_place=False):
     """Attention of one new token a row to the cached tokens of its row.
 
     Args:
-      q: [B, H * head width].
-      k, v: [B, K * head width], of the new token.
+      q: [B, H * head width], or [H, 1, head width] of one row.
+      k, v: [B, K * head width], or [K, 1, head width], of the new token.
       keys_BKSd, values_BKSd: the caches.
       new: the `NewTokens` of these caches, one a row.
       scores: a `Scores`.
@@ -72,18 +73,45 @@ def cached(q, k, v, keys_BKSd, values_BKSd, new, scores=PLAIN, in_place=False):
       [B, H * head width], and the two caches, which now include the new token.
     """
     kv_heads, width = keys_BKSd.shape[1], keys_BKSd.shape[3]
+    heads = q.shape[0] if len(q.shape) == 3 else q.shape[1] // width
+    groups = heads // kv_heads
+    few = groups <= _FEW and q.dtype == tf.float32
+    q = _scaled(q, scores.scale or width**-0.5)
+    added = new.added[scores.window]
+    if one_row.traced() and few and in_place and added.shape[1] == 1:
+        given = q, k, v, keys_BKSd, values_BKSd, new.rows_N, added, scores.softcap
+        return _of_one_row(*given), keys_BKSd, values_BKSd
     keys_BKSd = _insert(keys_BKSd, k, new, in_place)
     values_BKSd = _insert(values_BKSd, v, new, in_place)
-    q, q_width = _scaled(q, scores.scale or width**-0.5), q.shape[-1]
-    groups = q_width // (kv_heads * width)
     q = tf.reshape(q, (-1, kv_heads, groups, width))
-    keys, values, added = keys_BKSd, values_BKSd, new.added[scores.window]
-    few = groups <= _FEW and q.dtype == tf.float32
+    keys, values = keys_BKSd, values_BKSd
     if few and groups > 1:  # each query by itself
         q, added = tf.expand_dims(q, 3), tf.expand_dims(added, 3)
         keys, values = tf.expand_dims(keys, 2), tf.expand_dims(values, 2)
     out = _attend(q, keys, values, added, scores.softcap, few)
-    return tf.reshape(out, (-1, q_width)), keys_BKSd, values_BKSd
+    out = tf.reshape(out, (-1, heads * width))
+    return out, keys_BKSd, values_BKSd
+
+
+def _of_one_row(q, k, v, keys_1KSd, values_1KSd, rows_K, added_111S, softcap):
+    """The output [1, H * head width] of one row, whose caches are overwritten.
+
+    Nothing is copied, and there are few operations: each query is by itself, and all
+    have the same hidden places. No token is read before the output of the one before it
+    is known, so the caches themselves can be the state.
+    """
+    kv_heads, width = keys_1KSd.shape[1], keys_1KSd.shape[3]
+
+    def inserted(cache_1KSd, x):
+        flat, x_Kd = tf.reshape(cache_1KSd, (-1, width)), tf.reshape(x, (-1, width))
+        flat = tf.raw_ops.InplaceUpdate(x=flat, i=rows_K, v=x_Kd)
+        return tf.reshape(flat, (kv_heads, 1, -1, width))
+
+    keys_K1Sd, values_K1Sd = inserted(keys_1KSd, k), inserted(values_1KSd, v)
+    q_KG1d = tf.reshape(q, (kv_heads, -1, 1, width))
+    z_KG1S, _ = capped(_matmul(q_KG1d, keys_K1Sd, True), softcap)
+    p_KG1S = tf.exp(tf.nn.log_softmax(z_KG1S + added_111S))
+    return tf.reshape(_matmul(p_KG1S, values_K1Sd), (1, -1))
 
 
 def cached_several(q, k, v, keys_BKSd, values_BKSd, new, scores=PLAIN, in_place=False):
@@ -195,13 +223,13 @@ def _attend(q_BKGd, keys_BKSd, values_BKSd, added, softcap=0.0, few=True):
     if q_BKGd.dtype != tf.float32:
         z, _ = capped(tf.matmul(q_BKGd, keys_BKSd, transpose_b=True), softcap)
         return tf.matmul(tf.nn.softmax(z + added), values_BKSd)
-
-    def product(x, y, transposed=False):
-        if not few:
-            return tf.matmul(x, y, transpose_b=transposed)
-        return tf.raw_ops.BatchMatMulV3(x=x, y=y, Tout=tf.float32, adj_y=transposed)
-
-    z, _ = capped(product(q_BKGd, keys_BKSd, True), softcap)
+    product = _matmul if few else tf.matmul
+    z, _ = capped(product(q_BKGd, keys_BKSd, transpose_b=True), softcap)
     z += added
     e = tf.exp(z - tf.reduce_max(z, -1, keepdims=True))
     return product(e, values_BKSd) / tf.reduce_sum(e, -1, keepdims=True)
+
+
+def _matmul(x, y, transpose_b=False):
+    """TensorFlow's own product, which oneDNN leaves alone."""
+    return tf.raw_ops.BatchMatMulV3(x=x, y=y, Tout=tf.float32, adj_y=transpose_b)

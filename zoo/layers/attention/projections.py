@@ -7,7 +7,7 @@ arXiv:2305.13245); Dehghani et al. 2023 (norms of queries and keys, arXiv:2302.0
 import keras
 import tensorflow as tf
 
-from zoo.layers import rotary
+from zoo.layers import one_row, rotary
 from zoo.layers.linear import Linear
 from zoo.layers.norm import Norm
 
@@ -66,6 +66,8 @@ class Attention(keras.layers.Layer):
         if rotation is None and self.q_norm is None:
             out = attend(*tf.split(y, [h, k, k], 1))
             return self.out(out, training=training)
+        if one_row.traced() and self.q_norm is None:
+            return self.out(attend(*self._of_one_row(y, rotation)))
         qk, v = tf.split(y, [h + k, k], 1)
         qk = tf.reshape(qk, (-1, self.heads + self.kv_heads, self.head_width))
         if self.q_norm is not None and self.k_norm is not None:
@@ -77,6 +79,16 @@ class Attention(keras.layers.Layer):
             qk = rotary.rotate(qk, *rotation, training=training)
         q, k = tf.split(tf.reshape(qk, (-1, h + k)), [h, k], 1)
         return self.out(attend(q, k, v), training=training)
+
+    def _of_one_row(self, y_1O, rotation):
+        """The rotated queries, keys and the values of one row, one head in a row.
+
+        So the splits copy nothing, and the caches take keys and values as they are.
+        """
+        h, k = self.heads, self.kv_heads
+        y_H1d = tf.reshape(y_1O, (h + 2 * k, 1, self.head_width))
+        qk, v = tf.split(y_H1d, [h + k, k], 0)
+        return *tf.split(rotary.rotate(qk, *rotation), [h, k], 0), v
 
     def _normalise_heads(self, x_NHd, norm, training):
         """Normalises each head of [N, heads, head width]."""
