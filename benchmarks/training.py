@@ -11,7 +11,8 @@ length 128, batch 32; its peers are a Keras Sequential with `fit`, and `torch.nn
 All sides start from our initial weights, so the losses must agree. The sides run in
 turn, each in its own processes. The ratio is that of the medians, with the interval of
 95 % of 2,000 bootstrap resamples of the rounds. The memory is the most that a process
-had resident, with its imports. PYTHON has torch.
+had resident, with its imports. PYTHON has torch. The side `products` is the limit of
+the machine: the products of a step's activations and weights, and nothing else.
 
     python -m benchmarks.training --lengths=512,1024,2048,4096
 
@@ -48,7 +49,9 @@ _PRECISION = flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], 
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Processes of each side.")
 _THREADS = flags.DEFINE_integer("threads", 2, "Of each side.")
 _PEER = flags.DEFINE_string("peer_python", "", "It has torch; none leaves it out.")
-_SIDE = flags.DEFINE_enum("side", None, ["write", "ours", "keras"], "Runs one side.")
+_SIDE = flags.DEFINE_enum(
+    "side", None, ["write", "ours", "keras", "products"], "Runs one side."
+)
 _FOLDER = flags.DEFINE_string("folder", "", "Where the side `write` leaves files.")
 _DETERMINISM = flags.DEFINE_bool("determinism", False, "Compares our side with itself.")
 _DETERMINISTIC = flags.DEFINE_bool("deterministic", False, "For one side.")
@@ -104,7 +107,7 @@ def main(argv):
     """Runs the sides in turn and prints the ratios."""
     del argv
     if _SIDE.value:
-        sides = {"write": write, "ours": ours, "keras": theirs}
+        sides = {"write": write, "ours": ours, "keras": theirs, "products": products}
         found = sides[_SIDE.value]() or {}
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in KiB
         print(json.dumps(found | {"mib": most / 1024}))
@@ -146,9 +149,12 @@ def compare(folder):
         processes.result(processes.own("training", "write", *given))
         script = str(pathlib.Path(__file__).with_name("training_torch.py"))
         sides["torch"] = [_PEER.value, script, folder, kind, precision]
+    if not _DETERMINISM.value:
+        sides["products"] = processes.own("training", "products", *given)
 
     def check(results):
         limit = 1e-3 if precision == "float32" else 3e-2
+        results = {side: one for side, one in results.items() if side != "products"}
         for name in ("first", "mean"):
             losses = {side: result[name] for side, result in results.items()}
             if max(losses.values()) - min(losses.values()) > limit:
@@ -280,6 +286,52 @@ def theirs():
     steps = work.steps + work.timed
     peer.fit(dataset, steps_per_epoch=steps, callbacks=[Clock()], verbose=0)
     return _result(ends, first, losses[work.steps - 1])
+
+
+def products():
+    """The seconds of a step's products with weights, in the layouts that are fastest.
+
+    Of each weight there are three: forward, and those for the gradients of input and
+    weight. The products of attention are not among them.
+    """
+    import tensorflow as tf
+
+    model, _ = _setup()
+    head, work = model.head()[0], _work()
+    layers = model.embedding, getattr(model, "position", None)
+    tables = {id(layer.weight) for layer in layers if layer is not None}
+    shapes = [
+        tuple(v.shape)
+        for v in model.trainable_variables
+        if len(v.shape) == 2 and id(v) not in tables
+    ]
+    if model.untied_head is None:
+        shapes.append(tuple(head.shape))
+    rows, dtype = work.batch * work.length, tf.as_dtype(_PRECISION.value)
+
+    def random(*shape):
+        return tf.cast(tf.random.normal(shape), dtype)
+
+    inputs = {size: random(rows, size) for shape in shapes for size in shape}
+    weights = [(random(m, n), random(n, m)) for m, n in shapes]
+
+    @tf.function
+    def step():
+        total, last = tf.zeros((), dtype), []
+        for (m, n), (forward, backward) in zip(shapes, weights, strict=True):
+            pairs = (m, forward, False), (n, backward, False), (m, inputs[n], True)
+            for size, y, transposed in pairs:
+                with tf.control_dependencies(last):  # in a row, as in a model
+                    product = tf.matmul(inputs[size], y, transpose_a=transposed)
+                last = [product]
+                total += product[0, 0]  # or the graph optimizer drops it
+        return total
+
+    ends = []
+    for _ in range(work.steps + work.timed):
+        step().numpy()
+        ends.append(time.perf_counter())
+    return _result(ends, 0.0, 0.0)
 
 
 def _endless(data, batch):

@@ -37,7 +37,8 @@ def product(x_NI, weight_OI, bias_O=None) -> tf.Tensor:
     rows = 1 if one_row.traced() else x_NI.shape[0]
     if one_row.traced() and x_NI.dtype == tf.float32:
         y_NO = _of_one_row(x_NI, weight_OI)
-    elif rows is None or rows > _FEW:
+        return y_NO if bias_O is None else y_NO + bias_O  # a third of `BiasAdd`
+    if rows is None or rows > _FEW:
         x_1NI, weight_1OI = tf.expand_dims(x_NI, 0), tf.expand_dims(weight_OI, 0)
         y_NO = tf.squeeze(tf.matmul(x_1NI, weight_1OI, transpose_b=True), 0)
     else:
