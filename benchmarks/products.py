@@ -5,10 +5,12 @@
 A chain of layers maps [N, width] to [N, 4 width] and back, so that no weight stays in a
 cache. `matmul` is x W^T, `transposed` is (W x^T)^T, `batch` the same product as a batch
 of one matrix, `dots` a batch of dot products, and `product` the choice of
-`zoo.layers.linear` where the rows are not known. Three kinds have smaller weights:
-`bfloat16`; `int8`, which is cast before the product; and `int8 x int8` with sums in
-int32. int8 has a scale for each output. The gigabytes of weights, counted as float32,
-that a second reads stand beside those that `tf.reduce_sum` reads from memory.
+`zoo.layers.linear` where the rows are not known. `one_row`, which needs one row, is the
+choice in the trace of one row: dot products in parts, of a thread each. Three kinds
+have smaller weights: `bfloat16`; `int8`, which is cast before the product; and
+`int8 x int8` with sums in int32. int8 has a scale for each output. The gigabytes of
+weights, counted as float32, that a second reads stand beside those that
+`tf.reduce_sum` reads from memory.
 The kinds run in turn; the first number is the best round, the second the median.
 
     python -m benchmarks.products --training --width=384
@@ -24,7 +26,7 @@ import time
 import tensorflow as tf
 from absl import app, flags
 
-from zoo.layers import linear
+from zoo.layers import linear, one_row
 
 _WIDTH = flags.DEFINE_integer("width", 768, "Of the rows.")
 _LAYERS = flags.DEFINE_integer("layers", 8, "Of the chain.")
@@ -53,6 +55,11 @@ def _int8_sums(x_NI, w):
     return tf.cast(y_NO, tf.float32) * scale_O * step_N1
 
 
+def _one_row(x_NI, w):
+    with one_row.trace():
+        return linear.product(x_NI, w)
+
+
 def _dots(x_NI, w):
     y = tf.raw_ops.BatchMatMulV3(
         x=x_NI[None], y=w[:, None], Tout=tf.float32, adj_y=True
@@ -66,6 +73,7 @@ KINDS = {
     "batch": lambda x, w: tf.matmul(x[None], w[None], transpose_b=True)[0],
     "dots": _dots,
     "product": linear.product,
+    "one_row": _one_row,
 }
 SMALLER = {"bfloat16": _bfloat16, "int8": _int8, "int8 x int8": _int8_sums}
 
@@ -95,6 +103,8 @@ def main(argv):
     reads = tf.function(lambda x: tf.reduce_sum(memory) + x)
     for rows in _ROWS:
         x_NI = tf.random.normal((rows, width))
+        if rows > 1:
+            chains.pop("one_row", None)
         amounts = dict.fromkeys(chains, size) | {"reduce_sum": 2**28 / 1e9}
         shown = (
             f"{name} {amounts[name] / min(s):.1f}, "

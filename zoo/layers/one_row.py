@@ -9,6 +9,7 @@ No shape says that there is one row. TensorFlow's graph optimizer infers the sha
 what enters a branch from the branch, and then takes the condition for a constant.
 """
 
+import contextlib
 import contextvars
 
 import tensorflow as tf
@@ -19,6 +20,16 @@ _TRACED = contextvars.ContextVar("one_row", default=False)
 def traced() -> bool:
     """Whether the trace for one row is made: each layer then gets one row."""
     return _TRACED.get()
+
+
+@contextlib.contextmanager
+def trace():
+    """Makes the trace for one row inside a `with` block."""
+    token = _TRACED.set(True)
+    try:
+        yield
+    finally:
+        _TRACED.reset(token)
 
 
 def apart(model, token_B, state, in_place=False):
@@ -48,10 +59,7 @@ def apart(model, token_B, state, in_place=False):
     one = on_cpu & (tf.size(token_B) == 1) & (tf.shape(of_rows)[0] == 1)
 
     def of_one():
-        token = _TRACED.set(True)
-        try:
+        with trace():
             return step()
-        finally:
-            _TRACED.reset(token)
 
     return tf.cond(one, of_one, step)
