@@ -55,8 +55,9 @@ def _of_one_row(x_NI, weight_OI):
     outputs, size = weight_OI.shape[0], weight_OI.shape.num_elements()
     rows = outputs
     if size <= _SPLIT:
-        rows = -(-outputs // -(-size // _ALONE))
-        rows += -rows % 16  # from such a row on, a part is not copied
+        # an even number, as many processors have an even number of cores
+        count = 1 if size <= _ALONE else 2 * -(-size // (2 * _ALONE))
+        rows = -(-outputs // count)
     parts = [min(rows, outputs - first) for first in range(0, outputs, rows)]
     weight_O1I = tf.expand_dims(weight_OI, 1)
     y_ON1 = [
