@@ -10,7 +10,7 @@ arXiv:2407.21783); Black et al. 2022 (a part of each head, arXiv:2204.06745).
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import tensorflow as tf
@@ -143,7 +143,7 @@ def rotate(x, cos, sin, training=False):
     def rotate_with_gradient(x):
         return _compiled(x, cos, sin), lambda dy: _compiled(dy, cos, -sin)
 
-    return rotate_with_gradient(x)
+    return cast(tf.Tensor, rotate_with_gradient(x))
 
 
 def _rotate(x, cos, sin):
