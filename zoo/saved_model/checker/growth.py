@@ -43,11 +43,15 @@ def measure(call: Callable[[int], None], calls: int) -> tuple[bool, str]:
 
 
 def _resident() -> int:
-    """Bytes in memory, after the allocator has returned what it can."""
+    """Bytes in memory or in swap, after the allocator has returned what it can."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
         trim(0)
-    if os.path.exists("/proc/self/statm"):
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    if os.path.exists("/proc/self/status"):
+        # RssAnon leaves out pages of files, which the kernel may drop at any time
+        with open("/proc/self/status") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        resident = fields.get("RssAnon") or fields["VmRSS"]
+        swapped = fields.get("VmSwap", "0 kB")
+        return sum(int(size.split()[0]) for size in (resident, swapped)) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: the peak
