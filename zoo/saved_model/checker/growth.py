@@ -16,7 +16,7 @@ _SLOPE, _SUM = 2048, _MEGABYTE
 
 
 def measure(call: Callable[[int], None], calls: int) -> tuple[bool, str]:
-    """Calls `call(number)` many times and measures the resident memory.
+    """Calls `call(number)` many times and measures the memory of the process.
 
     The calls have six parts. The first two fill caches and thread pools. The result is
     the lower median growth of the other four: a leak raises it, one or two steps of the
@@ -26,23 +26,23 @@ def measure(call: Callable[[int], None], calls: int) -> tuple[bool, str]:
       Whether the process keeps its size, and the numbers in words.
     """
     ends = [calls * part // _PARTS for part in range(_PARTS + 1)]
-    sizes = [_resident()]
+    sizes = [_memory()]
     for start, end in itertools.pairwise(ends):
         for number in range(start, end):
             call(number)
-        sizes.append(_resident())
+        sizes.append(_memory())
     grown = [late - early for early, late in itertools.pairwise(sizes)]
     usual = sorted(grown[2:])[1]
     slope = usual / max(1, calls // _PARTS)
     words = (
         f"{slope / 1024:+.2f} KB a call; {sum(grown[2:]) / _MEGABYTE:+.1f} MB over "
         f"the last {calls - ends[2]} of {calls} calls; "
-        f"{sizes[-1] / _MEGABYTE:.0f} MB resident"
+        f"{sizes[-1] / _MEGABYTE:.0f} MB of memory"
     )
     return not (slope > _SLOPE and usual > _SUM), words
 
 
-def _resident() -> int:
+def _memory() -> int:
     """Bytes in memory or in swap, after the allocator has returned what it can."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
