@@ -63,7 +63,8 @@ class Batching:
                 max_batch_size=self._size,
                 batch_timeout_micros=wait,
                 max_enqueued_batches=_WAITING,
-                shared_name=name,
+                # a process gives a name the options of the first queue that has it
+                shared_name=f"{name}_size_{self._size}_wait_{wait}",
             )
 
         self._queues += 1  # signatures with equal names would share a queue

@@ -93,6 +93,23 @@ def test_more_rows_than_a_batch_holds(ask):
     assert ask("one", [[i] for i in range(SIZE + 2)]) == ["0", "1", "2", "3", "4", "5"]
 
 
+def test_exports_in_one_process_have_options_of_their_own(monkeypatch):
+    def built(size):
+        merge = batching.Batching(size)
+
+        @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.int32)])
+        def call(x_B):
+            return merge(lambda x: {"rows": tf.fill(tf.shape(x), tf.size(x))}, [x_B])
+
+        return call.get_concrete_function()
+
+    built(2)(tf.constant([1]))  # its queue has the same number
+    monkeypatch.setattr(batching, "_WAIT", 10_000_000)
+    call = built(SIZE)
+    results = together([lambda: call(tf.constant([1, 2]))["rows"].numpy().tolist()] * 2)
+    assert results == [[SIZE, SIZE]] * 2
+
+
 def test_signatures_have_queues_of_their_own(ask):
     names = ["one", "other", "costly"] * 2
     calls = [lambda n=n, i=i: ask(n, [[i], [i]]) for i, n in enumerate(names)]
