@@ -27,6 +27,7 @@ WORKS = (
     "training --model=gpt2 --precision=float32",
     "training --model=lstm --precision=float32",
     "training --model=lstm --precision=bfloat16",
+    "training --model=demo",
     "decoding --size=124M --batch=1",
     "decoding --size=124M --batch=8",
     "decoding --size=14M --batch=1",

@@ -8,6 +8,7 @@ batch 8; --model=gpt2 is GPT-2 small itself, one row of 1,024 tokens. Their peer
 `KerasHub GPT2CausalLM.fit` and, with --peer_python, plain torch with its fused
 attention and AdamW. The LSTM LM has 2 layers of 512, vocabulary 8192,
 length 128, batch 32; its peers are a Keras Sequential with `fit`, and `torch.nn.LSTM`.
+--model=demo is the model of `make demo` with AdamW, beside its products only.
 All sides start from our initial weights, so the losses must agree. The sides run in
 turn, each in its own processes. The ratio is that of the medians, with the interval of
 95 % of 2,000 bootstrap resamples of the rounds. The memory is the most that a process
@@ -44,7 +45,9 @@ from absl import app, flags
 
 from benchmarks import processes
 
-_MODEL = flags.DEFINE_enum("model", "transformer", ["transformer", "gpt2", "lstm"], "")
+_MODEL = flags.DEFINE_enum(
+    "model", "transformer", ["transformer", "gpt2", "lstm", "demo"], ""
+)
 _PRECISION = flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Processes of each side.")
 _THREADS = flags.DEFINE_integer("threads", 2, "Of each side.")
@@ -98,6 +101,7 @@ _WORKS = {
         10,
         ("lstm_lm", {"vocab_size": 8192, "width": 512, "units": 512, "layers": 2}),
     ),
+    "demo": _Work(6, 256, 10, 30, ("", {})),
 }
 # so small an epsilon has one meaning before and after the bias correction of Adam
 _ADAMW = {"beta_2": 0.999, "epsilon": 1e-12, "weight_decay": 0.004}
@@ -142,10 +146,12 @@ def compare(folder):
     given = f"--model={kind}", f"--precision={precision}", f"--folder={folder}"
     given += (f"--threads={_THREADS.value}",)
     ours_ = processes.own("training", "ours", *given)
-    sides = {"ours": ours_, "keras": processes.own("training", "keras", *given)}
+    sides = {"ours": ours_}
     if _DETERMINISM.value:
-        sides = {"ours": ours_, "deterministic": [*ours_, "--deterministic"]}
-    elif _PEER.value:
+        sides["deterministic"] = [*ours_, "--deterministic"]
+    elif kind != "demo":
+        sides["keras"] = processes.own("training", "keras", *given)
+    if _PEER.value and len(sides) > 1 and not _DETERMINISM.value:
         processes.result(processes.own("training", "write", *given))
         script = str(pathlib.Path(__file__).with_name("training_torch.py"))
         sides["torch"] = [_PEER.value, script, folder, kind, precision]
@@ -215,13 +221,18 @@ def _setup():
     policy = {"bfloat16": "mixed_bfloat16", "float32": "float32"}[_PRECISION.value]
     keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(1)
-    from zoo import models
+    from configs import lm_transformer
+    from zoo import models, registry
 
     work = _work()
     name, options = work.model
-    model = models.build(name, **options)
+    if name:
+        model = models.build(name, **options)
+    else:
+        model = registry.build_config(lm_transformer.get_config().model)
     size = work.batch * work.steps, work.length + 1
-    ids = np.random.default_rng(0).integers(0, options["vocab_size"], size, np.int32)
+    vocabulary = model.config.vocab_size
+    ids = np.random.default_rng(0).integers(0, vocabulary, size, np.int32)
     return model, ids
 
 
@@ -262,10 +273,12 @@ def theirs():
 
     model, ids = _setup()
     work = _work()
+    from benchmarks import training_keras
+
     if _MODEL.value == "lstm":
-        peer, inputs = _keras_lstm(model), lambda x: x
+        peer, inputs = training_keras.keras_lstm(model), lambda x: x
     else:
-        peer, inputs = _keras_hub(model), _padded
+        peer, inputs = training_keras.keras_hub(model), _padded
     data = inputs(ids[:, :-1]), ids[:, 1:]
     dataset = _endless(data, work.batch)
     losses, ends = [], []
@@ -354,78 +367,6 @@ def _result(ends, first, mean):
 
 def _padded(ids):
     return {"token_ids": ids, "padding_mask": (ids >= 0).astype("int32")}
-
-
-def _keras_hub(model):
-    """KerasHub's GPT-2 with our weights."""
-    import keras_hub
-    import numpy as np
-
-    c = model.config
-    backbone = keras_hub.models.GPT2Backbone(
-        vocabulary_size=c.vocab_size,
-        num_layers=c.layers,
-        num_heads=c.heads,
-        hidden_dim=c.width,
-        intermediate_dim=4 * c.width,
-        max_sequence_length=c.context,
-        dropout=0.0,
-    )
-    embeddings = [model.embedding.weight, model.position.weight]
-    tables = [v for v in backbone.variables if v.path.endswith("embeddings")]
-    for theirs, ours_ in zip(tables, embeddings, strict=True):
-        theirs.assign(ours_)
-    d = c.head_size
-    for i, block in enumerate(model.blocks):
-        attention, mlp = block.attention, block.mlp
-        qkv = np.split(np.asarray(attention.qkv.weight).T, 3, 1)
-        values = [[block.attention_norm.scale, block.attention_norm.bias]]
-        values += [
-            [w.reshape(c.width, c.heads, d), np.zeros((c.heads, d))] for w in qkv
-        ]
-        out = np.asarray(attention.out.weight).T.reshape(c.heads, d, c.width)
-        values += [
-            [out, attention.out.bias],
-            [block.mlp_norm.scale, block.mlp_norm.bias],
-        ]
-        values += [[np.asarray(x.weight).T, x.bias] for x in (mlp.up, mlp.down)]
-        layer = backbone.get_layer(f"transformer_layer_{i}")
-        kernels = {tuple(v.path.split("/")[-2:]): v for v in layer.variables}
-        names = [
-            ("self_attention_layer_norm", "gamma", "beta"),
-            ("query", "kernel", "bias"),
-            ("key", "kernel", "bias"),
-            ("value", "kernel", "bias"),
-            ("attention_output", "kernel", "bias"),
-            ("feedforward_layer_norm", "gamma", "beta"),
-            ("feedforward_intermediate_dense", "kernel", "bias"),
-            ("feedforward_output_dense", "kernel", "bias"),
-        ]
-        for (part, *roles), pair in zip(names, values, strict=True):
-            for role, value in zip(roles, pair, strict=True):
-                kernels[part, role].assign(value)
-    return keras_hub.models.GPT2CausalLM(backbone=backbone, preprocessor=None)
-
-
-def _keras_lstm(model):
-    """A Keras Sequential with our weights."""
-    import keras
-    import numpy as np
-
-    vocabulary = model.config.vocab_size
-    peer = keras.Sequential(
-        [
-            keras.Input((None,), dtype="int32"),
-            keras.layers.Embedding(vocabulary, 512),
-            keras.layers.LSTM(512, return_sequences=True),
-            keras.layers.LSTM(512, return_sequences=True),
-            keras.layers.Dense(vocabulary),
-        ]
-    )
-    weights = [np.asarray(v) for v in model.weights]
-    weights[-2] = weights[-2].T
-    peer.set_weights(weights)
-    return peer
 
 
 if __name__ == "__main__":
