@@ -15,7 +15,7 @@ FOLDERS = {
     "docs": "architecture, data, tasks, alignment, serving, beam, families, figures",
     "deploy": "files for TensorFlow Serving, and three clients",
 }
-WIDTH = 28
+WIDTH = 34
 
 
 def summary(path: pathlib.Path) -> str:
