@@ -94,7 +94,7 @@ def load(folder: str, end_ids: Sequence[int] = ()) -> Tokenizer | None:
             engine = library_tokenizer(text)
             changed = special_tokens.add(engine, settings)
             changed |= special_tokens.add_frame(engine, settings)
-            if named_pieces.keep_out(engine) or changed:
+            if changed := named_pieces.keep_out(engine) or changed:
                 text = engine.to_str(pretty=True)
         else:
             engine = _build(folder, present, settings)
@@ -104,14 +104,16 @@ def load(folder: str, end_ids: Sequence[int] = ()) -> Tokenizer | None:
                 )
             special_tokens.add(engine, settings)
             named_pieces.keep_out(engine)
-            text = engine.to_str(pretty=True)
+            text, changed = engine.to_str(pretty=True), True
+        read = None if changed else engine
         settings.pop("added_tokens_decoder", None)  # tokenizer.json holds them
         settings["eos_token"] = special_tokens.content_of(settings.get("eos_token"))
         if settings["eos_token"]:
-            tokenizer = Tokenizer(text, settings)
+            tokenizer = Tokenizer(text, settings, read)
             if {*end_ids} <= {tokenizer.end_id}:
                 return tokenizer
-        return Tokenizer(text, settings | _ends(engine, settings, end_ids, mapped))
+        ends = _ends(engine, settings, end_ids, mapped)
+        return Tokenizer(text, settings | ends, read)
     except ValueError as error:
         message = str(error)
         if not message.startswith(folder):
