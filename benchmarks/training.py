@@ -13,7 +13,7 @@ All sides start from our initial weights, so the losses must agree. The sides ru
 turn, each in its own processes. The ratio is that of the medians, with the interval of
 95 % of 2,000 bootstrap resamples of the rounds. The memory is the most that a process
 had resident, with its imports. PYTHON has torch. The side `products` is the limit of
-the machine: the products of a step's activations and weights, and nothing else.
+the machine: the products of a step, with weights and of attention, and nothing else.
 
     python -m benchmarks.training --lengths=512,1024,2048,4096
 
@@ -302,11 +302,11 @@ def theirs():
 
 
 def products():
-    """The seconds of a step's products with weights, in the layouts that are fastest.
+    """The seconds of the products of a step, in the layouts that are fastest.
 
     Of each weight there are three: forward, and those for the gradients of input and
-    weight. The products of attention are not among them, and those of the LSTM's
-    recurrence are made for all positions at once.
+    weight. Causal attention has two and four a layer, of half of the scores, as no more
+    are needed. Those of the LSTM's recurrence are made for all positions at once.
     """
     import tensorflow as tf
 
@@ -327,18 +327,27 @@ def products():
         return tf.cast(tf.random.normal(shape), dtype)
 
     inputs = {size: random(rows, size) for shape in shapes for size in shape}
-    weights = [(random(m, n), random(n, m)) for m, n in shapes]
+    needed = []
+    for m, n in shapes:
+        needed.append((inputs[m], random(m, n), {}))
+        needed.append((inputs[n], random(n, m), {}))
+        needed.append((inputs[m], inputs[n], {"transpose_a": True}))
+    if _MODEL.value != "lstm":
+        heads, T, d = model.config.heads, work.length, model.config.head_size
+        queries = random(work.batch, heads, T, d)
+        keys, scores = queries[:, :, : T // 2], random(work.batch, heads, T, T // 2)
+        of_layer = [(queries, keys, {"transpose_b": True}), (scores, keys, {})]
+        of_layer.append((scores, queries, {"transpose_a": True}))
+        needed += model.config.layers * 2 * of_layer
 
     @tf.function
     def step():
         total, last = tf.zeros((), dtype), []
-        for (m, n), (forward, backward) in zip(shapes, weights, strict=True):
-            pairs = (m, forward, False), (n, backward, False), (m, inputs[n], True)
-            for size, y, transposed in pairs:
-                with tf.control_dependencies(last):  # in a row, as in a model
-                    product = tf.matmul(inputs[size], y, transpose_a=transposed)
-                last = [product]
-                total += product[0, 0]  # or the graph optimizer drops it
+        for x, y, transposed in needed:
+            with tf.control_dependencies(last):  # in a row, as in a model
+                product = tf.matmul(x, y, **transposed)
+            last = [product]
+            total += tf.reshape(product, [-1])[0]  # or it drops the product
         return total
 
     ends = []
