@@ -69,7 +69,7 @@ class _Work(NamedTuple):
       batch, length: rows of a batch, and tokens of a row.
       steps: that the losses are compared over.
       timed: steps after those.
-      model: the name of our model, and its options.
+      model: the name of our model, and its options; "" takes the config of the demo.
     """
 
     batch: int

@@ -94,7 +94,8 @@ def load(folder: str, end_ids: Sequence[int] = ()) -> Tokenizer | None:
             engine = library_tokenizer(text)
             changed = special_tokens.add(engine, settings)
             changed |= special_tokens.add_frame(engine, settings)
-            if changed := named_pieces.keep_out(engine) or changed:
+            changed |= named_pieces.keep_out(engine)
+            if changed:
                 text = engine.to_str(pretty=True)
         else:
             engine = _build(folder, present, settings)
